@@ -1,0 +1,14 @@
+/* base/base.h: what every module stands on; includes the parts of base in reading order.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef BASE_H
+#define BASE_H
+
+#include "util.h"
+#include "str.h"
+#include "arena.h"
+#include "err.h"
+#include "buf.h"
+#include "vec.h"
+#include "map.h"
+
+#endif

@@ -1,0 +1,96 @@
+/* tests/base/test_str.c: slices. SPDX-License-Identifier: Apache-2.0 */
+#include "base.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static void cuts_at_the_first_separator(void **state)
+{
+    struct str before, after;
+    assert_true(str_cut(STR("a=b=c"), '=', &before, &after));
+    assert_true(str_eq(before, STR("a")));
+    assert_true(str_eq(after, STR("b=c")));
+    assert_false(str_cut(STR("abc"), '=', &before, &after));
+    assert_true(str_eq(before, STR("abc")));
+}
+
+static void numbers_are_whole_strings(void **state)
+{
+    static const struct { const char *in; bool ok; int64_t out; } cases[] = {
+        {"0", true, 0}, {"-9223372036854775808", true, INT64_MIN}, {"9223372036854775807", true, INT64_MAX},
+        {"9223372036854775808", false, 0}, {"", false, 0}, {"-", false, 0}, {"1x", false, 0}, {"+5", true, 5},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t n = 0;
+        if (str_to_i64(str_from(cases[i].in), &n) != cases[i].ok || n != cases[i].out)
+            fail_msg("%s: got %ld", cases[i].in, (long)n);
+    }
+}
+
+static void utf8_is_strict(void **state)
+{
+    assert_true(str_is_utf8(STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
+    assert_false(str_is_utf8(STR("\xc0\x80")));         /* overlong */
+    assert_false(str_is_utf8(STR("\xed\xa0\x80")));     /* surrogate */
+    assert_false(str_is_utf8(STR("\xf4\x90\x80\x80"))); /* past U+10FFFF */
+    assert_false(str_is_utf8(STR("\xe2\x82")));         /* cut short */
+}
+
+static void nearest_finds_typos_only(void **state)
+{
+    const struct str names[] = {STR("create"), STR("reload"), STR("delete")};
+    assert_true(str_eq(str_nearest(STR("craete"), names, 3), STR("create")));
+    assert_true(str_eq(str_nearest(STR("relod"), names, 3), STR("reload")));
+    assert_true(str_is_empty(str_nearest(STR("zebra"), names, 3)));
+}
+
+static void maps_keep_insertion_order(void **state)
+{
+    scoped_arena a = {0};
+    struct map m;
+    map_init(&m, &a);
+    for (int i = 0; i < 1000; i++)
+        map_set(&m, str_printf(&a, "k%d", i), (void *)(intptr_t)(i + 1));
+    assert_true(map_del(&m, STR("k500")));
+    assert_false(map_has(&m, STR("k500")));
+    map_set(&m, STR("k500"), (void *)7);
+    assert_int_equal(map_len(&m), 1000);
+    assert_ptr_equal(map_get(&m, STR("k500")), (void *)7);
+    int n = 0;
+    map_foreach (e, &m)
+        n++;
+    assert_int_equal(n, 1000);
+    assert_true(str_eq(m.entries[0].key, STR("k0")));
+}
+
+static void buffers_stop_at_their_ceiling(void **state)
+{
+    scoped_buf b = BUF_INIT(5);
+    assert_true(buf_add_z(&b, "abc"));
+    assert_false(buf_add_z(&b, "def"));
+    assert_true(b.is_full);
+    assert_string_equal(buf_z(&b), "abc");
+}
+
+static void errors_collect_context(void **state)
+{
+    scoped_err e = {0};
+    assert_false(err_set(&e, ERR_NOT_FOUND, "no %s", "file"));
+    err_wrap(&e, "opening %d", 3);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_string_equal(err_msg(&e), "opening 3: no file");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cuts_at_the_first_separator), cmocka_unit_test(numbers_are_whole_strings),
+        cmocka_unit_test(utf8_is_strict),              cmocka_unit_test(nearest_finds_typos_only),
+        cmocka_unit_test(maps_keep_insertion_order),   cmocka_unit_test(buffers_stop_at_their_ceiling),
+        cmocka_unit_test(errors_collect_context),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
