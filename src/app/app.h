@@ -1,0 +1,131 @@
+/* app/app.h: a loaded app: what its app.star declares, compiled once, serving requests on every loop.
+ *
+ *     slot (app.id + metadata version, lazily loaded, shared) --load on a job--> app (immutable, ref-counted)
+ *
+ * An app is immutable after app_load(); every loop shares it. A request runs app_handle() on its loop: the
+ * app's router picks a static file, a proxy route (to a fixed URL or to its container) or a Starlark handler,
+ * which runs as a resumable VM in the request's arena. Nothing here blocks a loop: loading, auditing and
+ * container work happen on job threads.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef APP_H
+#define APP_H
+
+#include "base.h"
+
+#include <stdatomic.h>
+
+struct auth_identity;
+struct ctr_manager;
+struct http_loop;
+struct http_loops;
+struct http_req;
+struct jobs;
+struct plugin_rules;
+struct src_files;
+struct store;
+struct store_app;
+struct store_permission;
+struct toml_value;
+
+/* What apps need of the server, the same for all of them. Immutable after the server has started. */
+struct app_env {
+    struct str home;                        /* $OPENRUN_HOME, absolute */
+    struct str default_domain;              /* system.default_domain */
+    int http_port, https_port;              /* as listened on; < 0: that listener is off */
+    const struct toml_value *app_config;    /* merged server-level [app_config] table */
+    const struct toml_value *node_config;   /* [node_config] table or NULL */
+    struct str_list allowed_env;            /* system.allowed_env */
+    struct str_list allowed_mounts;         /* security.allowed_mounts, expanded */
+    const struct toml_value *allowed_container_args;
+    const struct plugin_rules *rules;       /* server-level permissions.allow / disallow (plugin.h) */
+    struct str_list trusted_proxies;        /* IPs and CIDRs as text, validated */
+    struct store *store;
+    struct ctr_manager *containers;
+    struct http_loops *loops;
+    struct jobs *jobs;
+};
+
+struct app;
+struct app_slot;
+
+/* --- Auditing: what an app asks for (job thread) -------------------------------------------------- */
+
+/* The result of the dry evaluation of app.star (spec plugins.md 2.4). Lives in the arena given. */
+struct app_audit {
+    struct str name;                              /* ace.app(name) */
+    struct str_list loads;                        /* plugin modules, first-seen order */
+    const struct store_permission *permissions;   /* [n_permissions], declared order */
+    size_t n_permissions;
+    bool needs_approval;                          /* differs from what entry->metadata approves */
+};
+
+/* Evaluates `files` under `entry`'s params with plugin functions replaced by ones that do nothing.
+ * Fails with the app author's error (file:line:column) or a missing required param. */
+bool app_audit(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
+               struct arena *a, struct app_audit *out, struct err *err);
+
+/* --- Loading (job thread) ------------------------------------------------------------------------- */
+
+/* Runs params.star and app.star, builds routes, static files and the container handle. Starts no container.
+ * `files` may be NULL: then the files of entry's active version are read from the store, or from the disk
+ * for apps served from disk and dev apps. `entry` is copied. Fails with a message fit for the app's
+ * author. */
+bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
+              struct app **out, struct err *err);
+struct app *app_ref(struct app *app);
+void app_unref(struct app *app);
+
+struct app_progress {
+    void (*line)(void *arg, struct str line);     /* one line of build or start output; may be NULL */
+    void *arg;
+    atomic_bool *cancel;                          /* may be NULL */
+};
+
+/* Builds the app's image if it is missing and starts its container, waiting until it is healthy; true at
+ * once for an app without container. Used by reload and --verify; requests do the same through the app's
+ * own wake-up. */
+bool app_start_container(struct app *app, const struct app_progress *progress, struct err *err);
+/* True if the app has a long-running container. */
+bool app_has_container(const struct app *app);
+/* Takes the app out of service: no request is sent to its container any more; when those in flight have
+ * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). */
+void app_retire(struct app *app, int drain_secs);
+
+/* --- Slots: an app of the site, loaded on first use -------------------------------------------------
+ * A slot is made from an entry when a site is built and passes from site to site while its entry is
+ * unchanged, so a loaded app and its container survive other apps' deploys. */
+
+struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry);
+struct app_slot *app_slot_ref(struct app_slot *slot);
+void app_slot_unref(struct app_slot *slot);
+const struct store_app *app_slot_entry(const struct app_slot *slot);
+/* Puts an already loaded app in (a deploy that has verified it). Takes its own reference. */
+void app_slot_set(struct app_slot *slot, struct app *app);
+/* The loaded app, or NULL. One atomic load; the slot keeps the app alive. */
+struct app *app_slot_peek(struct app_slot *slot);
+
+typedef void (*app_ready_fn)(struct http_loop *loop, struct app *app, const struct err *err, void *arg);
+/* Loads the app on a job thread (once, however many ask) and calls `ready` on `loop`: with the app, or
+ * with the error that every waiter shares. The next call after a failure tries again. */
+void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn ready, void *arg);
+
+/* --- Serving (loop thread) ------------------------------------------------------------------------ */
+
+/* Answers `req`, now or later. Identity, cookie stripping and the cross-origin rule have been dealt with:
+ * `who` lives in the request's arena, `cookie` is the Cookie header to pass on, `is_https` the scheme
+ * as the client sees it, `client_ip` the client's address (trusted proxies considered). */
+struct app_request {
+    struct http_req *req;
+    const struct auth_identity *who;
+    struct str cookie;
+    struct str client_ip;
+    bool is_https;
+};
+void app_handle(struct app *app, const struct app_request *request);
+
+/* app_config value for `key` (dotted) as this app sees it: metadata, then app.star settings, then server. */
+struct str app_config_str(const struct app *app, const char *key, struct str fallback);
+int64_t app_config_int(const struct app *app, const char *key, int64_t fallback);
+bool app_config_bool(const struct app *app, const char *key, bool fallback);
+
+#endif

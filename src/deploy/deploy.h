@@ -1,0 +1,71 @@
+/* deploy/deploy.h: the life of apps: every change to the metadata is one operation here.
+ *
+ * Each operation runs on a job thread as: read -> plan -> check (fetch sources, load and audit every
+ * changed app, build and start changed containers) -> one store transaction -> publish the new site. A
+ * failure before the commit leaves nothing behind; a dry run is the same path without the commit.
+ * Operations that touch the same app run one after the other (a queue inside); others overlap.
+ *
+ * Requests and replies are JSON values in exactly the shape of the management API (spec
+ * management-api.md 3.2 and 5), so that the API hands them through unchanged.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEPLOY_H
+#define DEPLOY_H
+
+#include "base.h"
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+struct app;
+struct app_env;
+struct store;
+
+struct deploy;
+
+struct deploy_config {
+    const struct app_env *env;
+    struct store *store;
+    struct str stage_at;                    /* system.stage_at */
+    struct str default_stage_domain;        /* system.default_stage_domain */
+    struct str auth_domain;                 /* reserved: no app may be created there */
+    struct str default_git_auth;
+    const struct toml_value *git_auth;      /* [git_auth.*] table or NULL */
+    int64_t git_timeout_secs;
+    bool stage_write_access, preview_write_access;
+    int64_t default_retain_versions;
+    /* Validates an app auth setting (auth_type_validate). */
+    bool (*check_auth)(void *arg, struct str type, struct err *err);
+    /* Builds the site from the store and hands it to every loop; returns when every loop serves it.
+     * `loaded` are apps that the operation has loaded and verified already, to be put in their slots. */
+    bool (*publish)(void *arg, struct app *const *loaded, size_t n_loaded, struct err *err);
+    void *arg;
+};
+
+/* Who asks and where progress goes. */
+struct deploy_caller {
+    struct str user_id;                                    /* "admin" for the unix socket */
+    void (*progress)(void *arg, struct str line);          /* may be NULL */
+    void *progress_arg;
+    atomic_bool *cancel;                                   /* may be NULL; true ends the operation early */
+};
+
+struct deploy_opts {
+    struct str app;               /* exact path or glob, as the operation takes */
+    bool is_dry_run, approve, promote, verify, force_reload, internal;
+    struct str branch, commit, git_auth;
+    struct str name, value;       /* param update: name and value; account link: plugin and account */
+    struct str version;           /* version switch: number, "revert", "next", "previous"; files: number or empty */
+};
+
+bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
+void deploy_close(struct deploy *d);
+
+/* Every operation: on success *reply is a new reference to the API's reply object. Error codes are the
+ * HTTP statuses of the API. `body` is the request object where the API has one (borrowed). */
+typedef bool deploy_op(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                       json_t *body, json_t **reply, struct err *err);
+deploy_op deploy_list, deploy_get, deploy_create, deploy_delete, deploy_approve, deploy_reload,
+    deploy_promote, deploy_param_update, deploy_account_link, deploy_metadata_update, deploy_settings_update,
+    deploy_version_list, deploy_version_files, deploy_version_switch;
+
+#endif
