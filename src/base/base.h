@@ -10,5 +10,7 @@
 #include "buf.h"
 #include "vec.h"
 #include "map.h"
+#include "home.h"
+#include "bcrypt.h"
 
 #endif
