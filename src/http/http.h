@@ -1,0 +1,8 @@
+/* http/http.h: everything HTTP that other modules use.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef HTTP_H
+#define HTTP_H
+
+#include "http_client.h"
+
+#endif
