@@ -1,0 +1,45 @@
+/* container/ctr_file.h: reads a Containerfile (Dockerfile) for what we need to know before building it.
+ *
+ * Pure and bounded: text in, tree in an arena out. It is not a validator: instructions that we do not need
+ * are skipped, and the engine has the last word. Comments, the escape directive, line continuations and
+ * here-documents are understood, so that the inside of a RUN is never taken for an instruction. ARG and ENV
+ * are resolved as the engine does ($X, ${X}, ${X:-default}, ${X:+other}).
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef CTR_FILE_H
+#define CTR_FILE_H
+
+#include "ctr_ident.h"
+
+enum {
+    CTR_FILE_MAX = 1 << 20,      /* bytes of text */
+    CTR_FILE_MAX_STAGES = 128,
+    CTR_FILE_MAX_LIST = 256,     /* ports, volumes */
+    CTR_FILE_MAX_VARS = 1024,
+    CTR_FILE_MAX_VALUE = 4096,   /* bytes of one resolved value; longer ones are cut */
+};
+
+struct ctr_stage {
+    struct str base;             /* resolved name of the image or stage after FROM */
+    struct str name;             /* after AS, lower case; empty without */
+    int base_stage;              /* index of the stage that it builds on, -1 for an image */
+    int line;                    /* of the FROM */
+};
+
+struct ctr_file {
+    struct ctr_stage *stages;    /* [n_stages], at least one */
+    size_t n_stages;
+    uint16_t *ports;             /* [n_ports]: EXPOSE of the final stage and of those it builds on, in order */
+    size_t n_ports;
+    uint16_t port;               /* the last of them, 0 without */
+    struct str_list volumes;     /* VOLUME of all stages, resolved, in order, without duplicates */
+    struct str_list images;      /* images that must exist or be pulled: FROM and COPY --from, no stages, no scratch */
+    bool needs_buildkit;         /* uses RUN --mount, COPY --link or --chmod, or here-documents */
+    struct str syntax;           /* of the "# syntax=" line */
+};
+
+/* Parses `text` with `args` (build arguments; may be NULL) over the ARG defaults. Fails with the line
+ * number: no FROM, an instruction before FROM, a name that cannot be resolved, a bad port, a ceiling crossed. */
+bool ctr_file_parse(struct arena *a, struct str text, const struct ctr_kv_list *args, struct ctr_file *out,
+                    struct err *err);
+
+#endif
