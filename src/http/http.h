@@ -3,6 +3,8 @@
 #ifndef HTTP_H
 #define HTTP_H
 
+#include "http_loop.h"
+#include "http_server.h"
 #include "http_client.h"
 
 #endif
