@@ -88,8 +88,12 @@ bool app_start_container(struct app *app, const struct app_progress *progress, s
 /* True if the app has a long-running container. */
 bool app_has_container(const struct app *app);
 /* Takes the app out of service: no request is sent to its container any more; when those in flight have
- * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). */
-void app_retire(struct app *app, int drain_secs);
+ * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). Does
+ * nothing to a container that `successor` (may be NULL) goes on using. */
+void app_retire(struct app *app, const struct app *successor, int drain_secs);
+/* The id of the entry that it was loaded from, and that entry. */
+struct str app_id(const struct app *app);
+const struct store_app *app_entry(const struct app *app);
 
 /* --- Slots: an app of the site, loaded on first use -------------------------------------------------
  * A slot is made from an entry when a site is built and passes from site to site while its entry is

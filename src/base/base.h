@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "vec.h"
 #include "map.h"
+#include "embed.h"
 #include "id.h"
 #include "timefmt.h"
 #include "json.h"

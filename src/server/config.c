@@ -295,7 +295,7 @@ bool config_parse(struct arena *a, struct str name, struct str text, struct conf
 {
     struct config c = {0};
     scoped_err own = {0};
-    if (!toml_parse(a, str_of(defaults_gen, defaults_gen_len), &c.root, &own))
+    if (!toml_parse(a, defaults_gen[0].data, &c.root, &own))
         BUG("defaults.toml: %s", err_msg(&own));
     struct toml_value user;
     struct loading l = {.a = a, .name = name, .config = &c, .err = err};
