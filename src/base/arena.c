@@ -121,7 +121,7 @@ void *arena_try_alloc(struct arena *a, size_t size)
     if (UNLIKELY(size > SIZE_MAX - ARENA_ALIGN))
         return NULL;
     size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    if (LIKELY(size <= (size_t)(a->end - a->cur))) {
+    if (LIKELY(a->cur && size <= (size_t)(a->end - a->cur))) { /* an empty arena has no byte to point at, even for size 0 */
         void *p = a->cur;
         a->cur += size;
         UNPOISON(p, size);

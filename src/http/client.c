@@ -191,30 +191,10 @@ static size_t read_cb(char *buf, size_t one, size_t cap, void *arg)
 
 /* --- setting a transfer up --- */
 
-static bool is_token(struct str s)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alnum && (c == '\0' || !strchr(others, c)))
-            return false;
-    }
-    return s.len > 0;
-}
-
-static bool has_control(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (((unsigned char)s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
-            return true;
-    return false;
-}
-
 /* Checks the URL; *shown is how messages name it: without user info, query and fragment. */
 static bool parse_url(struct arena *a, struct str url, CURLU *u, const char **shown, struct err *err)
 {
-    if (url.len == 0 || has_control(url))
+    if (url.len == 0 || !http_is_field_value(url))
         return err_set(err, ERR_INVALID, "the URL to fetch is empty or has control characters");
     CURLUcode rc = curl_url_set(u, CURLUPART_URL, str_z(a, url), CURLU_DISALLOW_USER | CURLU_URLENCODE);
     if (rc == CURLUE_USER_NOT_ALLOWED)
@@ -248,9 +228,9 @@ static bool add_headers(struct arena *a, const struct http_fetch *f, struct curl
     bool has_type = false, has_expect = false;
     for (size_t i = 0; i < f->header_count; i++) {
         struct str name = f->headers[i].name, value = f->headers[i].value;
-        if (!is_token(name))
+        if (!http_is_token(name))
             return err_set(err, ERR_INVALID, "\"%.*s\" is not a header name", STR_ARG(name));
-        if (has_control(value))
+        if (!http_is_field_value(value))
             return err_set(err, ERR_INVALID, "the value of header %.*s has control characters", STR_ARG(name));
         has_type |= str_eq_nocase(name, STR("content-type"));
         has_expect |= str_eq_nocase(name, STR("expect"));
@@ -436,7 +416,7 @@ bool http_fetch(struct http_client *c, struct arena *a, const struct http_fetch 
 {
     bool has_body = f->body.len > 0 || f->read_body;
     struct str method = f->method.len > 0 ? f->method : has_body ? STR("POST") : STR("GET");
-    if (!is_token(method))
+    if (!http_is_token(method))
         return err_set(err, ERR_INVALID, "\"%.*s\" is not an HTTP method", STR_ARG(method));
 
     scoped_arena tmp = {0};

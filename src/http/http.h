@@ -5,6 +5,7 @@
 
 #include "http_loop.h"
 #include "http_server.h"
+#include "http_url.h"
 #include "http_client.h"
 
 #endif

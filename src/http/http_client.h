@@ -12,16 +12,11 @@
 #ifndef HTTP_CLIENT_H
 #define HTTP_CLIENT_H
 
-#include "base.h"
+#include "http_url.h"
 
 #include <stdatomic.h>
 
 struct http_client;
-
-/* A header field or another name and value. */
-struct http_pair {
-    struct str name, value;
-};
 
 /* Takes the next bytes of the response body. False ends the fetch with `err`. */
 typedef bool http_sink_fn(void *arg, struct str part, struct err *err);
