@@ -29,6 +29,13 @@ static void big_blocks_leave_the_small_chunk_in_use(void **state)
     assert_ptr_equal(y, x + 16);
 }
 
+static void no_bytes_are_a_valid_block(void **state)
+{
+    scoped_arena a = {0};
+    assert_non_null(arena_alloc(&a, 0));
+    assert_int_equal(str_dup(&a, (struct str){0}).len, 0);
+}
+
 static int ran[2], ran_n;
 static void note(void *arg)
 {
@@ -50,7 +57,7 @@ static void deferred_runs_newest_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(limit_is_a_ceiling),
+        cmocka_unit_test(limit_is_a_ceiling), cmocka_unit_test(no_bytes_are_a_valid_block),
         cmocka_unit_test(big_blocks_leave_the_small_chunk_in_use),
         cmocka_unit_test(deferred_runs_newest_first),
     };
