@@ -173,9 +173,6 @@ bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t ma
 /* The same, opened: a read-only descriptor of a regular file that the caller closes, or -1. */
 int src_disk_open(struct str dir, struct str name, struct err *err);
 
-/* Removes a folder and what is in it, never following links. Missing is success. */
-bool src_remove_tree(struct str dir, struct err *err);
-
 /* Lower-case hex SHA-256. */
 struct str src_sha256_hex(struct arena *a, struct str data);
 
@@ -214,7 +211,7 @@ struct src_session;
 struct src_session_opts {
     struct str tmp_dir;           /* folder for checkouts, made if missing; empty: $TMPDIR or /tmp */
     int64_t timeout_ms;           /* for each call of git; 0: none */
-    const atomic_bool *cancel;    /* set from any thread to end the running git; may be NULL */
+    atomic_bool *cancel;          /* set from any thread to end the running git; may be NULL */
     void (*on_progress)(void *ctx, struct str line); /* what git says, a line at a time; may be NULL */
     void *ctx;
 };
