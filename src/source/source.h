@@ -183,18 +183,20 @@ struct str src_sha256_hex(struct arena *a, struct str data);
 bool src_is_git(struct str source);
 
 struct src_giturl {
-    struct str repo;    /* what git is given; never holds a password */
-    struct str folder;  /* the app's root in it, clean, "" for the top */
+    struct str repo;   /* what git is given; never holds a password */
+    struct str folder; /* the app's root in it, clean, "" for the top */
 };
 
-/* Splits a git source into repository and folder.
- *   "//" after the host           repository before, folder after, for every form
- *   a segment that ends in .git   ends the repository, for every form
+/* Splits a git source into repository and folder. The first rule that fits:
+ *   "//" after the host           repository before, folder after
+ *   a segment that ends in .git   ends the repository
  *   https, http, ssh, git@        org/repo is the repository, the rest the folder
  *   git, file, absolute path      all of it is the repository
- * A missing scheme is https. User, query and fragment are dropped (ssh keeps the user). With `has_key`
- * an http form becomes git@host:org/repo.git. Fails (400) with what is missing. */
-bool src_giturl_parse(struct arena *a, struct str source, bool has_key, struct src_giturl *out, struct err *err);
+ * A missing scheme is https. User, query and fragment are dropped (ssh keeps the user). With `ssh_user`
+ * (the selected credentials are a key) an http form becomes ssh_user@host:org/repo.git. Fails (400) saying
+ * what is missing. */
+bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, struct src_giturl *out,
+                      struct err *err);
 
 /* How to sign in; all empty: nobody. With a key ssh is used, otherwise user and password over http(s). */
 struct src_git_auth {
