@@ -7,5 +7,7 @@
 #include "http_server.h"
 #include "http_url.h"
 #include "http_client.h"
+#include "http_static.h"
+#include "http_proxy.h"
 
 #endif
