@@ -124,6 +124,7 @@ struct app_request {
     struct str cookie;
     struct str client_ip;
     bool is_https;
+    bool is_write_gated;     /* a stage or preview app without write access */
 };
 void app_handle(struct app *app, const struct app_request *request);
 

@@ -1,0 +1,304 @@
+/* server/api.c: the management API: a table of routes over deploy/ and the server itself.
+ *
+ * A call is read on its loop, run on a job thread (it may fetch, build, commit), and answered on its loop.
+ * The caller's going away cancels what it asked for, up to the commit. Every call leaves a system event in
+ * the audit trail: it starts as Failed, so a crash is not taken for a success.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server_int.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { BODY_MAX = 32 << 20 };
+
+struct api_call;
+typedef bool api_fn(struct api_call *call, json_t **reply, struct err *err);
+
+enum {
+    NEEDS_GLOB = 1,    /* query appPathGlob */
+    NEEDS_PATH = 2,    /* query appPath */
+    HAS_BODY = 4,
+    OPTIONAL_GLOB = 8,
+    SHOWS_PROMOTE = 16,/* the audit operation gets _promote and _approve appended */
+};
+
+struct api_route {
+    const char *method, *path, *operation;
+    unsigned flags;
+    deploy_op *op;     /* an operation of deploy/ ... */
+    api_fn *fn;        /* ... or one of the server */
+};
+
+/* One call: made on the loop, used by one job thread, freed on the loop. */
+struct api_call {
+    struct arena arena;
+    struct server *server;
+    struct http_req *req;
+    const struct api_route *route;
+    struct str user_id, rid;
+    struct deploy_opts opts;
+    json_t *body, *reply;
+    struct err err;
+    atomic_bool cancel;
+};
+
+/* --- the server's own calls --------------------------------------------------------------------- */
+
+static bool call_stop(struct api_call *call, json_t **reply, struct err *err)
+{
+    *reply = json_pack("{s:i}", "pid", (int)getpid());
+    log_info("stop asked for through the API", LOG_STR("user", call->user_id));
+    kill(getpid(), SIGTERM);
+    return true;
+}
+
+static bool call_status(struct api_call *call, json_t **reply, struct err *err)
+{
+    *reply = json_pack("{s:s}", "status", "ok");
+    return true;
+}
+
+static bool call_version(struct api_call *call, json_t **reply, struct err *err)
+{
+    *reply = json_pack("{s:s, s:s}", "version", server_version, "commit", server_commit);
+    return true;
+}
+
+static bool call_config(struct api_call *call, json_t **reply, struct err *err)
+{
+    struct store_config config;
+    bool found = false;
+    scoped_store_tx *tx = store_read(call->server->store, err);
+    if (!tx || !store_config_get(tx, &call->arena, &config, &found, err))
+        return false;
+    json_t *document = found ? json_parse_object(config.config, err) : json_object();
+    if (!document)
+        return err_wrap(err, "the stored dynamic configuration");
+    *reply = json_pack("{s:o}", "dynamic_config", document);
+    return true;
+}
+
+static const struct api_route routes[] = {
+    {"POST", "/stop", "stop_server", 0, NULL, call_stop},
+    {"GET", "/server_status", "server_status", 0, NULL, call_status},
+    {"GET", "/server_version", "server_version", 0, NULL, call_version},
+    {"GET", "/config", "config_get", 0, NULL, call_config},
+    {"GET", "/apps", "list_apps", OPTIONAL_GLOB, deploy_list, NULL},
+    {"GET", "/app", "get_app", NEEDS_PATH, deploy_get, NULL},
+    {"POST", "/app", "create_app", HAS_BODY, deploy_create, NULL},
+    {"DELETE", "/app", "delete_apps", NEEDS_GLOB, deploy_delete, NULL},
+    {"POST", "/approve", "approve_apps", NEEDS_GLOB | SHOWS_PROMOTE, deploy_approve, NULL},
+    {"POST", "/reload", "reload_apps", NEEDS_GLOB | SHOWS_PROMOTE, deploy_reload, NULL},
+    {"POST", "/promote", "promote_apps", NEEDS_GLOB, deploy_promote, NULL},
+    {"POST", "/app_settings", "update_settings", NEEDS_GLOB | HAS_BODY, deploy_settings_update, NULL},
+    {"POST", "/app_metadata", "update_metadata", NEEDS_GLOB | HAS_BODY | SHOWS_PROMOTE, deploy_metadata_update, NULL},
+    {"POST", "/link_account", "account_link", NEEDS_GLOB | SHOWS_PROMOTE, deploy_account_link, NULL},
+    {"POST", "/update_param", "update_params", NEEDS_GLOB | SHOWS_PROMOTE, deploy_param_update, NULL},
+    {"GET", "/version", "version_list", NEEDS_PATH, deploy_version_list, NULL},
+    {"GET", "/version/files", "version_files", NEEDS_PATH, deploy_version_files, NULL},
+    {"POST", "/version", "version_switch", NEEDS_PATH, deploy_version_switch, NULL},
+};
+
+/* --- answering ------------------------------------------------------------------------------------ */
+
+static void reply_error(struct http_req *req, int status, const char *message)
+{
+    json_t *body = json_pack("{s:o, s:i}", "message", json_from_str(str_from(message)), "code", status);
+    struct str text = json_text(req->arena, body, JSON_STYLE_COMPACT);
+    json_decref(body);
+    http_reply(req, status, STR("application/json"), str_cat(req->arena, text, STR("\n")));
+}
+
+static void call_free(struct api_call *call)
+{
+    json_decref(call->body);
+    json_decref(call->reply);
+    err_release(&call->err);
+    arena_release(&call->arena);
+    free(call);
+}
+
+static void finish(struct http_loop *loop, void *arg)
+{
+    struct api_call *call = arg;
+    struct http_req *req = call->req;
+    if (err_is_set(&call->err)) {
+        int status = call->err.code >= 400 && call->err.code <= 599 ? (int)call->err.code : 500;
+        reply_error(req, status, err_msg(&call->err));
+    } else {
+        struct str text = call->reply ? json_text(req->arena, call->reply, JSON_STYLE_COMPACT) : (struct str){0};
+        http_reply(req, 200, STR("application/json"), text);
+    }
+    call_free(call);
+}
+
+static void audit(struct api_call *call)
+{
+    struct deploy_opts *o = &call->opts;
+    bool shows = call->route->flags & SHOWS_PROMOTE;
+    store_audit_add_wait(call->server->store, &(struct store_audit_event){
+        .rid = call->rid,
+        .user_id = call->user_id,
+        .event_type = STR("system"),
+        .operation = str_printf(&call->arena, "%s%s%s%s", call->route->operation, shows && o->promote ? "_promote" : "",
+                                shows && o->approve ? "_approve" : "", o->is_dry_run ? "_dryrun" : ""),
+        .target = o->app,
+        .status = err_is_set(&call->err) ? STR("Failed") : STR("Success"),
+        .detail = str_from(err_msg(&call->err)),
+    });
+}
+
+static void run(void *arg)
+{
+    struct api_call *call = arg;
+    const struct api_route *route = call->route;
+    bool ok;
+    if (route->op) {
+        struct deploy_caller who = {.user_id = call->user_id, .cancel = &call->cancel};
+        ok = route->op(call->server->deploy, &who, &call->opts, call->body, &call->reply, &call->err);
+    } else {
+        ok = route->fn(call, &call->reply, &call->err);
+    }
+    if (!ok && !err_is_set(&call->err))
+        BUG("%s %s failed without a reason", route->method, route->path);
+    audit(call);
+    http_loop_post(call->req->loop, finish, call);
+}
+
+/* --- reading the call ----------------------------------------------------------------------------- */
+
+/* `1 t T TRUE true True 0 f F FALSE false False`; empty is false. */
+static bool parse_bool(struct str name, struct str value, bool *out, struct err *err)
+{
+    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+    static const char *const no[] = {"0", "f", "F", "FALSE", "false", "False", ""};
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+        if (str_eq_z(value, yes[i]))
+            return *out = true;
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        if (str_eq_z(value, no[i])) {
+            *out = false;
+            return true;
+        }
+    return err_set(err, ERR_INVALID, "invalid value for " STR_FMT ": \"" STR_FMT "\" is neither true nor false",
+                   STR_ARG(name), STR_ARG(value));
+}
+
+static bool parse_query(struct api_call *call, struct err *err)
+{
+    struct deploy_opts *o = &call->opts;
+    const struct {
+        const char *name;
+        struct str *text;
+        bool *flag;
+    } params[] = {
+        {"appPathGlob", &o->app}, {"appPath", &o->app}, {"branch", &o->branch}, {"commit", &o->commit},
+        {"gitAuth", &o->git_auth}, {"paramName", &o->name}, {"plugin", &o->name}, {"paramValue", &o->value},
+        {"account", &o->value}, {"version", &o->version}, {"dryRun", NULL, &o->is_dry_run},
+        {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
+        {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
+    };
+    struct http_pairs query;
+    if (!http_query_parse(&call->arena, call->req->query, &query, err))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(params); i++) {
+        struct str name = str_from(params[i].name), value;
+        if (!http_pairs_get(&query, name, &value))
+            continue;
+        if (params[i].flag && !parse_bool(name, value, params[i].flag, err))
+            return false;
+        if (params[i].text)
+            *params[i].text = value;
+    }
+    unsigned flags = call->route->flags;
+    if ((flags & (NEEDS_GLOB | NEEDS_PATH)) && str_is_empty(o->app))
+        return err_set(err, ERR_INVALID, "%s is required", flags & NEEDS_GLOB ? "appPathGlob" : "appPath");
+    return true;
+}
+
+static void on_gone(struct http_req *req, void *arg)
+{
+    struct api_call *call = arg;
+    atomic_store(&call->cancel, true);
+}
+
+static void submit(struct api_call *call)
+{
+    http_req_on_abort(call->req, on_gone, call);
+    if (jobs_submit(call->server->jobs, run, call))
+        return;
+    reply_error(call->req, 503, "the server is stopping or overloaded: try again");
+    call_free(call);
+}
+
+static void on_body(struct http_req *req, struct str body, const struct err *err, void *arg)
+{
+    struct api_call *call = arg;
+    if (err) {
+        reply_error(req, (int)err->code, err_msg(err));
+        call_free(call);
+        return;
+    }
+    call->body = json_parse_object(body, &call->err);
+    if (!call->body) {
+        err_wrap(&call->err, "request body");
+        reply_error(req, 400, err_msg(&call->err));
+        call_free(call);
+        return;
+    }
+    submit(call);
+}
+
+static const struct api_route *find_route(struct str method, struct str path, bool *path_exists)
+{
+    *path_exists = false;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!str_eq_z(path, routes[i].path))
+            continue;
+        *path_exists = true;
+        if (str_eq_z(method, routes[i].method))
+            return &routes[i];
+    }
+    return NULL;
+}
+
+void api_serve(struct server *s, struct http_req *req, struct str user_id)
+{
+    struct str path = req->path;
+    bool path_exists = false;
+    const struct api_route *route = NULL;
+    if (str_starts(path, STR("/_openrun/")))
+        route = find_route(req->method_text, str_from_off(path, strlen("/_openrun")), &path_exists);
+    if (!route) {
+        reply_error(req, path_exists ? 405 : 404,
+                    path_exists ? "this path does not take this method" : "404 page not found");
+        return;
+    }
+    struct api_call *call = xcalloc(1, sizeof *call);
+    call->server = s;
+    call->req = req;
+    call->route = route;
+    call->user_id = str_dup(&call->arena, user_id);
+    call->rid = str_printf(&call->arena, "%sapi_" STR_FMT, s->rid_prefix, STR_ARG(id_ksuid(&call->arena)));
+    if (!parse_query(call, &call->err)) {
+        reply_error(req, (int)call->err.code, err_msg(&call->err));
+        call_free(call);
+    } else if (route->flags & HAS_BODY) {
+        http_req_read_all(req, BODY_MAX, on_body, call);
+    } else {
+        submit(call);
+    }
+}
+
+static void on_end(struct http_req *req, void *arg)
+{
+    struct access_facts facts = {.user = STR("admin")};
+    access_log_add(loop_state(req->loop)->access, req, &facts);
+}
+
+void api_request(struct http_req *req, void *arg)
+{
+    http_req_on_end(req, on_end, arg);
+    api_serve(arg, req, STR("admin"));
+}

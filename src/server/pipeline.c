@@ -1,0 +1,322 @@
+/* server/pipeline.c: a request from its head to its app.
+ *
+ *     host, redirect -> reserved paths -> site -> sign-in -> cross-origin rule -> app (loaded on first use)
+ *
+ * Runs on the request's loop; nothing here takes a lock, waits or queries. What must be known when the
+ * request ends (access log, audit) is kept in `struct visit`, which is req->data.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server_int.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+/* One request on its way. In the request's arena. */
+struct visit {
+    struct server *server;
+    struct http_req *req;
+    uint64_t number;                   /* of the request id */
+    const struct site_app *place;      /* the app that matched; NULL before, and for our own routes */
+    struct site_hold *hold;            /* keeps `place` while the request lives */
+    const struct auth_identity *who;
+    struct str client_ip;
+    bool is_https;                     /* as the client sees it */
+};
+
+static struct str request_id(const struct visit *v)
+{
+    return str_printf(v->req->arena, "%s%" PRIu64, v->server->rid_prefix, v->number);
+}
+
+/* --- trusted proxies ---------------------------------------------------------------------------- */
+
+/* An address as 16 bytes, IPv4 mapped into IPv6 (RFC 4291 §2.5.5.2). */
+static bool parse_ip(struct str text, unsigned char out[16])
+{
+    char z[INET6_ADDRSTRLEN];
+    if (text.len == 0 || text.len >= sizeof z)
+        return false;
+    memcpy(z, text.ptr, text.len);
+    z[text.len] = '\0';
+    if (inet_pton(AF_INET6, z, out) == 1)
+        return true;
+    memset(out, 0, 10);
+    out[10] = out[11] = 0xff;
+    return inet_pton(AF_INET, z, out + 12) == 1;
+}
+
+bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err *err)
+{
+    s->trusted = arena_array(&s->arena, struct ip_range, ranges->len);
+    for (size_t i = 0; i < ranges->len; i++) {
+        struct ip_range *r = &s->trusted[i];
+        struct str addr, bits;
+        bool has_bits = str_cut(ranges->items[i], '/', &addr, &bits);
+        bool is_v4 = str_chr(addr, ':') == STR_NPOS;
+        int64_t n = is_v4 ? 32 : 128;
+        if (!parse_ip(addr, r->addr) || (has_bits && (!str_to_i64(bits, &n) || n < 0 || n > (is_v4 ? 32 : 128))))
+            return err_set(err, ERR_INVALID,
+                           "security.trusted_proxies: \"" STR_FMT "\" is neither an IP address nor a range like "
+                           "10.0.0.0/8",
+                           STR_ARG(ranges->items[i]));
+        r->bits = (int)n + (is_v4 ? 96 : 0);
+    }
+    s->trusted_len = ranges->len;
+    return true;
+}
+
+static bool is_trusted(const struct server *s, struct str ip)
+{
+    unsigned char addr[16];
+    if (!parse_ip(ip, addr))
+        return false;
+    for (size_t i = 0; i < s->trusted_len; i++) {
+        const struct ip_range *r = &s->trusted[i];
+        int whole = r->bits / 8, rest = r->bits % 8;
+        unsigned char mask = (unsigned char)(0xff00 >> rest);
+        if (memcmp(addr, r->addr, (size_t)whole) == 0 &&
+            (rest == 0 || (addr[whole] & mask) == (r->addr[whole] & mask)))
+            return true;
+    }
+    return false;
+}
+
+/* The rightmost address of all X-Forwarded-For lines that is not one of our proxies; if all are, the leftmost. */
+static struct str forwarded_for(const struct server *s, const struct http_req *req)
+{
+    struct str leftmost = {0};
+    unsigned char ignored[16];
+    for (size_t i = req->header_count; i-- > 0;) {
+        if (req->headers[i].id != HTTP_H_X_FORWARDED_FOR)
+            continue;
+        struct str rest = req->headers[i].value;
+        while (rest.len > 0) {
+            size_t comma = str_rchr(rest, ',');
+            struct str ip = str_trim(comma == STR_NPOS ? rest : str_from_off(rest, comma + 1));
+            rest = comma == STR_NPOS ? (struct str){0} : str_slice(rest, 0, comma);
+            if (!parse_ip(ip, ignored))
+                continue;
+            if (!is_trusted(s, ip))
+                return ip;
+            leftmost = ip;
+        }
+    }
+    return leftmost;
+}
+
+static void find_client(struct visit *v)
+{
+    struct http_req *req = v->req;
+    v->client_ip = http_req_peer(req);
+    v->is_https = req->is_tls;
+    if (v->server->trusted_len == 0 || !is_trusted(v->server, v->client_ip))
+        return;
+    struct str ip = forwarded_for(v->server, req), real = http_req_known(req, HTTP_H_X_REAL_IP), proto;
+    unsigned char ignored[16];
+    if (!str_is_empty(ip))
+        v->client_ip = ip;
+    else if (parse_ip(real, ignored))
+        v->client_ip = real;
+    str_cut(http_req_known(req, HTTP_H_X_FORWARDED_PROTO), ',', &proto, NULL);
+    if (!req->is_tls && str_eq_nocase(str_trim(proto), STR("https")))
+        v->is_https = true;
+}
+
+/* --- the end of a request ------------------------------------------------------------------------ */
+
+static bool is_safe(const struct http_req *req)
+{
+    return req->method == HTTP_GET || req->method == HTTP_HEAD || req->method == HTTP_OPTIONS;
+}
+
+/* Unsafe requests to apps are audited. */
+static void audit(const struct visit *v)
+{
+    struct http_req *req = v->req;
+    if (!v->place || is_safe(req))
+        return;
+    struct app *app = app_slot_peek(v->place->slot);
+    if (app && app_config_bool(app, "audit.skip_http_events", false))
+        return;
+    bool redact = app && app_config_bool(app, "audit.redact_url", false);
+    struct str path = redact ? STR("<REDACTED>") : req->path;
+    store_audit_add(v->server->store, &(struct store_audit_event){
+        .rid = request_id(v),
+        .app_id = app_slot_entry(v->place->slot)->id,
+        .user_id = v->who ? v->who->user_id : (struct str){0},
+        .event_type = STR("http"),
+        .operation = req->method_text,
+        .target = str_printf(req->arena, STR_FMT ":" STR_FMT, STR_ARG(req->authority), STR_ARG(path)),
+        .status = str_printf(req->arena, "%d", req->status),
+        .detail = str_printf(req->arena, STR_FMT " " STR_FMT " " STR_FMT " %d %" PRId64, STR_ARG(req->method_text),
+                             STR_ARG(req->authority), STR_ARG(path), req->status,
+                             (clock_ns() - req->start_ns) / 1000000),
+    });
+}
+
+static void on_end(struct http_req *req, void *arg)
+{
+    struct visit *v = arg;
+    struct loop_state *state = loop_state(req->loop);
+    struct access_facts facts = {.client_ip = v->client_ip};
+    if (v->server->access_file) {
+        facts.rid = request_id(v);
+        facts.user = v->who ? v->who->user_id : (struct str){0};
+        facts.app_id = v->place ? app_slot_entry(v->place->slot)->id : (struct str){0};
+        access_log_add(state->access, req, &facts);
+    }
+    audit(v);
+    if (v->hold)
+        site_hold_put(v->hold);
+}
+
+/* --- from site to app ----------------------------------------------------------------------------- */
+
+static void serve(struct visit *v, struct app *app)
+{
+    struct http_req *req = v->req;
+    if (!is_safe(req)) {
+        if (!app_config_bool(app, "security.disable_csrf_protection", false) && !auth_cross_origin_ok(req))
+            return;
+    }
+    struct app_request request = {
+        .req = req,
+        .who = v->who,
+        .cookie = auth_strip_cookies(req, http_req_known(req, HTTP_H_COOKIE)),
+        .client_ip = v->client_ip,
+        .is_https = v->is_https,
+        .is_write_gated = v->place->is_write_gated,
+    };
+    app_handle(app, &request);
+}
+
+static void on_loaded(struct http_loop *loop, struct app *app, const struct err *err, void *arg)
+{
+    struct visit *v = arg;
+    if (app)
+        serve(v, app);
+    else
+        http_reply_error(v->req, err->code == ERR_UNAVAILABLE ? 503 : 500, str_from(err_msg(err)));
+}
+
+static void on_identity(struct http_req *req, const struct auth_identity *who, void *arg)
+{
+    struct visit *v = arg;
+    v->who = who;
+    struct app *app = app_slot_peek(v->place->slot);
+    if (LIKELY(app != NULL))
+        serve(v, app);
+    else
+        app_slot_load(v->place->slot, req->loop, on_loaded, v);
+}
+
+/* The path as apps are matched by: decoded, cleaned. Most paths are that already. False: malformed. */
+static bool canonical_path(struct http_req *req, struct str *out)
+{
+    struct str path = req->path;
+    bool is_plain = path.len > 0 && path.ptr[0] == '/' && str_chr(path, '%') == STR_NPOS &&
+                    str_find(path, STR("//")) == STR_NPOS && str_find(path, STR("/.")) == STR_NPOS;
+    if (LIKELY(is_plain)) {
+        *out = path.len > 1 ? str_trim_right(path, '/') : path;
+        return true;
+    }
+    if (!http_pct_decode(req->arena, path, out))
+        return false;
+    *out = http_path_clean(req->arena, *out);
+    return true;
+}
+
+static void dispatch(struct visit *v, struct loop_state *state)
+{
+    struct http_req *req = v->req;
+    struct str path;
+    if (!canonical_path(req, &path)) {
+        http_reply_error(req, 400, STR("malformed percent-encoding in the request path"));
+        return;
+    }
+    if (str_eq(req->host, v->server->auth_domain)) {
+        http_reply_error(req, 404, STR("not found"));
+        return;
+    }
+    v->place = site_match(state->hold->site, req->host, path);
+    if (!v->place) {
+        http_reply_error(req, 404, STR("no matching app found"));
+        return;
+    }
+    v->hold = site_hold_get(state);
+    auth_check(v->server->auth, req, &v->place->rule, v->is_https, on_identity, v);
+}
+
+/* --- our own routes ------------------------------------------------------------------------------- */
+
+static void on_admin(struct http_req *req, const struct auth_identity *who, void *arg)
+{
+    struct visit *v = arg;
+    v->who = who;
+    if (is_safe(req) || auth_cross_origin_ok(req))
+        api_serve(v->server, req, who->user_id);
+}
+
+/* Paths under /_openrun on every domain. */
+static bool reserved(struct visit *v)
+{
+    struct http_req *req = v->req;
+    if (!str_starts(req->path, STR("/_openrun")))
+        return false;
+    struct str rest = str_from_off(req->path, strlen("/_openrun"));
+    if (!str_is_empty(rest) && rest.ptr[0] != '/')
+        return false;
+    if (str_eq(rest, STR("/health")))
+        http_reply(req, 200, STR("text/plain; charset=utf-8"), STR("OK"));
+    else if (auth_route(v->server->auth, req, v->is_https))
+        ;
+    else if (v->server->admin_over_tcp)
+        auth_check_admin(v->server->auth, req, on_admin, v);
+    else
+        http_reply_error(req, 404, STR("404 page not found"));
+    return true;
+}
+
+/* 308 to the https address, never to a host that is not ours. */
+static void redirect_to_https(struct visit *v, const struct site *site)
+{
+    struct http_req *req = v->req;
+    struct str host = site_has_domain(site, req->host) ? req->host : v->server->env.default_domain;
+    bool is_v6 = str_chr(host, ':') != STR_NPOS;
+    char port[16] = "";
+    if (req->port != 0)
+        snprintf(port, sizeof port, ":%d", v->server->https_port);
+    struct str to = str_printf(req->arena, "https://%s" STR_FMT "%s%s" STR_FMT, is_v6 ? "[" : "", STR_ARG(host),
+                               is_v6 ? "]" : "", port, STR_ARG(req->target));
+    http_resp_header(req, STR("Location"), to);
+    http_reply(req, 308, (struct str){0}, (struct str){0});
+}
+
+void pipeline_request(struct http_req *req, void *arg)
+{
+    struct server *s = arg;
+    struct loop_state *state = loop_state(req->loop);
+    struct visit *v = arena_new(req->arena, struct visit);
+    v->server = s;
+    v->req = req;
+    v->number = state->request_count++ * http_loops_len(s->loops) + http_loop_index(req->loop);
+    req->data = v;
+    find_client(v);
+    http_req_on_end(req, on_end, v);
+    if (UNLIKELY(!state->hold)) {
+        http_resp_header(req, STR("Retry-After"), STR("1"));
+        http_reply_error(req, 503, STR("the server is starting"));
+        return;
+    }
+    if (str_is_empty(req->host)) {
+        http_reply_error(req, 400, STR("invalid Host header"));
+        return;
+    }
+    if (s->redirect_to_https && s->https_port > 0 && !v->is_https && req->path.ptr[0] == '/') {
+        redirect_to_https(v, state->hold->site);
+        return;
+    }
+    if (!reserved(v))
+        dispatch(v, state);
+}

@@ -1,0 +1,164 @@
+/* server/publish.c: from the store's apps to the site that every loop serves.
+ *
+ * A slot is carried over while its entry is unchanged (same id, same update time), so that loaded apps and
+ * their containers survive the deploys of others.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server_int.h"
+
+#include <stdlib.h>
+
+struct site_hold *site_hold_get(struct loop_state *state)
+{
+    state->hold->users++;
+    return state->hold;
+}
+
+void site_hold_put(struct site_hold *hold)
+{
+    if (--hold->users > 0)
+        return;
+    site_unref(hold->site);
+    free(hold);
+}
+
+static void state_free(struct http_loop *loop, void *arg)
+{
+    struct loop_state *state = arg;
+    access_log_free(state->access);
+    if (state->hold)
+        site_hold_put(state->hold);
+    certs_unref(state->certs);
+    http_loop_set_data(loop, HTTP_SLOT_SITE, NULL);
+    free(state);
+}
+
+static void state_start(struct http_loop *loop, void *arg)
+{
+    struct server *s = arg;
+    struct loop_state *state = xcalloc(1, sizeof *state);
+    state->server = s;
+    state->access = access_log_new(loop, s->access_file);
+    http_loop_set_data(loop, HTTP_SLOT_SITE, state);
+    http_loop_at_close(loop, state_free, state);
+}
+
+void loops_start(struct server *s)
+{
+    http_loops_run(s->loops, state_start, s);
+}
+
+static void take_site(struct http_loop *loop, void *site)
+{
+    struct loop_state *state = loop_state(loop);
+    struct site_hold *old = state->hold;
+    state->hold = xcalloc(1, sizeof *state->hold);
+    *state->hold = (struct site_hold){.site = site_ref(site), .users = 1};
+    if (old)
+        site_hold_put(old);
+}
+
+static void take_certs(struct http_loop *loop, void *certs)
+{
+    struct loop_state *state = loop_state(loop);
+    certs_unref(state->certs);
+    state->certs = certs_ref(certs);
+}
+
+void publish_certs(struct server *s, struct certs *certs)
+{
+    http_loops_run(s->loops, take_certs, certs);
+    certs_unref(s->certs);
+    s->certs = certs;
+}
+
+/* The old site's slot for this entry if the entry has not changed since, else NULL. */
+static struct app_slot *unchanged_slot(const struct site *old, const struct store_app *entry)
+{
+    const struct site_app *app = old ? site_find(old, entry->id) : NULL;
+    if (!app)
+        return NULL;
+    const struct store_app *had = app_slot_entry(app->slot);
+    bool same = had->update_time == entry->update_time && str_eq(had->path, entry->path) &&
+                str_eq(had->domain, entry->domain);
+    return same ? app_slot_ref(app->slot) : NULL;
+}
+
+static void put_loaded(struct app_slot *slot, const struct store_app *entry, struct app *const *loaded, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(app_id(loaded[i]), entry->id) && app_entry(loaded[i])->update_time == entry->update_time)
+            app_slot_set(slot, loaded[i]);
+}
+
+static bool is_write_gated(const struct store_app *entry)
+{
+    enum store_app_kind kind = store_app_kind(entry->id);
+    return (kind == STORE_STAGE && !entry->settings.stage_write_access) ||
+           (kind == STORE_PREVIEW && !entry->settings.preview_write_access);
+}
+
+static struct site *build(struct server *s, struct store_tx *tx, struct app *const *loaded, size_t n_loaded,
+                          struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct store_app_list apps = {0};
+    /* Ten thousand apps' metadata is not read again for the sake of one that changed. */
+    if (!store_app_list(tx, &scratch, s->site ? STORE_APPS_BRIEF : STORE_APPS_ALL, &apps, err))
+        return NULL;
+    struct site *site = site_new(s->env.default_domain, config_bool(&s->config, "system.fallback_unknown_domains"));
+    vec_foreach (brief, &apps) {
+        struct app_slot *slot = unchanged_slot(s->site, brief);
+        struct store_app full = *brief;
+        if (!slot) {
+            if (s->site && !store_app_get_by_id(tx, &scratch, brief->id, &full, err)) {
+                site_unref(site);
+                return NULL;
+            }
+            slot = app_slot_new(&s->env, &full);
+        }
+        const struct store_app *entry = app_slot_entry(slot);
+        put_loaded(slot, entry, loaded, n_loaded);
+        site_add(site, &(struct site_app){
+            .domain = entry->domain,
+            .path = entry->path,
+            .slot = slot,
+            .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
+            .is_write_gated = is_write_gated(entry),
+        });
+    }
+    site_seal(site);
+    return site;
+}
+
+/* Apps of `old` whose slots are not in `now`: their containers have no more requests coming. */
+static void retire_replaced(const struct site *old, const struct site *now, int drain_secs)
+{
+    for (size_t i = 0; i < site_len(old); i++) {
+        struct app_slot *slot = site_at(old, i)->slot;
+        struct app *app = app_slot_peek(slot);
+        if (!app)
+            continue;
+        const struct site_app *next = site_find(now, app_slot_entry(slot)->id);
+        if (!next || next->slot != slot)
+            app_retire(app, next ? app_slot_peek(next->slot) : NULL, drain_secs);
+    }
+}
+
+bool publish_site(void *server, struct app *const *loaded, size_t n_loaded, struct err *err)
+{
+    struct server *s = server;
+    pthread_mutex_lock(&s->publish_lock);
+    scoped_store_tx *tx = store_read(s->store, err);
+    struct site *site = tx ? build(s, tx, loaded, n_loaded, err) : NULL;
+    store_rollback(&tx);
+    if (site) {
+        http_loops_run(s->loops, take_site, site);
+        struct site *old = s->site;
+        s->site = site;
+        if (old)
+            retire_replaced(old, site, (int)config_int(&s->config, "restart.drain_timeout_secs"));
+        site_unref(old);
+    }
+    pthread_mutex_unlock(&s->publish_lock);
+    return site != NULL;
+}

@@ -1,0 +1,122 @@
+/* server/server_int.h: what the parts of the server share: the server itself and each loop's state.
+ *
+ *     server.c    opens and closes everything in order, signals, housekeeping
+ *     publish.c   builds the site from the store and hands it to the loops
+ *     pipeline.c  a request from its head to its app
+ *     api.c       the management API: a route table over deploy/
+ *     config.c site.c certs.c access.c bootstrap.c  their nouns
+ *
+ * Threads: `struct server` is written by the main thread before the listeners open and read-only after,
+ * but for what says otherwise. `struct loop_state` belongs to its loop.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SERVER_INT_H
+#define SERVER_INT_H
+
+#include "access.h"
+#include "app.h"
+#include "auth.h"
+#include "base.h"
+#include "certs.h"
+#include "config.h"
+#include "container.h"
+#include "deploy.h"
+#include "http.h"
+#include "plugin.h"
+#include "server.h"
+#include "site.h"
+#include "store.h"
+
+#include <pthread.h>
+
+/* An address range of security.trusted_proxies. */
+struct ip_range {
+    unsigned char addr[16]; /* IPv4 as ::ffff:a.b.c.d */
+    int bits;               /* of 128 */
+};
+
+struct server {
+    struct arena arena;
+    const struct home *home;
+    struct config config;
+
+    struct log_file *access_file;     /* NULL: no access log */
+    struct store *store;
+    struct jobs *jobs;
+    struct http_loops *loops;
+    struct ctr_manager *containers;
+    struct auth *auth;
+    struct app_env env;
+    struct deploy *deploy;
+    struct certs_config certs_config;
+    struct http_tls *tls;
+    struct http_server *http;         /* TCP listeners */
+    struct http_server *control;      /* the unix socket */
+    int http_port, https_port;        /* as bound; -1: off */
+
+    /* What the pipeline needs of the configuration. */
+    struct str auth_domain;           /* no app is served there */
+    bool redirect_to_https, admin_over_tcp;
+    struct ip_range *trusted;         /* [trusted_len] */
+    size_t trusted_len;
+    char rid_prefix[40];              /* "rid_<ksuid>_" */
+
+    pthread_mutex_t publish_lock;     /* one publish at a time; guards `site` */
+    struct site *site;                /* the newest */
+    struct certs *certs;              /* the newest; main thread */
+    uint64_t certs_print;             /* certs_fingerprint() of it; main thread */
+};
+
+/* A loop's share in a site: requests count themselves here, without an atomic, and the loop's one
+ * reference to the site goes with the last of them. */
+struct site_hold {
+    struct site *site;
+    uint32_t users;                   /* requests, and one for being the current site */
+};
+
+/* One per loop, in HTTP_SLOT_SITE. */
+struct loop_state {
+    struct server *server;
+    struct site_hold *hold;           /* of the current site; never NULL once listeners are open */
+    struct certs *certs;
+    struct access_log *access;
+    uint64_t request_count;           /* for request ids */
+};
+static inline struct loop_state *loop_state(const struct http_loop *loop)
+{
+    return http_loop_data(loop, HTTP_SLOT_SITE);
+}
+
+/* --- publish.c --- */
+
+/* Gives every loop its state. Before the listeners open. */
+void loops_start(struct server *s);
+/* Builds the site from the store's apps, keeping the slots of unchanged ones, and returns when every loop serves
+ * it. The `publish` of deploy_config. Apps that are gone are retired. */
+bool publish_site(void *server, struct app *const *loaded, size_t n_loaded, struct err *err);
+/* On the loop's thread. */
+struct site_hold *site_hold_get(struct loop_state *state);
+void site_hold_put(struct site_hold *hold);
+/* Hands `certs` (its reference) to every loop. Main thread. */
+void publish_certs(struct server *s, struct certs *certs);
+
+/* --- pipeline.c --- */
+
+/* The handler of the TCP listeners. `arg` is the server. */
+void pipeline_request(struct http_req *req, void *arg);
+/* Parses security.trusted_proxies into the server. */
+bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err *err);
+
+/* --- api.c --- */
+
+/* The handler of the unix socket, and of /_openrun/ over TCP once the admin has been checked. */
+void api_request(struct http_req *req, void *arg);
+/* The same with the user who asks. */
+void api_serve(struct server *s, struct http_req *req, struct str user_id);
+
+/* --- bootstrap.c --- */
+
+/* First start in the default home: makes it with a configuration that holds only a new admin password,
+ * and says so on stderr. Does nothing when it need not. */
+bool bootstrap_home(const struct home *home, struct err *err);
+
+#endif
