@@ -59,21 +59,26 @@ struct app_audit {
     bool needs_approval;                          /* differs from what entry->metadata approves */
 };
 
-/* Evaluates `files` under `entry`'s params with plugin functions replaced by ones that do nothing.
- * Fails with the app author's error (file:line:column) or a missing required param. */
+/* Evaluates `files` (as in app_load) under `entry`'s params with plugin functions replaced by ones that do
+ * nothing. Fails with the app author's error (file:line:column) or a missing required param. */
 bool app_audit(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
                struct arena *a, struct app_audit *out, struct err *err);
 
 /* --- Loading (job thread) ------------------------------------------------------------------------- */
 
 /* Runs params.star and app.star, builds routes, static files and the container handle. Starts no container.
- * `files` may be NULL: then the files of entry's active version are read from the store, or from the disk
+ * `files` are the source's own (spec files come from entry->metadata.spec_files) and must stay readable until
+ * app_detach_files(). NULL: those of entry's active version are read from the store, or from the disk
  * for apps served from disk and dev apps. `entry` is copied. Fails with a message fit for the app's
  * author. */
 bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
               struct app **out, struct err *err);
 struct app *app_ref(struct app *app);
 void app_unref(struct app *app);
+
+/* The operation that gave `files` is over and committed: what is still needed (an image built later) is read
+ * from the store. Any thread; waits for a build that is reading them. */
+void app_detach_files(struct app *app);
 
 struct app_progress {
     void (*line)(void *arg, struct str line);     /* one line of build or start output; may be NULL */

@@ -9,7 +9,7 @@ bool bootstrap_home(const struct home *home, struct err *err)
     if (home->origin != HOME_DEFAULT || home->is_file_explicit || fs_exists(home->config_file))
         return true;
     scoped_arena a = {0};
-    struct str password = random_password(&a), hash;
+    struct str password = password_random(&a, 16), hash;
     if (!fs_mkdir_p(home->dir, 0755, err) || !bcrypt_hash(&a, password, BCRYPT_COST, &hash, err))
         return err_wrap(err, "making the home folder " STR_FMT, STR_ARG(home->dir));
     struct str text = str_printf(&a,

@@ -146,7 +146,7 @@ static bool open_auth(struct server *s, struct err *err)
         .is_auth_required = config_bool(c, "security.auth_required"),
     };
     if (!str_is_empty(config.admin_user) && str_is_empty(config.admin_password_bcrypt)) {
-        struct str password = random_password(&s->arena);
+        struct str password = password_random(&s->arena, 16);
         if (!bcrypt_hash(&s->arena, password, BCRYPT_COST, &config.admin_password_bcrypt, err))
             return false;
         printf("Admin user    : " STR_FMT "\nAdmin password: " STR_FMT "\n", STR_ARG(config.admin_user), STR_ARG(password));
