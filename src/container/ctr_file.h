@@ -14,7 +14,7 @@ enum {
     CTR_FILE_MAX = 1 << 20,      /* bytes of text */
     CTR_FILE_MAX_STAGES = 128,
     CTR_FILE_MAX_LIST = 256,     /* ports, volumes */
-    CTR_FILE_MAX_VARS = 1024,
+    CTR_FILE_MAX_VARS = 256,
     CTR_FILE_MAX_VALUE = 4096,   /* bytes of one resolved value; longer ones are cut */
 };
 
@@ -30,7 +30,8 @@ struct ctr_file {
     size_t n_stages;
     uint16_t *ports;             /* [n_ports]: EXPOSE of the final stage and of those it builds on, in order */
     size_t n_ports;
-    uint16_t port;               /* the last of them, 0 without */
+    uint16_t port;               /* the first port of the last EXPOSE, 0 without */
+    struct str port_problem;     /* why an EXPOSE did not count ("line 7: EXPOSE $PORT: PORT has no value"), or empty */
     struct str_list volumes;     /* VOLUME of all stages, resolved, in order, without duplicates */
     struct str_list images;      /* images that must exist or be pulled: FROM and COPY --from, no stages, no scratch */
     bool needs_buildkit;         /* uses RUN --mount, COPY --link or --chmod, or here-documents */
@@ -38,7 +39,7 @@ struct ctr_file {
 };
 
 /* Parses `text` with `args` (build arguments; may be NULL) over the ARG defaults. Fails with the line
- * number: no FROM, an instruction before FROM, a name that cannot be resolved, a bad port, a ceiling crossed. */
+ * number: no FROM, an instruction before FROM, a base image without a name, a ceiling crossed. */
 bool ctr_file_parse(struct arena *a, struct str text, const struct ctr_kv_list *args, struct ctr_file *out,
                     struct err *err);
 

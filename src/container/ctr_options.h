@@ -45,8 +45,8 @@ struct ctr_volume {
 bool ctr_volume_parse(struct arena *a, struct str entry, const char *(*getvar)(const char *name),
                       struct ctr_volume *out, struct err *err);
 
-/* Merges entries in the order given: exact duplicates are dropped, and a plain entry equal to the rest of a
- * cl_secret entry; two entries with the same target are an error. */
+/* Merges entries in the order given: a later one with the same target replaces an earlier one, but a plain entry
+ * equal to the rest of a cl_secret entry does not. Variables come from the process environment. */
 bool ctr_volumes_parse(struct arena *a, const struct str_list *entries, struct ctr_volume **out, size_t *n,
                        struct err *err);
 

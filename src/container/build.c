@@ -1,0 +1,174 @@
+/* container/build.c: building and pulling images, always through the engine's program: it knows the user's
+ * credentials, mirrors and builders.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "container_int.h"
+#include "proc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TAIL_MAX = 8 << 10, LINE_MAX_BYTES = 4096, TAIL_LINES = 40 };
+
+/* Output of a build, a line at a time: to the caller, and into a tail for the error. */
+struct lines {
+    ctr_line_fn *on_line;
+    void *arg;
+    struct buf line;    /* the line so far; what goes beyond LINE_MAX_BYTES is cut */
+    struct buf tail;    /* newest lines, each with its '\n' */
+};
+
+static void line_done(struct lines *l)
+{
+    struct str line = str_trim_right(buf_str(&l->line), '\r');
+    if (l->on_line)
+        l->on_line(l->arg, line);
+    if (line.len > 0) {
+        if (l->tail.len + line.len + 1 > TAIL_MAX)
+            buf_drop(&l->tail, l->tail.len + line.len + 1 - TAIL_MAX);
+        buf_add_str(&l->tail, line);
+        buf_add_char(&l->tail, '\n');
+    }
+    buf_clear(&l->line);
+}
+
+/* Terminal escapes are left out: the output is shown by other programs than a terminal. */
+static bool lines_take(void *arg, enum proc_stream stream, struct str chunk)
+{
+    struct lines *l = arg;
+    (void)stream;
+    for (size_t i = 0; i < chunk.len; i++) {
+        unsigned char c = (unsigned char)chunk.ptr[i];
+        if (c == '\n')
+            line_done(l);
+        else if (c >= 0x20 || c == '\t')
+            buf_add_char(&l->line, (char)c);
+    }
+    return true;
+}
+
+/* The last lines, whole ones. */
+static struct str lines_tail(const struct lines *l)
+{
+    struct str s = str_trim_right(buf_str(&l->tail), '\n');
+    size_t from = s.len;
+    for (int n = 0; from > 0; from--) {
+        if (s.ptr[from - 1] == '\n' && ++n == TAIL_LINES)
+            break;
+    }
+    return str_from_off(s, from);
+}
+
+static bool has(struct str s, const char *needle)
+{
+    return str_find(s, str_from(needle)) != STR_NPOS;
+}
+
+/* What to do about failures whose own words do not say it. */
+static const char *hint(const struct ctr_program *p, struct str tail)
+{
+    if (has(tail, "requires BuildKit") || has(tail, "the --mount option requires") || has(tail, "--chmod option requires"))
+        return "\nThis file needs BuildKit: install docker's buildx plugin (Debian: docker-buildx or docker-buildx-plugin), or "
+               "use podman.";
+    if (has(tail, "buildx component is missing"))
+        return "\nInstall docker's buildx plugin, or use podman.";
+    if (has(tail, "short-name") || has(tail, "pull access denied") || has(tail, "failed to resolve") ||
+        has(tail, "no such host") || has(tail, "i/o timeout") || has(tail, "connection refused") ||
+        has(tail, "initializing source docker://"))
+        return "\nA base image could not be had: check the network or the registry, pull it by hand, or name another one "
+               "with a build argument (--carg).";
+    if (has(tail, "no space left on device"))
+        return "\nThe disk is full: remove unused images (docker image prune, podman image prune).";
+    (void)p;
+    return "";
+}
+
+static bool stream(const struct ctr_program *p, const struct proc_spec *base, struct lines *l, const char *doing,
+                   struct str image, struct err *err)
+{
+    struct proc_spec spec = *base;
+    struct proc_result res;
+    spec.merge_stderr = true;
+    spec.on_output = lines_take;
+    spec.arg = l;
+    spec.grace_ms = 3000;
+    if (!proc_run(&spec, &res, err))
+        return err_wrap(err, "running %s", p->path);
+    if (l->line.len > 0)
+        line_done(l);
+    if (res.cancelled)
+        return err_set(err, ERR_CANCELLED, "%s " STR_FMT " was cancelled", doing, STR_ARG(image));
+    if (res.timed_out)
+        return err_set(err, ERR_TIMEOUT, "%s " STR_FMT " took longer than %lld min and was ended", doing, STR_ARG(image),
+                       (long long)spec.timeout_ms / 60000);
+    if (res.exit_code == 0)
+        return true;
+    struct str tail = lines_tail(l);
+    return err_set(err, ERR_UPSTREAM, "%s " STR_FMT " failed (%s exit code %d):\n" STR_FMT "%s", doing, STR_ARG(image),
+                   p->name, res.exit_code, STR_ARG(tail), hint(p, tail));
+}
+
+static void add(struct arena *a, struct str_list *l, const char *z)
+{
+    str_list_add(a, l, str_from(z));
+}
+
+/* Arguments by name, their values in the program's environment: they may be secrets. */
+static void build_args(struct arena *a, const struct ctr_build *b, struct str_list *argv, struct str_list *env)
+{
+    for (size_t i = 0; b->args && i < b->args->len; i++) {
+        struct str key = b->args->items[i].key;
+        struct str pair = str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(b->args->items[i].value));
+        bool in_env = !ctr_env_is_reserved(key);
+        add(a, argv, "--build-arg");
+        str_list_add(a, argv, in_env ? key : pair);
+        if (in_env)
+            str_list_add(a, env, pair);
+    }
+    for (size_t i = 0; b->labels && i < b->labels->len; i++) {
+        add(a, argv, "--label");
+        str_list_add(a, argv, str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(b->labels->items[i].key),
+                                         STR_ARG(b->labels->items[i].value)));
+    }
+}
+
+bool ctr_build_with_program(const struct ctr_program *p, const struct ctr_build *b, struct err *err)
+{
+    scoped_arena a = {0};
+    struct proc_spec spec = {.cwd = b->dir, .timeout_ms = b->timeout_ms > 0 ? b->timeout_ms : CTR_BUILD_MS,
+                             .cancel = (atomic_bool *)b->cancel};
+    add(&a, &spec.argv, p->path);
+    add(&a, &spec.argv, "build");
+    add(&a, &spec.argv, "-t");
+    str_list_add(&a, &spec.argv, b->image);
+    add(&a, &spec.argv, "-f");
+    str_list_add(&a, &spec.argv, b->file);
+    if (b->target.len > 0) {
+        add(&a, &spec.argv, "--target");
+        str_list_add(&a, &spec.argv, b->target);
+    }
+    build_args(&a, b, &spec.argv, &spec.env);
+    /* Clients before 23 have BuildKit but do not use it unless told; later ones choose it themselves when the
+     * plugin is there, and fail when told to use one that is not. */
+    if (p->kind == CTR_DOCKER && p->major > 0 && p->major < 23)
+        add(&a, &spec.env, "DOCKER_BUILDKIT=1");
+    add(&a, &spec.argv, ".");
+    struct lines l = {.on_line = b->on_line, .arg = b->line_arg, .line = BUF_INIT(LINE_MAX_BYTES), .tail = BUF_INIT(TAIL_MAX)};
+    bool ok = stream(p, &spec, &l, "building image", b->image, err);
+    buf_release(&l.line);
+    buf_release(&l.tail);
+    return ok;
+}
+
+bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel, struct err *err)
+{
+    scoped_arena a = {0};
+    struct proc_spec spec = {.timeout_ms = CTR_PULL_MS, .cancel = (atomic_bool *)cancel};
+    add(&a, &spec.argv, p->path);
+    add(&a, &spec.argv, "pull");
+    str_list_add(&a, &spec.argv, image);
+    struct lines l = {.line = BUF_INIT(LINE_MAX_BYTES), .tail = BUF_INIT(TAIL_MAX)};
+    bool ok = stream(p, &spec, &l, "pulling image", image, err);
+    buf_release(&l.line);
+    buf_release(&l.tail);
+    return ok;
+}

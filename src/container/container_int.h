@@ -1,0 +1,94 @@
+/* container/container_int.h: what the files of this module share: backends of an engine.
+ *
+ *     engine.c   finds the engine, checks names, picks the backend, decides on publishing
+ *     api.c      backend over the engine's unix socket (the Docker HTTP API, which podman speaks too)
+ *     program.c  backend over the docker or podman program
+ *     inspect.c  the JSON of an inspect, the same from both
+ *     build.c    builds and pulls, always through the program
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef CONTAINER_INT_H
+#define CONTAINER_INT_H
+
+#include "container.h"
+#include "json.h"
+
+enum {
+    CTR_INSPECT_MS = 10 * 1000,
+    CTR_CHANGE_MS = 60 * 1000,       /* create, start, pause, remove */
+    CTR_LIST_MS = 30 * 1000,
+    CTR_PULL_MS = 30 * 60 * 1000,
+    CTR_BUILD_MS = 60 * 60 * 1000,
+    CTR_ANSWER_MAX = 16 << 20,       /* bytes of one answer of the engine */
+    CTR_LOG_MAX = 256 << 10,
+};
+
+/* One way to an engine. Names have been checked; `ctx` is the backend's own. Semantics as in ctr_engine.h. */
+struct ctr_backend {
+    void (*close)(void *ctx);
+    bool (*ping)(void *ctx, struct arena *a, struct str *version, struct err *err);
+    bool (*image_inspect)(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
+                          struct err *err);
+    bool (*image_pull)(void *ctx, struct str image, const atomic_bool *cancel, struct err *err);
+    bool (*image_remove)(void *ctx, struct str image, struct err *err);
+    bool (*image_build)(void *ctx, const struct ctr_build *b, struct err *err);
+    bool (*volume_ensure)(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err);
+    /* Creates and starts; the port is published on 127.0.0.1 if `publish`. */
+    bool (*run)(void *ctx, const struct ctr_run *run, bool publish, struct err *err);
+    bool (*inspect)(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
+                    struct err *err);
+    bool (*start)(void *ctx, struct str name, struct err *err);
+    bool (*stop)(void *ctx, struct str name, int grace_secs, struct err *err);
+    bool (*kill)(void *ctx, struct str name, struct err *err);
+    bool (*pause)(void *ctx, struct str name, struct err *err);
+    bool (*unpause)(void *ctx, struct str name, struct err *err);
+    bool (*remove)(void *ctx, struct str name, struct err *err);
+    bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err);
+    bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
+                 struct ctr_info_list *out, struct err *err);
+    /* The address that the host has in the network that containers get, empty if there is none. */
+    bool (*gateway)(void *ctx, struct arena *a, struct str *address, struct err *err);
+};
+
+/* How to run the engine's program. Immutable. */
+struct ctr_program {
+    enum ctr_kind kind;
+    char *path;                      /* full path */
+    char *name;                      /* "docker", "podman" ... */
+    int major;                       /* of the client's version, 0 unknown */
+};
+extern const struct ctr_backend ctr_program_backend;   /* ctx is a struct ctr_program, borrowed */
+
+/* A backend over the socket; NULL never. `program` (borrowed) is for what the API lacks. */
+extern const struct ctr_backend ctr_api_backend;
+void *ctr_api_open(struct str socket, struct ctr_program *program);
+/* True if something answers the Docker API at `socket`, within `timeout_ms`. */
+bool ctr_api_answers(struct str socket, int64_t timeout_ms);
+
+/* An engine over any backend, for tests: `ctx` is closed with it. */
+struct ctr_engine *ctr_engine_open_with(enum ctr_kind kind, const struct ctr_backend *ops, void *ctx);
+/* True when an address of the container network is one of our interfaces' addresses. */
+bool ctr_is_own_address(struct str ip);
+/* Whether containers are reached at their own address: 1, 0, -1 not known yet. */
+int ctr_engine_direct(struct ctr_engine *e);
+
+/* inspect.c */
+bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out);
+bool ctr_ipv4_parse(struct str s, uint32_t *ip);
+bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest);
+enum ctr_status ctr_status_parse(struct str s);
+/* Flags that the API takes itself; others need the program. */
+bool ctr_flag_is_native(struct str key);
+
+/* program.c: runs the program with `args`; the output (stdout) in `a`. */
+bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct str_list *args,
+                     const struct str_list *env, struct str input, int64_t timeout_ms, struct str *out,
+                     struct err *err);
+/* True for variables that steer the program itself, so that an app's value must not be put in its environment. */
+bool ctr_env_is_reserved(struct str name);
+
+/* build.c */
+bool ctr_build_with_program(const struct ctr_program *p, const struct ctr_build *b, struct err *err);
+bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel,
+                           struct err *err);
+
+#endif

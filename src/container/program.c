@@ -1,0 +1,456 @@
+/* container/program.c: an engine through its program: docker or podman.
+ *
+ * Values of the environment never appear among the arguments: `--env NAME` makes the program take the value
+ * from its own environment, newlines and all. Names that steer the program itself (PATH, DOCKER_HOST ...) go
+ * through `--env-file /dev/stdin` instead.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "container_int.h"
+#include "proc.h"
+
+#include <stdio.h>
+
+static void add(struct arena *a, struct str_list *l, const char *z)
+{
+    str_list_add(a, l, str_from(z));
+}
+
+static bool has_nocase(struct str s, const char *needle)
+{
+    size_t n = strlen(needle);
+    for (size_t i = 0; i + n <= s.len; i++) {
+        if (str_eq_nocase(str_slice(s, i, i + n), str_of(needle, n)))
+            return true;
+    }
+    return false;
+}
+
+/* What programs say when the object is not there. */
+static bool says_absent(struct str text)
+{
+    static const char *const words[] = {"no such", "not known", "not found", "no container with"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (has_nocase(text, words[i]))
+            return true;
+    }
+    return false;
+}
+
+bool ctr_env_is_reserved(struct str name)
+{
+    static const char *const exact[] = {"PATH", "HOME", "USER", "TMPDIR", "IFS", "SHELL", "TERM", "PWD", "NOTIFY_SOCKET"};
+    static const char *const prefixes[] = {"LD_",     "DOCKER_",   "BUILDX_",    "BUILDKIT_", "CONTAINER",
+                                           "PODMAN_", "BUILDAH_",  "REGISTRY_",  "XDG_",      "SSH_",
+                                           "GO",      "STORAGE_",  "_CONTAINERS_", "GCONV_",  "MALLOC_"};
+    for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
+        if (str_eq_z(name, exact[i]))
+            return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (str_starts(name, str_from(prefixes[i])))
+            return true;
+    }
+    return false;
+}
+
+/* Runs; false only if the program could not be run to its end. `*failed` has its complaint on a non-zero exit. */
+static bool run_raw(const struct ctr_program *p, struct arena *a, const struct str_list *args,
+                    const struct str_list *env, struct str input, int64_t timeout_ms, bool merge, struct str *out,
+                    struct str *complaint, int *exit_code, struct err *err)
+{
+    scoped_buf text = BUF_INIT(merge ? CTR_LOG_MAX : CTR_ANSWER_MAX);
+    scoped_buf said = BUF_INIT(16 << 10);
+    struct proc_spec spec = {.stdin_data = input, .out = &text, .err_out = &said, .timeout_ms = timeout_ms,
+                             .grace_ms = 1000, .merge_stderr = merge, .keep_tail = merge};
+    add(a, &spec.argv, p->path);
+    for (size_t i = 0; i < args->len; i++)
+        str_list_add(a, &spec.argv, args->items[i]);
+    if (env)
+        spec.env = *env;
+    struct proc_result res;
+    if (!proc_run(&spec, &res, err))
+        return err_wrap(err, "running %s", p->path);
+    struct str verb = args->len > 0 ? args->items[0] : STR("?");
+    if (res.timed_out)
+        return err_set(err, ERR_TIMEOUT, "%s " STR_FMT " did not answer within %lld s: is the engine hanging?", p->name,
+                       STR_ARG(verb), (long long)timeout_ms / 1000);
+    if (text.is_full && !merge)
+        return err_set(err, ERR_TOO_LARGE, "%s " STR_FMT " gave more than %d MiB", p->name, STR_ARG(verb),
+                       CTR_ANSWER_MAX >> 20);
+    *exit_code = res.exit_code;
+    *out = str_dup(a, buf_str(&text));
+    *complaint = str_trim(str_dup(a, buf_str(&said)));
+    if (res.exit_code != 0 && complaint->len == 0 && res.signal)
+        *complaint = str_printf(a, "ended by signal %d", res.signal);
+    return true;
+}
+
+static bool complain(const struct ctr_program *p, struct str verb, struct str complaint, struct err *err)
+{
+    enum err_code code = has_nocase(complaint, "is already in use") ? ERR_CONFLICT
+                         : says_absent(complaint)                  ? ERR_NOT_FOUND
+                                                                   : ERR_UPSTREAM;
+    if (has_nocase(complaint, "cannot connect to") || has_nocase(complaint, "is the docker daemon running"))
+        return err_set(err, ERR_UNAVAILABLE, "%s does not answer: is the daemon running? (" STR_FMT ")", p->name,
+                       STR_ARG(str_slice(complaint, 0, 500)));
+    return err_set(err, code, "%s " STR_FMT ": " STR_FMT, p->name, STR_ARG(verb), STR_ARG(str_slice(complaint, 0, 4096)));
+}
+
+bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct str_list *args,
+                     const struct str_list *env, struct str input, int64_t timeout_ms, struct str *out,
+                     struct err *err)
+{
+    struct str text, complaint;
+    int code;
+    if (!run_raw(p, a, args, env, input, timeout_ms, false, &text, &complaint, &code, err))
+        return false;
+    if (code != 0)
+        return complain(p, args->items[0], complaint, err);
+    if (out)
+        *out = text;
+    return true;
+}
+
+/* A command of a few words, at most one of them a slice. */
+static bool run_simple(const struct ctr_program *p, const char *const *words, struct str last, int64_t timeout_ms,
+                       bool absent_is_fine, struct err *err)
+{
+    scoped_arena a = {0};
+    struct str_list args = {0};
+    for (; *words; words++)
+        add(&a, &args, *words);
+    str_list_add(&a, &args, last);
+    struct str text, complaint;
+    int code;
+    if (!run_raw(p, &a, &args, NULL, (struct str){0}, timeout_ms, false, &text, &complaint, &code, err))
+        return false;
+    if (code == 0 || (absent_is_fine && says_absent(complaint)))
+        return true;
+    return complain(p, args.items[0], complaint, err);
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static bool program_ping(void *ctx, struct arena *a, struct str *version, struct err *err)
+{
+    struct ctr_program *p = ctx;
+    struct str_list args = {0};
+    struct str out;
+    const char *format = p->kind == CTR_PODMAN ? "{{.Client.Version}}" : "{{.Server.Version}}";
+    add(a, &args, "version");
+    add(a, &args, "--format");
+    add(a, &args, format);
+    if (!ctr_program_run(p, a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, &out, err))
+        return false;
+    *version = str_printf(a, "%s " STR_FMT " through %s", p->name, STR_ARG(str_trim(out)), p->path);
+    return true;
+}
+
+/* `inspect` of `what` ("image", "container"): the first object, or NULL with *exists false. */
+static json_t *inspect_one(const struct ctr_program *p, struct arena *a, const char *what, struct str name, bool *exists,
+                           struct err *err)
+{
+    struct str_list args = {0};
+    struct str text, complaint;
+    int code;
+    add(a, &args, what);
+    add(a, &args, "inspect");
+    str_list_add(a, &args, name);
+    *exists = false;
+    if (!run_raw(p, a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, false, &text, &complaint, &code, err))
+        return NULL;
+    if (code != 0) {
+        if (!says_absent(complaint))
+            complain(p, STR("inspect"), complaint, err);
+        return NULL;
+    }
+    scoped_json *list = json_parse(text, err);
+    if (!list) {
+        err_wrap(err, "reading what %s %s inspect said", p->name, what);
+        return NULL;
+    }
+    json_t *first = json_array_get(list, 0);
+    *exists = first != NULL;
+    return json_incref(first);
+}
+
+static bool program_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
+                                  struct err *err)
+{
+    scoped_err e = {0};
+    scoped_json *j = inspect_one(ctx, a, "image", image, exists, &e);
+    if (err_is_set(&e))
+        return err_move(err, &e);
+    if (*exists && digest)
+        ctr_digest_from_json(a, j, digest);
+    return true;
+}
+
+static bool program_image_remove(void *ctx, struct str image, struct err *err)
+{
+    return run_simple(ctx, WORDS("rmi"), image, CTR_CHANGE_MS, true, err);
+}
+
+static bool program_image_pull(void *ctx, struct str image, const atomic_bool *cancel, struct err *err)
+{
+    return ctr_pull_with_program(ctx, image, cancel, err);
+}
+
+static bool program_image_build(void *ctx, const struct ctr_build *b, struct err *err)
+{
+    return ctr_build_with_program(ctx, b, err);
+}
+
+static bool program_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err)
+{
+    struct ctr_program *p = ctx;
+    scoped_arena a = {0};
+    struct str_list args = {0};
+    scoped_err absent = {0};
+    if (run_simple(p, WORDS("volume", "inspect"), name, CTR_INSPECT_MS, false, &absent))
+        return true;
+    if (absent.code != ERR_NOT_FOUND)
+        return err_move(err, &absent);
+    add(&a, &args, "volume");
+    add(&a, &args, "create");
+    for (size_t i = 0; labels && i < labels->len; i++) {
+        add(&a, &args, "--label");
+        str_list_add(&a, &args, str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(labels->items[i].key),
+                                           STR_ARG(labels->items[i].value)));
+    }
+    str_list_add(&a, &args, name);
+    return ctr_program_run(p, &a, &args, NULL, (struct str){0}, CTR_CHANGE_MS, NULL, err);
+}
+
+/* Environment of the container: names among the arguments, values in the program's own environment, and
+ * reserved names as lines of the standard input. */
+static bool run_env(struct arena *a, const struct ctr_kv_list *env, struct str_list *args, struct str_list *own,
+                    struct str *input, struct err *err)
+{
+    struct str lines = {0};
+    for (size_t i = 0; i < env->len; i++) {
+        struct str key = env->items[i].key, value = env->items[i].value;
+        struct str pair = str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value));
+        if (!ctr_env_is_reserved(key)) {
+            add(a, args, "--env");
+            str_list_add(a, args, key);
+            str_list_add(a, own, pair);
+        } else if (str_chr(value, '\n') != STR_NPOS) {
+            return err_set(err, ERR_INVALID, "the environment variable " STR_FMT " must not contain a newline", STR_ARG(key));
+        } else {
+            lines = str_printf(a, STR_FMT STR_FMT "\n", STR_ARG(lines), STR_ARG(pair));
+        }
+    }
+    if (lines.len > 0) {
+        add(a, args, "--env-file");
+        add(a, args, "/dev/stdin");
+    }
+    *input = lines;
+    return true;
+}
+
+static void run_limits(struct arena *a, const struct ctr_limits *limits, struct str_list *args)
+{
+    if (limits->milli_cpus > 0)
+        str_list_add(a, args, str_printf(a, "--cpus=%lld.%03lld", (long long)limits->milli_cpus / 1000,
+                                         (long long)limits->milli_cpus % 1000));
+    if (limits->memory_bytes > 0)
+        str_list_add(a, args, str_printf(a, "--memory=%lldb", (long long)limits->memory_bytes));
+    for (size_t i = 0; i < limits->flags.len; i++) {
+        struct str key = limits->flags.items[i].key, value = limits->flags.items[i].value;
+        str_list_add(a, args, value.len > 0 ? str_printf(a, "--" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
+                                            : str_printf(a, "--" STR_FMT, STR_ARG(key)));
+    }
+}
+
+static bool run_mounts(struct arena *a, const struct ctr_run *run, struct str_list *args, struct err *err)
+{
+    for (size_t i = 0; i < run->n_mounts; i++) {
+        const struct ctr_mount *m = &run->mounts[i];
+        if (str_chr(m->source, ':') != STR_NPOS || str_chr(m->target, ':') != STR_NPOS)
+            return err_set(err, ERR_INVALID, "a mounted path must not contain ':' (" STR_FMT ")", STR_ARG(m->source));
+        str_list_add(a, args, str_printf(a, "--volume=" STR_FMT ":" STR_FMT "%s", STR_ARG(m->source), STR_ARG(m->target),
+                                         m->is_read_only ? ":ro" : ""));
+    }
+    return true;
+}
+
+static bool program_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
+{
+    struct ctr_program *p = ctx;
+    scoped_arena a = {0};
+    struct str_list args = {0}, own = {0};
+    struct str input;
+    static const char *const head[] = {"run", "--detach", "--pull=never", "--name"};
+    for (size_t i = 0; i < ARRAY_LEN(head); i++)
+        add(&a, &args, head[i]);
+    str_list_add(&a, &args, run->name);
+    if (publish && run->port > 0) {
+        add(&a, &args, "--publish");
+        str_list_add(&a, &args, str_printf(&a, "127.0.0.1::%u", (unsigned)run->port));
+    }
+    for (size_t i = 0; i < run->labels.len; i++) {
+        add(&a, &args, "--label");
+        str_list_add(&a, &args, str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(run->labels.items[i].key),
+                                           STR_ARG(run->labels.items[i].value)));
+    }
+    if (p->kind == CTR_DOCKER)
+        add(&a, &args, "--add-host=host.docker.internal:host-gateway");
+    if (!run_mounts(&a, run, &args, err) || !run_env(&a, &run->env, &args, &own, &input, err))
+        return false;
+    run_limits(&a, &run->limits, &args);
+    if (run->workdir.len > 0) {
+        add(&a, &args, "--workdir");
+        str_list_add(&a, &args, run->workdir);
+    }
+    if (run->entrypoint.len > 0) {
+        add(&a, &args, "--entrypoint");
+        str_list_add(&a, &args, run->entrypoint);
+    }
+    str_list_add(&a, &args, run->image);
+    for (size_t i = 0; i < run->command.len; i++)
+        str_list_add(&a, &args, run->command.items[i]);
+    return ctr_program_run(p, &a, &args, &own, input, CTR_CHANGE_MS, NULL, err);
+}
+
+static bool program_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
+                            struct err *err)
+{
+    bool exists;
+    scoped_err e = {0};
+    scoped_json *j = inspect_one(ctx, a, "container", name, &exists, &e);
+    if (err_is_set(&e))
+        return err_move(err, &e);
+    struct ctr_info info = {.status = CTR_STATUS_NONE};
+    if (exists && !ctr_info_from_json(a, j, port, &info))
+        return err_set(err, ERR_UPSTREAM, "the engine's answer about container " STR_FMT " makes no sense", STR_ARG(name));
+    /* An inspect also finds ids by their beginning: only the exact name counts. */
+    if (!str_eq(info.name, name))
+        info = (struct ctr_info){.status = CTR_STATUS_NONE};
+    *out = info;
+    return true;
+}
+
+static bool program_start(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("start"), name, CTR_CHANGE_MS, false, err);
+}
+
+static bool program_stop(void *ctx, struct str name, int grace_secs, struct err *err)
+{
+    char grace[16];
+    snprintf(grace, sizeof grace, "%d", grace_secs);
+    return run_simple(ctx, WORDS("stop", "-t", grace), name, CTR_CHANGE_MS + grace_secs * 1000LL, true, err);
+}
+
+static bool program_kill(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("kill"), name, CTR_CHANGE_MS, true, err);
+}
+
+static bool program_pause(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("pause"), name, CTR_CHANGE_MS, false, err);
+}
+
+static bool program_unpause(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("unpause"), name, CTR_CHANGE_MS, false, err);
+}
+
+static bool program_remove(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("rm", "--force"), name, CTR_CHANGE_MS, true, err);
+}
+
+static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err)
+{
+    struct str_list args = {0};
+    struct str complaint;
+    int code;
+    add(a, &args, "logs");
+    add(a, &args, "--tail");
+    str_list_add(a, &args, str_printf(a, "%d", lines));
+    str_list_add(a, &args, name);
+    if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, true, out, &complaint, &code, err))
+        return false;
+    return code == 0 || complain(ctx, STR("logs"), str_trim(*out), err);
+}
+
+/* Ids first, then one inspect of all: the label text of `ps` is ambiguous when a value has a comma. */
+static bool program_list(void *ctx, struct arena *a, struct str key, struct str value, bool all,
+                         struct ctr_info_list *out, struct err *err)
+{
+    struct str_list args = {0};
+    struct str ids, id, text, complaint;
+    int code;
+    add(a, &args, "ps");
+    add(a, &args, "--quiet");
+    add(a, &args, "--no-trunc");
+    if (all)
+        add(a, &args, "--all");
+    add(a, &args, "--filter");
+    str_list_add(a, &args, value.len > 0 ? str_printf(a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
+                                         : str_printf(a, "label=" STR_FMT, STR_ARG(key)));
+    if (!ctr_program_run(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, &ids, err))
+        return false;
+    args = (struct str_list){0};
+    add(a, &args, "container");
+    add(a, &args, "inspect");
+    while (str_next(&ids, '\n', &id)) {
+        if (str_trim(id).len > 0)
+            str_list_add(a, &args, str_trim(id));
+    }
+    struct ctr_info_list list = {0};
+    if (args.len > 2) {
+        /* One that went away in between makes the exit non-zero; the others are there all the same. */
+        if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, false, &text, &complaint, &code, err))
+            return false;
+        scoped_json *found = json_parse(text, err);
+        if (!found)
+            return code ? complain(ctx, STR("inspect"), complaint, err) : err_wrap(err, "listing containers");
+        size_t i;
+        json_t *one;
+        json_array_foreach(found, i, one) {
+            struct ctr_info info;
+            if (ctr_info_from_json(a, one, 0, &info))
+                *vec_push(a, &list) = info;
+        }
+    }
+    *out = list;
+    return true;
+}
+
+static bool program_gateway(void *ctx, struct arena *a, struct str *address, struct err *err)
+{
+    struct ctr_program *p = ctx;
+    bool exists;
+    scoped_err e = {0};
+    const char *name = p->kind == CTR_PODMAN ? "podman" : "bridge";
+    scoped_json *j = inspect_one(p, a, "network", str_from(name), &exists, &e);
+    if (err_is_set(&e))
+        return err_move(err, &e);
+    const json_t *docker = json_array_get(json_get(json_get(j, "IPAM"), "Config"), 0);
+    const json_t *podman = json_array_get(json_get(j, "subnets"), 0);
+    *address = str_dup(a, json_get_str(podman, "gateway", json_get_str(docker, "Gateway", (struct str){0})));
+    return true;
+}
+
+const struct ctr_backend ctr_program_backend = {
+    .ping = program_ping,
+    .image_inspect = program_image_inspect,
+    .image_pull = program_image_pull,
+    .image_remove = program_image_remove,
+    .image_build = program_image_build,
+    .volume_ensure = program_volume_ensure,
+    .run = program_run,
+    .inspect = program_inspect,
+    .start = program_start,
+    .stop = program_stop,
+    .kill = program_kill,
+    .pause = program_pause,
+    .unpause = program_unpause,
+    .remove = program_remove,
+    .logs = program_logs,
+    .list = program_list,
+    .gateway = program_gateway,
+};
