@@ -80,6 +80,12 @@ static inline bool http_stream_is_open(const struct http_stream *s)
 {
     return s->is_poll_open;
 }
+/* Brings the TLS handshake forward: 1 when it is done (or the stream is plain), HTTP_AGAIN, HTTP_BROKEN.
+ * Want HTTP_READABLE meanwhile. */
+int http_stream_handshake(struct http_stream *s);
+
+/* A server-side TLS session on `fd`, NULL if there is no memory for it. */
+SSL *http_tls_accept(struct http_tls *tls, int fd);
 
 /* ---- Parsing -------------------------------------------------------------------------------------- */
 
