@@ -70,7 +70,7 @@ bool str_to_u64(struct str s, uint64_t *out);
 struct str str_dup(struct arena *a, struct str s);
 char *str_z(struct arena *a, struct str s);   /* NUL-terminated copy; an inner NUL ends it early for C */
 struct str str_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
-struct str str_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+struct str str_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF_LIKE(2, 0) __attribute__((nonnull(2)));
 struct str str_cat(struct arena *a, struct str x, struct str y);
 struct str str_lower(struct arena *a, struct str s);   /* ASCII */
 struct str str_hex(struct arena *a, const void *bytes, size_t len);

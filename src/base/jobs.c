@@ -1,0 +1,261 @@
+/* base/jobs.c: one lock, one queue, threads that come and go.
+ *
+ * Invariants, under `lock`:
+ * 1. A queued job has a thread that will take it: a thread ends only when the queue is empty.
+ * 2. lane->active is the number of the lane's jobs that are in the common queue or running, at most max_at_once;
+ *    jobs wait in lane->queue only while it is that many.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "jobs.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { WAITING_MAX = 65536, IDLE_MS = 30000 };
+
+struct job {
+    struct job *next;
+    void (*fn)(void *arg);
+    void *arg;
+    struct jobs_lane *lane; /* NULL: none */
+};
+
+struct job_queue {
+    struct job *first, **last; /* `last`: where the next one is linked */
+    size_t len;
+};
+
+struct jobs_lane {
+    struct jobs_lane *next;
+    struct jobs *jobs;
+    struct job_queue queue;
+    unsigned active, max_at_once;
+};
+
+struct job_thread {
+    pthread_t thread;
+    struct jobs *jobs;
+    enum { THREAD_NONE, THREAD_LIVE, THREAD_ENDED /* to be joined */ } state;
+};
+
+struct jobs {
+    pthread_mutex_t lock;
+    pthread_cond_t work;        /* the queue is not empty, or closing */
+    struct job_queue queue;
+    size_t waiting;             /* here and in lanes */
+    size_t running;
+    struct jobs_lane *lanes;
+    atomic_bool closing;
+    unsigned idle, live, max;
+    int64_t idle_ms;            /* after so long without work a thread ends */
+    char name[16];
+    struct job_thread threads[]; /* [max] */
+};
+
+static void push(struct job_queue *q, struct job *job)
+{
+    job->next = NULL;
+    if (!q->first)
+        q->last = &q->first;
+    *q->last = job;
+    q->last = &job->next;
+    q->len++;
+}
+
+static struct job *pop(struct job_queue *q)
+{
+    struct job *job = q->first;
+    if (job) {
+        q->first = job->next;
+        q->len--;
+    }
+    return job;
+}
+
+/* Waits for work; false when there was none for idle_ms. */
+static bool wait_for_work(struct jobs *j)
+{
+    int64_t until = clock_ns() + j->idle_ms * 1000000;
+    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    j->idle++;
+    int e = 0;
+    while (!j->queue.first && !atomic_load(&j->closing) && e != ETIMEDOUT)
+        e = pthread_cond_timedwait(&j->work, &j->lock, &ts);
+    j->idle--;
+    return j->queue.first || (e != ETIMEDOUT && !atomic_load(&j->closing));
+}
+
+static void finish(struct jobs *j, struct jobs_lane *lane)
+{
+    j->running--;
+    if (!lane)
+        return;
+    struct job *next = pop(&lane->queue);
+    if (next)
+        push(&j->queue, next); /* this thread looks at the queue next (inv. 1) */
+    else
+        lane->active--;
+}
+
+static void *thread_main(void *arg)
+{
+    struct job_thread *t = arg;
+    struct jobs *j = t->jobs;
+    pthread_setname_np(pthread_self(), j->name);
+    pthread_mutex_lock(&j->lock);
+    while (j->queue.first || wait_for_work(j)) {
+        struct job *job = pop(&j->queue);
+        if (!job)
+            continue;
+        j->waiting--;
+        j->running++;
+        pthread_mutex_unlock(&j->lock);
+        job->fn(job->arg);
+        struct jobs_lane *lane = job->lane;
+        free(job);
+        pthread_mutex_lock(&j->lock);
+        finish(j, lane);
+    }
+    j->live--;
+    t->state = THREAD_ENDED;
+    pthread_mutex_unlock(&j->lock);
+    return NULL;
+}
+
+/* Signals are for the main thread; those that a fault raises stay with whoever made it. */
+static int create_thread(struct job_thread *t)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int e = pthread_create(&t->thread, NULL, thread_main, t);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return e;
+}
+
+static bool start_thread(struct jobs *j)
+{
+    for (unsigned i = 0; i < j->max; i++) {
+        struct job_thread *t = &j->threads[i];
+        if (t->state == THREAD_LIVE)
+            continue;
+        /* It has left its last critical section, so this does not wait for long. */
+        if (t->state == THREAD_ENDED)
+            pthread_join(t->thread, NULL);
+        t->jobs = j;
+        t->state = create_thread(t) == 0 ? THREAD_LIVE : THREAD_NONE;
+        if (t->state == THREAD_NONE)
+            return false;
+        j->live++;
+        return true;
+    }
+    return false;
+}
+
+struct jobs *jobs_open(const char *name, unsigned max_threads)
+{
+    unsigned max = MAX(max_threads, 1);
+    struct jobs *j = xcalloc(1, sizeof *j + max * sizeof j->threads[0]);
+    j->max = max;
+    j->idle_ms = IDLE_MS;
+    snprintf(j->name, sizeof j->name, "%s", name);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&j->work, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&j->lock, NULL);
+    return j;
+}
+
+static bool submit(struct jobs *j, struct jobs_lane *lane, void (*fn)(void *arg), void *arg)
+{
+    struct job *job = xmalloc(sizeof *job);
+    *job = (struct job){.fn = fn, .arg = arg, .lane = lane};
+    pthread_mutex_lock(&j->lock);
+    bool ok = !atomic_load(&j->closing) && j->waiting < WAITING_MAX;
+    bool lane_full = lane && lane->active == lane->max_at_once;
+    if (ok && !lane_full && j->queue.len >= j->idle && j->live < j->max)
+        ok = start_thread(j) || j->live > 0;
+    if (ok) {
+        j->waiting++;
+        if (lane && !lane_full)
+            lane->active++;
+        push(lane_full ? &lane->queue : &j->queue, job);
+        if (!lane_full)
+            pthread_cond_signal(&j->work);
+    }
+    pthread_mutex_unlock(&j->lock);
+    if (!ok)
+        free(job);
+    return ok;
+}
+
+bool jobs_submit(struct jobs *j, void (*fn)(void *arg), void *arg)
+{
+    return submit(j, NULL, fn, arg);
+}
+
+struct jobs_lane *jobs_lane_new(struct jobs *j, unsigned max_at_once)
+{
+    struct jobs_lane *l = xcalloc(1, sizeof *l);
+    l->jobs = j;
+    l->max_at_once = MAX(max_at_once, 1);
+    pthread_mutex_lock(&j->lock);
+    l->next = j->lanes;
+    j->lanes = l;
+    pthread_mutex_unlock(&j->lock);
+    return l;
+}
+
+bool jobs_lane_submit(struct jobs_lane *l, void (*fn)(void *arg), void *arg)
+{
+    return submit(l->jobs, l, fn, arg);
+}
+
+bool jobs_is_closing(const struct jobs *j)
+{
+    return atomic_load(&j->closing);
+}
+
+size_t jobs_pending(struct jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    size_t n = j->waiting + j->running;
+    pthread_mutex_unlock(&j->lock);
+    return n;
+}
+
+void jobs_close(struct jobs *j)
+{
+    if (!j)
+        return;
+    pthread_mutex_lock(&j->lock);
+    atomic_store(&j->closing, true);
+    pthread_cond_broadcast(&j->work);
+    pthread_mutex_unlock(&j->lock);
+    /* Nothing can be submitted any more, so no thread starts, and the live ones end by themselves. A slot's
+     * state changes under the lock only. */
+    for (unsigned i = 0; i < j->max; i++) {
+        pthread_mutex_lock(&j->lock);
+        bool started = j->threads[i].state != THREAD_NONE;
+        pthread_mutex_unlock(&j->lock);
+        if (started)
+            pthread_join(j->threads[i].thread, NULL);
+    }
+    while (j->lanes) {
+        struct jobs_lane *l = j->lanes;
+        j->lanes = l->next;
+        free(l);
+    }
+    pthread_cond_destroy(&j->work);
+    pthread_mutex_destroy(&j->lock);
+    free(j);
+}
