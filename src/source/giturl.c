@@ -4,7 +4,7 @@
  *            | host "/" path | "/" path
  *     path   = repository ["//" folder] | repository-by-rule "/" folder
  * SPDX-License-Identifier: Apache-2.0 */
-#include "source.h"
+#include "source_int.h"
 
 enum { URL_MAX = 2048 };
 
@@ -226,8 +226,7 @@ static struct str repo_text(struct arena *a, const struct parts *p, struct str r
                       STR_ARG(repo));
 }
 
-/* What may be shown of a source in a message: nothing between "://" and "@". */
-static struct str shown(struct arena *a, struct str source)
+struct str src_shown(struct arena *a, struct str source)
 {
     size_t start = str_find(source, STR("://"));
     if (start == STR_NPOS)
@@ -258,7 +257,7 @@ bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, s
     if (!fault && !str_is_utf8(source))
         fault = "it is not valid UTF-8";
     if (fault)
-        return err_set(err, ERR_INVALID, "invalid github url: " STR_FMT ": %s", STR_ARG(shown(a, source)), fault);
+        return err_set(err, ERR_INVALID, "invalid github url: " STR_FMT ": %s", STR_ARG(src_shown(a, source)), fault);
     out->repo = repo_text(a, &p, repo, ssh_user);
     out->folder = without_empty_segments(a, folder);
     return true;

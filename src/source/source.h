@@ -123,8 +123,8 @@ struct src_limits {
 
 /* Reads the folder `dir` as an app source: every regular file below it, dot files included. A top-level
  * `.git` is skipped, and so are `.git` folders deeper; sockets, devices and fifos too. Fails if `dir` is
- * missing or no folder, on any symbolic link, on names that are not UTF-8, and past a limit (NULL: the
- * default ones). Contents stay on disk and are read again on use; if a file has changed by then, that
+ * missing or no folder, on any symbolic link, on names that are not UTF-8 or hold a backslash, and past a
+ * limit (NULL: the default ones). Contents stay on disk and are read again on use; if a file has changed by then, that
  * read fails. Zero files is not an error here. */
 bool src_files_scan(struct arena *a, struct str dir, const struct src_limits *limits, struct src_files *out,
                     struct err *err);
@@ -146,21 +146,21 @@ bool src_file_read(struct arena *a, const struct src_file *f, struct str *out, s
 /* Finds and reads; 404 `file NAME not found` without it. */
 bool src_files_read(struct arena *a, const struct src_files *s, struct str name, struct str *out, struct err *err);
 
-/* Indexes of the files whose names match, in order. With `only_source`, spec files are left out. */
+/* The files whose names match. With `only_source`, spec files are left out. */
 void src_files_glob(struct arena *a, const struct src_files *s, const struct src_glob *g, bool only_source,
                     struct src_files *out);
 
 /* Lower-case hex SHA-256 over "name NUL sha NUL" of the sorted source files, then of the spec files.
  * When the source has a top-level *.go.html, names that match one of `exclude` do not count, so that a
- * change of pages alone rebuilds nothing. NULL, 0: SRC_HASH_EXCLUDE. */
-struct str src_files_hash(struct arena *a, const struct src_files *s, const struct str *exclude,
-                          size_t exclude_len, struct err *err);
+ * change of pages alone rebuilds nothing. NULL, 0: SRC_HASH_EXCLUDE. Fails on a malformed pattern. */
+bool src_files_hash(struct arena *a, const struct src_files *s, const struct str *exclude, size_t exclude_len,
+                    struct str *out, struct err *err);
 extern const struct str SRC_HASH_EXCLUDE[];
 extern const size_t SRC_HASH_EXCLUDE_LEN;
 
-/* Writes all files under `dir`, which is made (0700) and must be empty or absent. Files are 0644, those
- * that start with "#!" or as ELF programs 0755, since container builds copy modes. Fails half way with
- * some files written: the caller removes the folder. */
+/* Writes all files under `dir`, which is made if missing, 0700; a file that exists is an error. Folders
+ * below are 0755, files 0644, and those that start with "#!" or as ELF programs 0755: container builds copy
+ * modes, and the store does not keep them. After a failure some files are there: the caller removes `dir`. */
 bool src_files_extract(const struct src_files *s, struct str dir, struct err *err);
 
 /* A file name from outside made relative and clean: '\' becomes '/', "." and empty segments go.
@@ -172,9 +172,6 @@ bool src_name_clean(struct arena *a, struct str name, struct str *out, struct er
 bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t max, struct str *out, struct err *err);
 /* The same, opened: a read-only descriptor of a regular file that the caller closes, or -1. */
 int src_disk_open(struct str dir, struct str name, struct err *err);
-
-/* Lower-case hex SHA-256. */
-struct str src_sha256_hex(struct arena *a, struct str data);
 
 /* ---- git ------------------------------------------------------------------------------------------ */
 
