@@ -90,6 +90,9 @@ struct app_progress {
  * once for an app without container. Used by reload and --verify; requests do the same through the app's
  * own wake-up. */
 bool app_start_container(struct app *app, const struct app_progress *progress, struct err *err);
+/* After a change that was not committed: stops the container if app_start_container() of this app started it.
+ * Requests to a live app that uses the same container wake it again. */
+void app_undo_start(struct app *app);
 /* True if the app has a long-running container. */
 bool app_has_container(const struct app *app);
 /* Takes the app out of service: no request is sent to its container any more; when those in flight have

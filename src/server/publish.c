@@ -86,7 +86,7 @@ static struct app_slot *unchanged_slot(const struct site *old, const struct stor
 static void put_loaded(struct app_slot *slot, const struct store_app *entry, struct app *const *loaded, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (str_eq(app_id(loaded[i]), entry->id) && app_entry(loaded[i])->update_time == entry->update_time)
+        if (str_eq(app_id(loaded[i]), entry->id))
             app_slot_set(slot, loaded[i]);
 }
 

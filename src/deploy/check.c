@@ -1,0 +1,73 @@
+/* deploy/check.c: what must hold before a change is committed: approval, evaluation, a healthy container.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "deploy_int.h"
+
+static struct store_permission_list permissions_of(const struct app_audit *audit)
+{
+    return (struct store_permission_list){.items = (struct store_permission *)audit->permissions,
+                                          .len = audit->n_permissions, .cap = audit->n_permissions};
+}
+
+bool check_approval(struct op *op, struct store_app *app, const struct src_files *files, bool approve,
+                    json_t **result, bool *needs_approval, struct err *err)
+{
+    struct app_audit audit;
+    if (!app_audit(op->deploy->config.env, app, files, &op->arena, &audit, err))
+        return false;
+    struct store_permission_list asked = permissions_of(&audit);
+    json_t *r = json_object();
+    json_set_str(r, "id", app->id);
+    json_object_set_new(r, "app_path_domain", wire_path(app));
+    json_set_list(r, "new_loads", &audit.loads);
+    json_object_set_new(r, "new_permissions", store_permissions_to_json(&asked));
+    json_set_list(r, "approved_loads", &app->metadata.loads);
+    json_object_set_new(r, "approved_permissions", store_permissions_to_json(&app->metadata.permissions));
+    json_set_bool(r, "needs_approval", audit.needs_approval);
+    *result = r;
+    *needs_approval = audit.needs_approval;
+    app->metadata.name = audit.name;
+    if (approve) {
+        app->metadata.loads = audit.loads;
+        app->metadata.permissions = asked;
+    }
+    return true;
+}
+
+bool check_load(struct op *op, struct entry *e, struct err *err)
+{
+    struct src_files *files = (struct src_files *)e->files;
+    if (op_is_cancelled(op, err))
+        return false;
+    /* A version that is not stored yet gives its files itself; so does one that will be a copy. */
+    if (!files && e->has_new_version && !e->app->is_dev && !unit_is_on_disk(e->app) &&
+        !unit_stored_files(op, e->read_app, e->read_version, &files, err))
+        return false;
+    if (e->loaded) {
+        app_unref(e->loaded);
+        e->loaded = NULL;
+    }
+    return app_load(op->deploy->config.env, e->app, files, &e->loaded, err);
+}
+
+static void on_line(void *arg, struct str line)
+{
+    op_say(arg, STR_FMT, STR_ARG(line));
+}
+
+bool check_container(struct op *op, struct entry *e, struct err *err)
+{
+    if (!app_has_container(e->loaded))
+        return true;
+    struct app_progress progress = {.line = on_line, .arg = op, .cancel = op->who->cancel};
+    return app_start_container(e->loaded, &progress, err);
+}
+
+bool check_is_awake(struct op *op, const struct store_app *app)
+{
+    struct ctr_engine *engine = ctr_manager_engine(op->deploy->config.env->containers);
+    struct ctr_info_list running = {0};
+    scoped_err ignored = {0};
+    return ctr_engine_kind(engine) != CTR_OFF &&
+           ctr_container_list(engine, &op->arena, STR(CTR_LABEL_APP_ID), app->id, false, &running, &ignored) &&
+           running.len > 0;
+}

@@ -1,0 +1,140 @@
+/* deploy/deploy_int.h: the machinery that all operations share.
+ *
+ *     op_open -> op_select (which apps; waits for others that work on them) -> per app: plan and check
+ *             -> op_commit (one transaction, then publish) -> op_close
+ *
+ *     deploy.c   the queue; opening and ending an operation; committing it
+ *     unit.c     one app in an operation: its production and its stage entry, new versions, promotion
+ *     fetch.c    where the files of a unit come from
+ *     check.c    audit, approval, loading, containers
+ *     create.c reload.c update.c remove.c query.c   the operations
+ *     wire.c     replies
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEPLOY_INT_H
+#define DEPLOY_INT_H
+
+#include "app.h"
+#include "base.h"
+#include "container.h"
+#include "deploy.h"
+#include "source.h"
+#include "store.h"
+
+#include <pthread.h>
+
+struct deploy {
+    struct arena arena;
+    struct deploy_config config;
+    pthread_mutex_t lock;          /* guards `busy` */
+    pthread_cond_t freed;          /* something left `busy` */
+    struct str_list busy;          /* keys held by running operations; heap-owned strings */
+};
+
+/* An entry that an operation writes. */
+struct entry {
+    struct store_app *app;         /* as it will be; NULL: no such entry (a dev app's stage) */
+    bool is_changed;               /* metadata differs from the store's */
+    bool is_new;                   /* to be inserted */
+    bool has_new_version;          /* version_metadata.version is to get a version row and files */
+    bool is_copied;                /* the new version's file list is that of copy_app's copy_version, */
+    struct str copy_app;           /*   which may be written by this operation too; */
+    int64_t copy_version;
+    const struct src_files *files; /* the new version's files, NULL: those of read_app's read_version, */
+    struct str read_app;           /*   which are in the store already */
+    int64_t read_version;
+    struct app *loaded;            /* evaluated for this operation; owned */
+};
+
+/* One main app in an operation. A dev app has no stage: its entry is `main`. */
+struct unit {
+    struct entry main, stage;
+    struct str_list warnings;
+};
+/* The entry on which changes are made first: the stage, or a dev app itself. */
+static inline struct entry *unit_staged(struct unit *u)
+{
+    return u->stage.app ? &u->stage : &u->main;
+}
+
+struct op {
+    struct arena arena;            /* everything of the operation */
+    struct deploy *deploy;
+    const struct deploy_caller *who;
+    const struct deploy_opts *opts;
+    const char *audit_name;        /* of the per-app audit events */
+    struct src_session *git;       /* opened on first use */
+    struct str_list held;          /* keys of this operation in deploy->busy */
+    VEC(struct unit *) units;
+    bool is_committed;
+};
+
+/* --- deploy.c --- */
+
+void op_open(struct op *op, struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+             const char *audit_name);
+/* Lets go of the apps, the checkouts and the loaded apps. Containers started for a change that did not come
+ * about are stopped. */
+void op_close(struct op *op);
+#define scoped_op CLEANUP(op_close) struct op
+
+/* Makes the operation the only one on `key` (an app id, or the place of an app to be), waiting for its turn. */
+bool op_hold(struct op *op, struct str key, struct err *err);
+/* The units of every main app that `glob` matches, newest first, with the apps held. */
+bool op_select(struct op *op, struct str glob, struct err *err);
+/* The one entry at an exact path, of any kind. For reading. */
+bool op_find(struct op *op, struct str path, struct store_app *out, struct err *err);
+bool op_is_cancelled(const struct op *op, struct err *err);
+void op_say(const struct op *op, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Contents first, in short transactions; then every change of every unit in one; then the site. `before`
+ * (may be NULL) runs in the transaction before the changes. A dry run does that and nothing else. */
+typedef bool op_before_fn(struct op *op, struct store_tx *tx, void *arg, struct err *err);
+bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err);
+/* Writes what op_commit() would write of contents ahead of it. */
+bool op_put_contents(struct op *op, const struct src_files *files, struct err *err);
+
+/* --- unit.c --- */
+
+/* The unit of a main app with its stage entry read. */
+bool unit_read(struct op *op, struct store_tx *tx, struct store_app *main, struct unit **out, struct err *err);
+/* Gives an entry the next version number, with `files`, or with a copy of its current ones if NULL. */
+bool unit_bump(struct op *op, struct entry *e, const struct src_files *files, struct err *err);
+/* Metadata changes that must not bump a dev app. */
+bool unit_bump_staged(struct op *op, struct unit *u, struct err *err);
+/* Production gets the stage's metadata, version and files. False for dev apps: nothing to promote. */
+bool unit_promote(struct op *op, struct unit *u);
+/* The files of an entry's active version as a set that reads from the store. */
+bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out, struct err *err);
+/* True if the app is served from its folder, so that nothing of it is stored. */
+bool unit_is_on_disk(const struct store_app *app);
+
+/* --- fetch.c --- */
+
+/* Gets the source of `app` as its metadata says (branch, commit, git auth) and writes the commit that came
+ * back into it. `*files` is NULL for apps served from disk. */
+bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err);
+/* True if a git app already has what it would get: nothing to reload. */
+bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit, bool *current,
+                      struct err *err);
+/* An absolute, readable folder for local sources, `-` and git URLs as they are. */
+bool fetch_check_source(struct op *op, struct store_app *app, struct err *err);
+
+/* --- check.c --- */
+
+/* What an app asks for, as the API shows it; `approve` takes it into the entry. */
+bool check_approval(struct op *op, struct store_app *app, const struct src_files *files, bool approve,
+                    json_t **result, bool *needs_approval, struct err *err);
+/* Evaluates the entry as a request would, without its container. */
+bool check_load(struct op *op, struct entry *e, struct err *err);
+/* Starts the container of a loaded entry and waits until it is healthy. */
+bool check_container(struct op *op, struct entry *e, struct err *err);
+/* True if a container of the app runs now, so that a change of version should meet a running one. */
+bool check_is_awake(struct op *op, const struct store_app *app);
+
+/* --- wire.c --- */
+
+json_t *wire_path(const struct store_app *app);                   /* {"Path", "Domain"} */
+json_t *wire_app_info(const struct store_app *app);               /* AppInfo */
+/* {dry_run, staged_update_results, promote_results}; takes over the two lists. */
+json_t *wire_staged(const struct op *op, json_t *staged, json_t *promoted);
+
+#endif

@@ -1,0 +1,176 @@
+/* deploy/fetch.c: getting an app's source: a folder, a git repository, or nothing but its spec.
+ *
+ * All checkouts of an operation share one session, so many apps of one repository cost one fetch.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "deploy_int.h"
+
+static bool is_none(const struct store_app *app)
+{
+    return str_eq(app->source_url, STR("-"));
+}
+
+bool fetch_check_source(struct op *op, struct store_app *app, struct err *err)
+{
+    if (is_none(app)) {
+        if (app->is_dev)
+            return err_set(err, ERR_INVALID, "a dev app needs a source folder; \"-\" is for apps made from a spec alone");
+        if (str_is_empty(app->metadata.spec))
+            return err_set(err, ERR_INVALID, "source \"-\" means no files of its own: name a spec with --spec");
+        return true;
+    }
+    if (str_is_empty(app->source_url))
+        return err_set(err, ERR_INVALID, "source_url is required: a folder, a git URL, or \"-\"");
+    if (src_is_git(app->source_url)) {
+        if (app->is_dev)
+            return err_set(err, ERR_UNSUPPORTED,
+                           "dev apps from a git URL are not available in this version: clone the repository and use "
+                           "the folder");
+        if (unit_is_on_disk(app))
+            return err_set(err, ERR_INVALID, "an app served from disk needs a local folder, not a git URL");
+        struct src_giturl ignored;
+        return src_giturl_parse(&op->arena, app->source_url, false, &ignored, err);
+    }
+    if (!fs_is_dir(app->source_url))
+        return err_set(err, ERR_INVALID, "source folder " STR_FMT " does not exist or is not a folder",
+                       STR_ARG(app->source_url));
+    return fs_real_path(&op->arena, app->source_url, &app->source_url, err);
+}
+
+/* --- git ------------------------------------------------------------------------------------------------ */
+
+static void on_git_line(void *ctx, struct str line)
+{
+    op_say(ctx, "git: " STR_FMT, STR_ARG(line));
+}
+
+static struct src_session *session(struct op *op)
+{
+    if (!op->git) {
+        int64_t secs = op->deploy->config.git_timeout_secs;
+        op->git = src_session_open(&(struct src_session_opts){
+            .timeout_ms = secs > 0 ? secs * 1000 : 0,
+            .cancel = op->who->cancel,
+            .on_progress = on_git_line,
+            .ctx = op,
+        });
+    }
+    return op->git;
+}
+
+/* The credentials named by the app, else by the server; none is fine. */
+static bool find_auth(struct op *op, const struct store_app *app, struct src_git_auth *out, bool *has, struct err *err)
+{
+    const struct deploy_config *c = &op->deploy->config;
+    struct str name = app->metadata.git_auth_name;
+    if (str_is_empty(name))
+        name = c->default_git_auth;
+    *has = !str_is_empty(name);
+    if (!*has)
+        return true;
+    const struct toml_value *entry = toml_get(c->git_auth, name);
+    if (!entry)
+        return err_set(err, ERR_INVALID, "git auth entry " STR_FMT " not found in server config: add [git_auth." STR_FMT "]",
+                       STR_ARG(name), STR_ARG(name));
+    *out = (struct src_git_auth){.name = name};
+    return toml_read_str(entry, "user_id", &out->user, err) && toml_read_str(entry, "password", &out->password, err) &&
+           toml_read_str(entry, "private_key", &out->private_key, err) &&
+           toml_read_str(entry, "key_file_path", &out->key_file, err);
+}
+
+static bool git_opts(struct op *op, const struct store_app *app, struct src_git_opts *out, struct err *err)
+{
+    const struct store_version_metadata *vm = &app->metadata.version_metadata;
+    struct src_git_auth *auth = arena_new(&op->arena, struct src_git_auth);
+    bool has_auth;
+    if (!find_auth(op, app, auth, &has_auth, err))
+        return false;
+    *out = (struct src_git_opts){
+        .url = app->source_url,
+        .branch = vm->git_branch,
+        .auth = has_auth ? auth : NULL,
+    };
+    return true;
+}
+
+/* `git_commit` of the metadata is what was loaded last; what is wanted is pinned by an empty branch. */
+static bool is_pinned(const struct store_version_metadata *vm)
+{
+    return str_is_empty(vm->git_branch) && !str_is_empty(vm->git_commit);
+}
+
+bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit, bool *current,
+                      struct err *err)
+{
+    const struct store_version_metadata *vm = &app->metadata.version_metadata;
+    *current = false;
+    if (!src_is_git(app->source_url))
+        return true;
+    if (!str_is_empty(commit)) {
+        *current = str_eq(commit, vm->git_commit);
+        return true;
+    }
+    if (str_is_empty(branch) && is_pinned(vm)) {
+        *current = true; /* a commit does not change */
+        return true;
+    }
+    struct src_git_opts opts;
+    struct str head;
+    if (!git_opts(op, app, &opts, err))
+        return false;
+    if (!str_is_empty(branch))
+        opts.branch = branch;
+    if (!src_git_remote_head(session(op), &op->arena, &opts, &head, err))
+        return false;
+    *current = str_eq(head, vm->git_commit) && (str_is_empty(branch) || str_eq(branch, vm->git_branch));
+    return true;
+}
+
+static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, struct str_list *warnings, struct err *err)
+{
+    struct store_version_metadata *vm = &app->metadata.version_metadata;
+    struct src_git_opts opts;
+    struct src_checkout checkout;
+    if (!git_opts(op, app, &opts, err))
+        return false;
+    if (is_pinned(vm))
+        opts.commit = vm->git_commit;
+    op_say(op, "fetching " STR_FMT, STR_ARG(app->source_url));
+    if (!src_git_fetch(session(op), &op->arena, &opts, &checkout, err))
+        return false;
+    vm->git_commit = checkout.commit;
+    vm->git_message = checkout.message;
+    vm->git_branch = checkout.branch;
+    *dir = checkout.dir;
+    *warnings = checkout.warnings;
+    return true;
+}
+
+bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err)
+{
+    struct src_files *set = arena_new(&op->arena, struct src_files);
+    struct str dir = app->source_url;
+    struct str_list warnings = {0};
+    *files = NULL;
+    if (op_is_cancelled(op, err))
+        return false;
+    if (is_none(app)) {
+        *files = set;
+        return true;
+    }
+    if (src_is_git(app->source_url) && !fetch_git(op, app, &dir, &warnings, err))
+        return false;
+    if (app->is_dev || unit_is_on_disk(app))
+        return fs_is_dir(dir) || err_set(err, ERR_INVALID, "source folder " STR_FMT " is gone", STR_ARG(dir));
+    if (!src_files_scan(&op->arena, dir, NULL, set, err))
+        return err_wrap(err, "reading the source of the app");
+    if (set->len == 0 && str_is_empty(app->metadata.spec))
+        return err_set(err, ERR_INVALID,
+                       "source " STR_FMT " is empty: it needs an app.star, or name a spec with --spec",
+                       STR_ARG(app->source_url));
+    vec_foreach (w, &warnings)
+        op_say(op, "warning: " STR_FMT, STR_ARG(*w));
+    vec_foreach (w, &set->warnings)
+        op_say(op, "warning: " STR_FMT, STR_ARG(*w));
+    *files = set;
+    return true;
+}

@@ -1,0 +1,184 @@
+/* deploy/reload.c: reload, approve and promote: an app's next version and its way to production.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "deploy_int.h"
+
+/* What an operation on several apps reports. */
+struct results {
+    json_t *reloaded, *approved, *promoted, *skipped;
+};
+
+static void results_init(struct results *r)
+{
+    *r = (struct results){json_array(), json_array(), json_array(), json_array()};
+}
+
+static void results_release(struct results *r)
+{
+    json_decref(r->reloaded);
+    json_decref(r->approved);
+    json_decref(r->promoted);
+    json_decref(r->skipped);
+}
+
+static struct str text_of(struct op *op, const struct store_app *app)
+{
+    return store_path_domain(&op->arena, app->path, app->domain);
+}
+
+/* Makes production what the stage is, with its new container up before any request meets it if it is awake. */
+static bool promote(struct op *op, struct unit *u, bool is_verified, json_t *promoted, struct err *err)
+{
+    if (!unit_promote(op, u))
+        return true;
+    json_array_append_new(promoted, wire_path(u->main.app));
+    if (!check_load(op, &u->main, err))
+        return err_wrap(err, "error promoting app " STR_FMT, STR_ARG(text_of(op, u->main.app)));
+    bool start = !op->opts->is_dry_run && app_has_container(u->main.loaded) &&
+                 (is_verified || check_is_awake(op, u->main.app));
+    if (start && !check_container(op, &u->main, err))
+        return err_wrap(err, "error promoting app " STR_FMT, STR_ARG(text_of(op, u->main.app)));
+    return true;
+}
+
+/* --- reload --------------------------------------------------------------------------------------------- */
+
+static void choose_commit(const struct deploy_opts *o, struct store_version_metadata *vm)
+{
+    if (!str_is_empty(o->commit)) {
+        vm->git_commit = o->commit;
+        vm->git_branch = (struct str){0};
+    } else if (!str_is_empty(o->branch)) {
+        vm->git_branch = o->branch;
+    }
+}
+
+static bool evaluate(struct op *op, struct entry *e, struct err *err)
+{
+    const struct deploy_opts *o = op->opts;
+    if (check_load(op, e, err) && (o->is_dry_run || e->app->is_dev || check_container(op, e, err)))
+        return true;
+    if (o->verify) {
+        err_wrap(err, "verify failed for app " STR_FMT, STR_ARG(text_of(op, e->app)));
+        return err_append(err, ". All changes have been reverted");
+    }
+    return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, e->app)));
+}
+
+static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
+{
+    const struct deploy_opts *o = op->opts;
+    struct entry *staged = unit_staged(u);
+    struct store_app *app = staged->app;
+    bool is_git = src_is_git(app->source_url), current = false, needs_approval;
+    if (is_git && !str_is_empty(o->git_auth))
+        app->metadata.git_auth_name = o->git_auth;
+    if (is_git && !o->force_reload && !fetch_is_current(op, app, o->branch, o->commit, &current, err))
+        return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
+    if (current) {
+        json_array_append_new(r->skipped, wire_path(app));
+        return true;
+    }
+    struct src_files *files;
+    json_t *approval;
+    if (is_git)
+        choose_commit(o, &app->metadata.version_metadata);
+    if (!fetch_source(op, app, &files, err) || !unit_bump(op, staged, files, err) ||
+        !check_approval(op, app, files, o->approve, &approval, &needs_approval, err))
+        return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
+    staged->is_copied = false; /* also when the source gives no files: served from disk */
+    if (needs_approval)
+        json_array_append_new(r->approved, approval);
+    else
+        json_decref(approval);
+    if (needs_approval && !o->approve)
+        return err_set(err, ERR_INVALID, "app " STR_FMT " needs approval", STR_ARG(text_of(op, app)));
+    if (!evaluate(op, staged, err))
+        return false;
+    json_array_append_new(r->reloaded, wire_path(app));
+    if (!o->promote || !u->stage.app)
+        return true;
+    if (!promote(op, u, true, r->promoted, err))
+        return false;
+    json_array_append_new(r->reloaded, wire_path(u->main.app));
+    return true;
+}
+
+bool deploy_reload(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
+                   json_t **reply, struct err *err)
+{
+    scoped_op op;
+    op_open(&op, d, who, o, "reload");
+    struct results r;
+    results_init(&r);
+    bool ok = op_select(&op, o->app, err);
+    for (size_t i = 0; ok && i < op.units.len; i++)
+        ok = reload_unit(&op, op.units.items[i], &r, err);
+    ok = ok && op_commit(&op, NULL, NULL, err);
+    if (ok) {
+        *reply = json_object();
+        json_set_bool(*reply, "dry_run", o->is_dry_run);
+        json_object_set(*reply, "reload_results", r.reloaded);
+        json_object_set(*reply, "approve_results", r.approved);
+        json_object_set(*reply, "promote_results", r.promoted);
+        json_object_set(*reply, "skipped_results", r.skipped);
+    }
+    results_release(&r);
+    return ok;
+}
+
+/* --- approve -------------------------------------------------------------------------------------------- */
+
+static bool approve_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
+{
+    struct entry *staged = unit_staged(u);
+    struct store_app *app = staged->app;
+    struct src_files *files = NULL;
+    bool needs_approval;
+    json_t *approval;
+    if (!app->is_dev && !unit_is_on_disk(app) &&
+        !unit_stored_files(op, app->id, app->metadata.version_metadata.version, &files, err))
+        return false;
+    if (!unit_bump_staged(op, u, err) || !check_approval(op, app, files, true, &approval, &needs_approval, err))
+        return err_wrap(err, "error auditing app " STR_FMT, STR_ARG(text_of(op, app)));
+    json_array_append_new(r->approved, approval);
+    return !op->opts->promote || promote(op, u, false, r->promoted, err);
+}
+
+bool deploy_approve(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
+                    json_t **reply, struct err *err)
+{
+    scoped_op op;
+    op_open(&op, d, who, o, "approve");
+    struct results r;
+    results_init(&r);
+    bool ok = op_select(&op, o->app, err);
+    for (size_t i = 0; ok && i < op.units.len; i++)
+        ok = approve_unit(&op, op.units.items[i], &r, err);
+    ok = ok && op_commit(&op, NULL, NULL, err);
+    if (ok)
+        *reply = wire_staged(&op, json_incref(r.approved), json_incref(r.promoted));
+    results_release(&r);
+    return ok;
+}
+
+/* --- promote -------------------------------------------------------------------------------------------- */
+
+bool deploy_promote(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
+                    json_t **reply, struct err *err)
+{
+    scoped_op op;
+    op_open(&op, d, who, o, "promote");
+    json_t *promoted = json_array();
+    bool ok = op_select(&op, o->app, err);
+    for (size_t i = 0; ok && i < op.units.len; i++)
+        ok = promote(&op, op.units.items[i], false, promoted, err);
+    ok = ok && op_commit(&op, NULL, NULL, err);
+    if (!ok) {
+        json_decref(promoted);
+        return false;
+    }
+    *reply = json_object();
+    json_set_bool(*reply, "dry_run", o->is_dry_run);
+    json_object_set_new(*reply, "promote_results", promoted);
+    return true;
+}
