@@ -28,7 +28,7 @@ bool fetch_check_source(struct op *op, struct store_app *app, struct err *err)
         if (unit_is_on_disk(app))
             return err_set(err, ERR_INVALID, "an app served from disk needs a local folder, not a git URL");
         struct src_giturl ignored;
-        return src_giturl_parse(&op->arena, app->source_url, false, &ignored, err);
+        return src_giturl_parse(&op->arena, app->source_url, (struct str){0}, &ignored, err);
     }
     if (!fs_is_dir(app->source_url))
         return err_set(err, ERR_INVALID, "source folder " STR_FMT " does not exist or is not a folder",

@@ -289,7 +289,7 @@ bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, co
         return err_set(err, ERR_INVALID, "version commands not supported for dev app");
     struct store_version_metadata *vm = &app->metadata.version_metadata;
     struct store_version_list all = {0};
-    const struct store_metadata *wanted;
+    const struct store_metadata *wanted = NULL;
     int64_t from = vm->version, to;
     scoped_store_tx *tx = store_read(d->config.store, err);
     if (!tx || !store_version_list(tx, &op.arena, app->id, &all, err) || !choose_version(&all, vm, o->version, &to, err) ||
