@@ -83,13 +83,13 @@ struct db *db_tx_db(const struct db_tx *tx);
 
 /* --- statements --- */
 
-enum db_type { DB_TYPE_NULL, DB_TYPE_INT, DB_TYPE_TEXT, DB_TYPE_BLOB, DB_TYPE_TIME };
+enum db_type { DB_TYPE_NULL, DB_TYPE_INT, DB_TYPE_BOOL, DB_TYPE_TEXT, DB_TYPE_BLOB, DB_TYPE_TIME };
 
 /* One argument of a statement; text and blobs are borrowed until the call returns (db_query: until the
  * rows end). */
 struct db_val {
     enum db_type type;
-    int64_t i;       /* INT, TIME: ns since 1970 UTC */
+    int64_t i;       /* INT, BOOL, TIME: ns since 1970 UTC */
     struct str s;    /* TEXT, BLOB */
 };
 struct db_args {
@@ -98,6 +98,7 @@ struct db_args {
 };
 #define DB_NULL     ((struct db_val){.type = DB_TYPE_NULL})
 #define DB_INT(x)   ((struct db_val){.type = DB_TYPE_INT, .i = (x)})
+#define DB_BOOL(x)  ((struct db_val){.type = DB_TYPE_BOOL, .i = (x) ? 1 : 0})
 #define DB_TEXT(x)  ((struct db_val){.type = DB_TYPE_TEXT, .s = (x)})
 #define DB_BLOB(x)  ((struct db_val){.type = DB_TYPE_BLOB, .s = (x)})
 #define DB_TIME(ns) ((struct db_val){.type = DB_TYPE_TIME, .i = (ns)})
@@ -141,9 +142,8 @@ bool db_query_int(struct db_tx *tx, const char *sql, struct db_args args, int64_
 enum { DB_TIME_LEN = 29 };
 /* `YYYY-MM-DD HH:MM:SS.nnnnnnnnn` in UTC; sorts as text. `out` has DB_TIME_LEN + 1 bytes. */
 void db_time_format(int64_t ns, char *out);
-/* Reads what databases and JSON hold: date and time separated by a space or T, optional fraction, optional
- * zone (Z, +hh:mm, +hhmm, " UTC" after it). False on anything else; years 1 to 9999, those outside of the
- * range of int64 nanoseconds give 0. */
+/* Reads what databases hold: all that time_parse() reads, and the form in which Go prints a time
+ * ("2024-01-02 03:04:05.6 +0000 UTC m=+0.1"). Year 1, which stands for "never", gives 0. */
 bool db_time_parse(struct str s, int64_t *ns);
 
 /* --- schema --- */

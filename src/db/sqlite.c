@@ -141,6 +141,7 @@ static int bind_one(sqlite3_stmt *st, int at, const struct db_val *v)
     case DB_TYPE_NULL:
         return sqlite3_bind_null(st, at);
     case DB_TYPE_INT:
+    case DB_TYPE_BOOL:
         return sqlite3_bind_int64(st, at, v->i);
     case DB_TYPE_TEXT:
         return sqlite3_bind_text64(st, at, ptr, v->s.len, SQLITE_STATIC, SQLITE_UTF8);

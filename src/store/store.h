@@ -21,8 +21,8 @@
 
 #include "base.h"
 #include "db.h"
-
-#include <jansson.h>
+#include "id.h"
+#include "json.h"
 
 struct store;
 struct store_tx;
@@ -30,7 +30,7 @@ struct store_tx;
 enum {
     STORE_SCHEMA_VERSION = 22,
     STORE_AUDIT_VERSION = 2,
-    STORE_SHA_LEN = 64,                     /* hex SHA-256 */
+    STORE_SHA_LEN = 64,                     /* hex SHA-256: sha256_hex() */
     STORE_FILE_MAX = 512 << 20,             /* bytes of one file, uncompressed */
     STORE_JSON_MAX = 64 << 20,              /* bytes of one JSON column */
 };
@@ -171,10 +171,6 @@ bool store_permission_from_json(struct arena *a, const json_t *j, struct store_p
 /* RFC 3339 with nanoseconds, trailing zeros dropped; 0 is `0001-01-01T00:00:00Z`. */
 struct str store_time_to_wire(struct arena *a, int64_t ns);
 json_t *store_time_to_json(int64_t ns);
-/* A JSON string of any slice (see above), and of a list or map of slices. */
-json_t *store_str_to_json(struct str s);
-json_t *store_strs_to_json(const struct str_list *l);
-json_t *store_map_to_json(const struct map *m);
 
 /* Adds the row. Times that are 0 become now. An existing id or path:domain is ERR_CONFLICT. */
 bool store_app_insert(struct store_tx *tx, struct store_app *app, struct err *err);
@@ -248,8 +244,6 @@ struct store_file_list {
     size_t len, cap;
 };
 
-/* Hex SHA-256. */
-struct str store_sha(struct arena *a, struct str data);
 /* Hashes and compresses, before and outside of any transaction, on any thread: brotli 9, kept only when it
  * makes the content smaller, not tried for names of media that are compressed already (.png, .zip, ...).
  * `data` is borrowed by *out when not compressed. Fails above STORE_FILE_MAX. */
