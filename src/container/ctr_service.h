@@ -33,8 +33,8 @@ struct ctr_manager_config {
 };
 
 bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manager **out, struct err *err);
-/* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. Every
- * service must have been unreferenced. NULL is fine. */
+/* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. The
+ * loops must still run, and every service must have been unreferenced, or its reference is lost. NULL is fine. */
 void ctr_manager_close(struct ctr_manager *m);
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m);
 
@@ -75,18 +75,25 @@ struct ctr_service_config {
     int log_lines;                      /* log_lines_to_show in failures */
 };
 
-/* The service for the container named config->run.name: the existing one (revived if retired; its
- * config stays, since the name holds the hash of all that matters) or a new one in state UNKNOWN. Adds a reference.
- * Starts nothing. `source` is taken over: released at once if the service existed. */
+/* The service for the container named config->run.name: the existing one, revived if retired, or a new one
+ * in state UNKNOWN. An existing one takes over scheme, health, check and idle settings; the rest is what its
+ * name is the hash of. Adds a reference. Starts nothing. `source` is taken over: released at once if the
+ * service existed. */
 struct ctr_service *ctr_service_get(struct ctr_manager *m, const struct ctr_service_config *config);
 struct ctr_service *ctr_service_ref(struct ctr_service *svc);
 /* The last one to let go leaves the container as it is (a sweep stops it if nobody comes back). */
 void ctr_service_unref(struct ctr_service *svc);
 
-/*   UNKNOWN --wake--> STARTING --up--> READY --idle, retire, stop--> STOPPING --> STOPPED --wake--> STARTING
- *                     |  ^   |          | ^ |                                      ^
- *                     v  |   |          v | '--crash: suspect, check----.          |
- *                   BUILDING '--fail--> FAILED --wake after back-off--> STARTING   '-- stop, retire -- (any) */
+/*   UNKNOWN --wake--> STARTING --probe passed--> READY --idle, drained, stop--> STOPPING --> STOPPED
+ *                      ^  |  ^                    |                                ^            |
+ *                image |  |  '------suspect-------'              stop, retire -----'            |
+ *                      |  v                                      (any state)                    |
+ *                    BUILDING --fails--> FAILED --wake after the back-off--> STARTING <--wake---'
+ *
+ * 1. Requests enter in READY only; elsewhere they wait, or fail at once during a back-off.
+ * 2. At most one operation (start, stop, check) runs per service; what is asked meanwhile comes after it.
+ * 3. Leaving READY closes the door first and counts who is inside second, entering counts first and looks
+ *    at the door second: so one of them always sees the other. */
 enum ctr_state {
     CTR_UNKNOWN,    /* nothing asked of the engine yet; ends at a wake */
     CTR_BUILDING,   /* image being built or pulled, or waiting for its turn; ends with the image, or failure */
@@ -139,9 +146,12 @@ void ctr_service_suspect(struct ctr_service *svc, uint16_t generation);
  * (may be NULL) only this caller stops waiting, unless nobody else waits: then the start ends too. */
 bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg, const atomic_bool *cancel,
                        struct err *err);
-/* Waits up to `drain_secs` for requests in flight, then stops the container and waits for that. */
+/* Lets nothing new in, waits up to `drain_secs` for what is in flight, stops the container and waits for
+ * that. Requests that come meanwhile wait, and start it again afterwards. */
 bool ctr_service_stop(struct ctr_service *svc, int drain_secs, struct err *err);
-/* The same without waiting: a newer version has taken over. A wake fails until ctr_service_get() revives it. */
+/* A newer version has taken over: when nothing is in flight any more, or after `drain_secs`, the container is
+ * stopped. Late requests are served until then; afterwards a wake fails, until ctr_service_get() revives it. Does
+ * not wait. */
 void ctr_service_retire(struct ctr_service *svc, int drain_secs);
 
 struct ctr_service_status {

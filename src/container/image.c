@@ -1,0 +1,147 @@
+/* container/image.c: makes sure that an image is there: pulled or built once, however many ask for it.
+ *
+ * Whoever finds nobody building the image takes a slot for it; the others wait for its outcome and share it.
+ * Slots beyond the ceiling of concurrent builds wait for their turn.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "service_int.h"
+
+#include <stdlib.h>
+
+struct build_slot {
+    struct build_slot *next;
+    struct str image;         /* of the builder's service, which outlives the slot's place in the list */
+    int refs;
+    bool is_done, ok;
+    struct err err;           /* when !ok */
+};
+
+static void slot_unref(struct build_slot *s)
+{
+    if (--s->refs > 0)
+        return;
+    err_release(&s->err);
+    free(s);
+}
+
+static bool is_cancelled(struct ctr_service *svc)
+{
+    return svc->m->is_closing || atomic_load(&svc->cancel);
+}
+
+static bool fail_cancelled(struct ctr_service *svc, struct err *err)
+{
+    return err_set(err, ERR_CANCELLED, "making image " STR_FMT " was cancelled", STR_ARG(svc->run.image));
+}
+
+static struct build_slot *slot_find(const struct ctr_manager *m, struct str image)
+{
+    struct build_slot *s = m->slots;
+    while (s && !str_eq(s->image, image))
+        s = s->next;
+    return s;
+}
+
+/* Waits for somebody else's build of the same image. */
+static bool slot_follow(struct ctr_service *svc, struct build_slot *s, struct err *err)
+{
+    s->refs++;
+    while (!s->is_done && !is_cancelled(svc))
+        svc_wait(svc->m, &svc->m->changed, clock_ms() + 100);
+    bool ok = s->is_done ? s->ok : fail_cancelled(svc, err);
+    if (s->is_done && !ok)
+        err_set(err, s->err.code, "%s", err_msg(&s->err));
+    slot_unref(s);
+    return ok;
+}
+
+/* Waits for a turn among the concurrent builds. */
+static bool turn_take(struct ctr_service *svc, struct err *err)
+{
+    struct ctr_manager *m = svc->m;
+    int64_t until = clock_ms() + m->build_wait_secs * 1000LL;
+    while (m->building >= m->max_builds) {
+        if (is_cancelled(svc))
+            return fail_cancelled(svc, err);
+        if (clock_ms() >= until)
+            return err_set(err, ERR_TIMEOUT, "error acquiring build lock: %d other builds took longer than %d s; try again, or "
+                           "raise system.max_concurrent_builds or system.max_build_wait_secs", m->building,
+                           m->build_wait_secs);
+        svc_wait(m, &m->changed, MIN(until, clock_ms() + 100));
+    }
+    m->building++;
+    return true;
+}
+
+static void on_build_line(void *arg, struct str line)
+{
+    svc_log_line(arg, line);
+}
+
+static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
+{
+    struct ctr_engine *e = svc->m->engine;
+    struct str dir;
+    bool exists = false;
+    /* Another server, or a build that ended while we waited, may have made it. */
+    if (!ctr_image_inspect(e, a, svc->run.image, &exists, NULL, err) || exists)
+        return exists;
+    if (svc->is_external_image) {
+        svc_phase(svc, "pulling the image");
+        return ctr_image_pull(e, a, svc->run.image, NULL, NULL, &svc->cancel, err);
+    }
+    if (!svc->source.fetch)
+        return err_set(err, ERR_INTERNAL, "image " STR_FMT " is missing and there is no source to build it from",
+                       STR_ARG(svc->run.image));
+    svc_phase(svc, "getting the source");
+    if (!svc->source.fetch(svc->source.arg, a, &dir, err))
+        return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
+    svc_phase(svc, "building the image");
+    struct ctr_build b = {.image = svc->run.image, .dir = dir, .file = svc->build_file, .target = svc->build_target,
+                          .args = &svc->build_args, .on_line = on_build_line, .line_arg = svc, .cancel = &svc->cancel};
+    bool ok = ctr_image_build(e, &b, err);
+    if (svc->source.drop)
+        svc->source.drop(svc->source.arg, dir);
+    return ok;
+}
+
+static void slot_close(struct ctr_manager *m, struct build_slot *slot)
+{
+    struct build_slot **at = &m->slots;
+    while (*at != slot)
+        at = &(*at)->next;
+    *at = slot->next;
+    slot->is_done = true;
+    slot_unref(slot);
+    pthread_cond_broadcast(&m->changed);
+}
+
+bool svc_image_ensure(struct ctr_service *svc, struct arena *a, struct err *err)
+{
+    struct ctr_manager *m = svc->m;
+    pthread_mutex_lock(&m->lock);
+    struct build_slot *slot = slot_find(m, svc->run.image);
+    if (slot) {
+        bool ok = slot_follow(svc, slot, err);
+        pthread_mutex_unlock(&m->lock);
+        return ok;
+    }
+    slot = xcalloc(1, sizeof *slot);
+    slot->image = svc->run.image;
+    slot->refs = 1;
+    slot->next = m->slots;
+    m->slots = slot;
+    bool ok = turn_take(svc, &slot->err);
+    bool has_turn = ok;
+    if (ok) {
+        pthread_mutex_unlock(&m->lock);
+        ok = build(svc, a, &slot->err);
+        pthread_mutex_lock(&m->lock);
+    }
+    m->building -= has_turn;
+    slot->ok = ok;
+    if (!ok)
+        err_set(err, slot->err.code, "%s", err_msg(&slot->err));
+    slot_close(m, slot);
+    pthread_mutex_unlock(&m->lock);
+    return ok;
+}

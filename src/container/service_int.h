@@ -1,0 +1,197 @@
+/* container/service_int.h: what the files of the service share.
+ *
+ *     manager.c   threads, the table of services, timers (idle, checks, drains), the sweep
+ *     service.c   the state machine: doors, waiters, operations
+ *     start.c     the start operation: image, container, probe; and the check of a running one
+ *     image.c     images made once: build slots
+ *     probe.c     asks an app whether it is up
+ *
+ * One lock, ctr_manager.lock, guards everything marked (L). No call to the engine, a callback or a loop is
+ * made under it, except posting.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SERVICE_INT_H
+#define SERVICE_INT_H
+
+#include "container_int.h"
+
+#include <pthread.h>
+
+enum {
+    SVC_LOG_MAX = 64 << 10,
+    SVC_MAX_WAITERS = 20000,
+    SVC_BACKOFF_MIN_MS = 1000,
+    SVC_BACKOFF_MAX_MS = 30000,
+    SVC_STABLE_MS = 10000,        /* ready for so long: a later crash is not part of a crash loop */
+    SVC_CRASHES = 3,              /* in a row, each sooner than that: a failure with back-off */
+    SVC_SUSPECT_PAUSE_MS = 200,   /* after a look that found all well */
+    SVC_FIRST_CHECK_MS = 60000,
+    SVC_SAMPLES = 16,             /* of the byte counter in one idle window */
+    SVC_BUCKETS = 1024,
+};
+
+/* What one probe brought. */
+struct probe_answer {
+    bool is_up;
+    bool is_accepted;             /* the connection was accepted, whatever came then */
+    char text[200];               /* "status 503", "connection refused", ... */
+};
+struct probe_ask {
+    struct ctr_endpoint at;
+    struct str scheme, path;
+    bool needs_200;
+    int64_t timeout_ms;
+    const atomic_bool *cancel;
+};
+struct http_client;
+void ctr_probe(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out);
+
+/* What tests replace. */
+struct ctr_hooks {
+    void (*post)(struct http_loop *loop, void (*fn)(struct http_loop *, void *), void *arg);
+    void (*probe)(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out);
+};
+
+/* Per loop, on its own cache line: written by that loop, and by the manager for waiters that it lets in. */
+struct lane {
+    _Alignas(64) _Atomic uint32_t in_flight;
+    _Atomic uint32_t tunnels;
+    _Atomic int64_t last_ms;      /* of the newest request start or end; clock_ms() */
+    _Atomic uint64_t bytes;
+};
+
+/* A failure, shared by all who waited. */
+struct failure {
+    atomic_int refs;
+    enum err_code code;
+    char *summary, *detail;
+    int64_t retry_at_ms;
+};
+void failure_unref(struct failure *f);
+
+enum svc_op { OP_NONE, OP_START, OP_STOP, OP_CHECK };
+
+struct ctr_waiter {
+    struct ctr_service *svc;      /* holds a reference */
+    struct http_loop *loop;       /* NULL: a thread that waits for `is_done` */
+    int lane;
+    ctr_wake_fn *fn;
+    void *arg;
+    struct ctr_waiter *next, **at; /* (L) in the queue; at is NULL outside */
+    bool is_cancelled;            /* loop's own */
+    bool is_done;                 /* (L) */
+    struct ctr_endpoint to;       /* ip 0: failed */
+    struct failure *why;
+};
+
+/* Settings that do not change the container; a start or check works on a copy. */
+struct tunables {
+    struct str scheme, health_path;
+    bool is_health_configured;
+    int start_attempts, health_timeout_secs, check_interval_secs, check_attempts, idle_secs, stop_grace_secs, log_lines;
+    int64_t idle_bytes;
+};
+
+struct ctr_service {
+    /* read by every request; `door` written on each change of state */
+    struct lane *lanes;
+    struct ctr_manager *m;
+    _Alignas(64) _Atomic uint64_t door;   /* packed endpoint while READY, else 0 */
+
+    /* set once */
+    _Alignas(64) struct arena arena;
+    struct ctr_run run;
+    struct str app_id, build_file, build_target;
+    struct ctr_kv_list build_args;
+    struct ctr_source source;
+    bool is_external_image;
+    atomic_bool cancel;                   /* ends the running start */
+
+    /* (L) */
+    struct tunables tune;
+    struct ctr_service *next_in_bucket, *next, **prev_next;
+    uint64_t hash;
+    int refs;
+    enum ctr_state state;
+    enum svc_op op;
+    struct ctr_endpoint at;               /* generation counts on; ip of the last READY */
+    struct ctr_waiter *waiting, **waiting_end;
+    uint32_t waiting_count;
+    bool stop_wanted, restart_wanted, check_wanted;
+    bool is_restart;                      /* the running start looks after a suspicion */
+    int64_t stop_drain_until_ms;
+    uint64_t stops_done;
+    char *stop_error;                     /* of the last stop; NULL: it went well */
+    bool is_retired;
+    int64_t retire_at_ms;
+    struct failure *failure;              /* the last one */
+    int fail_count, crash_streak;
+    uint32_t starts;
+    int64_t ready_ms, retry_at_ms, next_check_ms, due_ms, suspect_ok_ms;
+    const char *phase;
+    int64_t phase_ms;
+    uint64_t samples[SVC_SAMPLES];        /* of the byte counter, one each idle_secs / SVC_SAMPLES */
+    unsigned sample_at, sample_count;
+    int64_t next_sample_ms;
+    char *log;                            /* ring of SVC_LOG_MAX, made with the first line */
+    uint64_t log_end;                     /* bytes ever written */
+};
+
+struct build_slot;
+struct jobs;
+
+struct ctr_manager {
+    struct ctr_engine *engine;
+    struct jobs *jobs;
+    struct ctr_hooks hooks;
+    char *home;
+    int loop_count, max_builds, build_wait_secs, sweep_secs;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;               /* any state, waiter, log or slot changed */
+    pthread_cond_t timer_cond;
+    pthread_t timer;
+    bool is_closing;                      /* (L) */
+    struct ctr_service *buckets[SVC_BUCKETS], *services; /* (L) */
+    size_t n_services;
+    int64_t timer_wakes_ms;               /* (L) when the timer thread looks next; INT64_MAX: when told */
+    int building;                         /* (L) */
+    struct build_slot *slots;             /* (L) */
+    struct str sweeping;                  /* (L) container that the sweep is stopping */
+    int64_t next_sweep_ms;                /* (L) */
+    bool sweep_runs;                      /* (L) */
+};
+
+bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_engine *engine,
+                           const struct ctr_hooks *hooks, struct ctr_manager **out, struct err *err);
+
+/* Waits on `c` until `until_ms` (clock_ms) or a signal. (L) */
+void svc_wait(struct ctr_manager *m, pthread_cond_t *c, int64_t until_ms);
+/* The timer looks at `svc` at `due_ms` or before. (L) */
+void svc_due(struct ctr_service *svc, int64_t due_ms);
+void svc_tick(struct ctr_service *svc, int64_t now);                    /* (L) */
+void svc_kick(struct ctr_service *svc);                                 /* (L) begins what is wanted */
+void svc_set_state(struct ctr_service *svc, enum ctr_state to);         /* (L) */
+void svc_phase(struct ctr_service *svc, const char *phase);             /* takes the lock */
+void svc_log_line(struct ctr_service *svc, struct str line);            /* takes the lock */
+void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) */
+struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) the service if it is to be freed */
+void svc_free(struct ctr_service *svc);                                 /* without the lock; NULL is fine */
+struct failure *failure_new(enum err_code code, struct str summary, struct str detail);
+
+/* start.c; on a job thread, without the lock. */
+struct start_result {
+    bool ok;
+    struct ctr_endpoint at;
+    bool was_running;             /* adopted: it was up already, nothing was started */
+    bool has_crashed;             /* a restart, and it was found dead */
+    struct failure *why;          /* when !ok; one reference */
+    bool cancelled;
+};
+void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result *out);
+/* One status check; false with the reason in `why` (one reference). */
+bool svc_run_check(struct ctr_service *svc, struct failure **why);
+
+/* image.c: makes sure the image is there; builds or pulls it once however many ask. */
+bool svc_image_ensure(struct ctr_service *svc, struct arena *a, struct err *err);
+
+#endif

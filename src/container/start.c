@@ -1,0 +1,381 @@
+/* container/start.c: starting a container: adopt it, start it, or make image and container; then probe until
+ * it answers. Also the status check of a running one. On job threads, without the lock.
+ *
+ * A failure tells which phase, how long each took, what the last probe got and what the app last wrote.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "service_int.h"
+#include "http.h"
+#include "log.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { NO_ADDRESS_MS = 3000, ATTEMPT_SLEEP_MS = 100, ATTEMPT_SLEEP_MAX_MS = 2000, MAX_PHASES = 12, LOGS_SHOWN_MAX = 48 << 10 };
+
+struct start {
+    struct ctr_service *svc;
+    struct ctr_engine *engine;
+    struct arena arena;
+    struct arena look;        /* of `info`: reset by each inspect */
+    struct tunables tune;
+    bool is_check;            /* of a running container: leaves phase and log alone */
+    int crash_streak;
+    int64_t ready_ms;
+    struct {
+        const char *name;
+        int64_t from_ms;
+    } phases[MAX_PHASES];
+    int n_phases;
+    int64_t begin_ms;
+    bool is_fresh;            /* made or started by us: stopped again on failure */
+    struct str last_probe;
+    struct ctr_info info;
+};
+
+static void phase(struct start *st, const char *name)
+{
+    if (st->n_phases < MAX_PHASES) {
+        st->phases[st->n_phases].name = name;
+        st->phases[st->n_phases++].from_ms = clock_ms();
+    }
+    if (!st->is_check)
+        svc_phase(st->svc, name);
+}
+
+static bool inspect(struct start *st, struct err *err)
+{
+    struct ctr_info info;
+    arena_reset(&st->look);
+    st->info = (struct ctr_info){.status = CTR_STATUS_NONE};
+    if (!ctr_container_inspect(st->engine, &st->look, st->svc->run.name, st->svc->run.port, &info, err))
+        return false;
+    st->info = info;
+    return true;
+}
+
+static bool is_cancelled(const struct start *st)
+{
+    return atomic_load(&st->svc->cancel);
+}
+
+static bool check_cancel(const struct start *st, struct err *err)
+{
+    return !is_cancelled(st) || err_set(err, ERR_CANCELLED, "starting container " STR_FMT " was cancelled",
+                                        STR_ARG(st->svc->run.name));
+}
+
+static void to_state(struct start *st, enum ctr_state s)
+{
+    pthread_mutex_lock(&st->svc->m->lock);
+    svc_set_state(st->svc, s);
+    pthread_mutex_unlock(&st->svc->m->lock);
+}
+
+/* Image and container from nothing. */
+static bool create(struct start *st, struct err *err)
+{
+    struct ctr_service *svc = st->svc;
+    bool exists = false;
+    if (!ctr_image_inspect(st->engine, &st->arena, svc->run.image, &exists, NULL, err))
+        return false;
+    if (!exists) {
+        to_state(st, CTR_BUILDING);
+        phase(st, svc->is_external_image ? "waiting for the image" : "waiting for the build");
+        if (!svc_image_ensure(svc, &st->arena, err))
+            return false;
+        to_state(st, CTR_STARTING);
+    }
+    if (!check_cancel(st, err))
+        return false;
+    phase(st, "creating the container");
+    scoped_err e = {0};
+    st->is_fresh = true;
+    if (ctr_container_run(st->engine, &svc->run, &e))
+        return true;
+    /* Another server of this home, or a person, was faster: take theirs. */
+    return e.code == ERR_CONFLICT ? true : err_move(err, &e);
+}
+
+static bool recreate(struct start *st, struct err *err)
+{
+    phase(st, "removing the old container");
+    return ctr_container_remove(st->engine, st->svc->run.name, err) && create(st, err);
+}
+
+/* True, with the error, when the container keeps ending soon after it got ready: starting it over and over
+ * helps nobody. */
+static bool is_crash_loop(struct start *st, struct err *err)
+{
+    int64_t lived = clock_ms() - st->ready_ms;
+    if (lived >= SVC_STABLE_MS || st->crash_streak + 1 < SVC_CRASHES)
+        return false;
+    err_set(err, ERR_UPSTREAM, "the app's container keeps ending soon after its start: %d times in a row, now after "
+            "%lld ms with exit code %d%s", st->crash_streak + 1, (long long)lived, st->info.exit_code,
+            st->info.was_oom_killed ? " (out of memory)" : "");
+    return true;
+}
+
+/* From whatever there is to a running container with an address; *was_running if nothing was to do, *was_dead
+ * if it had ended. */
+static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool *was_dead, struct err *err)
+{
+    phase(st, "looking for the container");
+    if (!inspect(st, err))
+        return false;
+    scoped_err e = {0};
+    bool ok = true;
+    *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD ||
+                st->info.status == CTR_STATUS_NONE;
+    *was_running = false;
+    if (is_restart && *was_dead && is_crash_loop(st, err))
+        return false;
+    switch (st->info.status) {
+    case CTR_STATUS_RUNNING:
+    case CTR_STATUS_RESTARTING:
+        if (st->info.is_direct && ctr_engine_direct(st->engine) == 0) {
+            ok = recreate(st, err);   /* made when its own address could be reached, and no longer can */
+        } else {
+            *was_running = true;
+        }
+        break;
+    case CTR_STATUS_PAUSED:
+        phase(st, "unpausing the container");
+        ok = ctr_container_unpause(st->engine, st->svc->run.name, err);
+        break;
+    case CTR_STATUS_EXITED:
+    case CTR_STATUS_CREATED:
+        phase(st, "starting the container");
+        st->is_fresh = true;
+        if (!ctr_container_start(st->engine, st->svc->run.name, &e)) {
+            log_warn("an existing container does not start and is made anew",
+                     LOG_STR("container", st->svc->run.name), LOG_ERR(&e));
+            ok = recreate(st, err);
+        }
+        break;
+    case CTR_STATUS_DEAD:
+        ok = recreate(st, err);
+        break;
+    case CTR_STATUS_NONE:
+        ok = create(st, err);
+        break;
+    }
+    return ok && (*was_running || inspect(st, err));
+}
+
+/* The spec counts attempts with growing sleeps between them; that sum is our time budget, within which we
+ * ask far more often. */
+static int64_t budget_ms(int attempts)
+{
+    int64_t sum = 0, sleep = ATTEMPT_SLEEP_MS;
+    for (int i = 0; i < attempts && i < 100000; i++) {
+        sum += sleep;
+        sleep = MIN(sleep * 2, (int64_t)ATTEMPT_SLEEP_MAX_MS);
+    }
+    return sum;
+}
+
+/* Milliseconds until the next probe after `since_ms` of probing: at first as fast as a small app starts. */
+static int64_t probe_pause_ms(int64_t since_ms)
+{
+    return since_ms < 100 ? 2 : since_ms < 500 ? 5 : since_ms < 3000 ? 20 : since_ms < 15000 ? 100 : 250;
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+static bool exited(struct start *st, struct err *err)
+{
+    if (st->info.error.len > 0)
+        return err_set(err, ERR_UPSTREAM, "the container ended at once: " STR_FMT,
+                       STR_ARG(str_slice(st->info.error, 0, 500)));
+    return err_set(err, ERR_UPSTREAM, "the app's container exited with code %d%s before it was ready",
+                   st->info.exit_code, st->info.was_oom_killed ? " (out of memory)" : "");
+}
+
+/* Asks until the app is up, the container has ended or time is. */
+static bool wait_healthy(struct start *st, int attempts, struct err *err)
+{
+    struct ctr_service *svc = st->svc;
+    scoped_http_client struct http_client *client = http_client_open();
+    int64_t begin = clock_ms(), until = begin + budget_ms(attempts), last_look = begin;
+    int slow_accepts = 0;
+    struct probe_answer answer = {0};
+    phase(st, "waiting for the app to answer");
+    for (;;) {
+        int64_t now = clock_ms();
+        if (!check_cancel(st, err))
+            return false;
+        if (st->info.at.ip) {
+            struct probe_ask ask = {.at = st->info.at, .scheme = st->tune.scheme, .path = st->tune.health_path,
+                                    .needs_200 = st->tune.is_health_configured,
+                                    .timeout_ms = MIN(st->tune.health_timeout_secs * 1000LL, MAX(until - now, 1000)),
+                                    .cancel = &svc->cancel};
+            svc->m->hooks.probe(client, &ask, &answer);
+            st->last_probe = str_dup(&st->arena, str_from(answer.text));
+            if (answer.is_up)
+                return true;
+            /* An app that takes connections at its own address but is slow to draw its front page is up. */
+            bool was_slow = clock_ms() - now >= st->tune.health_timeout_secs * 900LL;
+            slow_accepts += st->info.is_direct && answer.is_accepted && was_slow;
+            if (slow_accepts >= 2 && !st->tune.is_health_configured)
+                return true;
+        }
+        now = clock_ms();
+        int64_t since = now - begin;
+        if (st->info.at.ip == 0 && since >= NO_ADDRESS_MS)
+            return err_set(err, ERR_UPSTREAM, "the container has no address that this host can reach");
+        if (now >= until)
+            return err_set(err, ERR_UPSTREAM, "the app in the container did not answer GET " STR_FMT " on port %u within "
+                           "%lld s (last answer: " STR_FMT ")", STR_ARG(st->tune.health_path), (unsigned)svc->run.port,
+                           (long long)(since + 500) / 1000,
+                           STR_ARG(st->last_probe.len > 0 ? st->last_probe : STR("it has no address")));
+        if (now - last_look >= (since < 1000 ? 50 : 500)) {
+            if (!inspect(st, err))
+                return false;
+            last_look = clock_ms();
+            if (st->info.status == CTR_STATUS_NONE)
+                return err_set(err, ERR_UPSTREAM, "the container was removed while it started");
+            if (st->info.status != CTR_STATUS_RUNNING && st->info.status != CTR_STATUS_RESTARTING)
+                return exited(st, err);
+        }
+        sleep_ms(probe_pause_ms(since));
+    }
+}
+
+/* The newest whole lines of the container's output. */
+static struct str last_logs(struct start *st)
+{
+    struct str logs = {0};
+    scoped_err ignored = {0};
+    if (st->tune.log_lines <= 0 || st->info.status == CTR_STATUS_NONE ||
+        !ctr_container_logs(st->engine, &st->arena, st->svc->run.name, st->tune.log_lines, &logs, &ignored))
+        return (struct str){0};
+    logs = str_trim(logs);
+    if (logs.len > LOGS_SHOWN_MAX) {
+        logs = str_from_off(logs, logs.len - LOGS_SHOWN_MAX);
+        logs = str_from_off(logs, str_chr(logs, '\n') == STR_NPOS ? 0 : str_chr(logs, '\n') + 1);
+    }
+    return logs;
+}
+
+static struct failure *explain(struct start *st, const struct err *why)
+{
+    scoped_buf text = BUF_INIT(60 << 10);
+    struct str full = str_from(err_msg(why)), first;
+    str_cut(full, '\n', &first, NULL);
+    struct str summary = str_trim_right(first, ':');
+    int64_t now = clock_ms();
+    struct str logs = why->code == ERR_CANCELLED ? (struct str){0} : last_logs(st);
+    buf_printf(&text, "%s\nContainer " STR_FMT ", image " STR_FMT ". Phases: ", err_msg(why),
+               STR_ARG(st->svc->run.name), STR_ARG(st->svc->run.image));
+    for (int i = 0; i < st->n_phases; i++) {
+        int64_t end = i + 1 < st->n_phases ? st->phases[i + 1].from_ms : now;
+        buf_printf(&text, "%s%s %lld ms", i ? ", " : "", st->phases[i].name, (long long)(end - st->phases[i].from_ms));
+    }
+    buf_add_char(&text, '.');
+    if (st->last_probe.len > 0)
+        buf_printf(&text, "\nLast probe: GET " STR_FMT ": " STR_FMT, STR_ARG(st->tune.health_path),
+                   STR_ARG(st->last_probe));
+    if (logs.len > 0)
+        buf_printf(&text, "\nLogs\n" STR_FMT, STR_ARG(logs));
+    return failure_new(why->code, summary, buf_str(&text));
+}
+
+static void start_init(struct start *st, struct ctr_service *svc)
+{
+    *st = (struct start){.svc = svc, .engine = svc->m->engine, .begin_ms = clock_ms()};
+    pthread_mutex_lock(&svc->m->lock);
+    st->tune = svc->tune;
+    st->crash_streak = svc->crash_streak;
+    st->ready_ms = svc->ready_ms;
+    pthread_mutex_unlock(&svc->m->lock);
+}
+
+static void start_release(struct start *st)
+{
+    arena_release(&st->arena);
+    arena_release(&st->look);
+}
+
+/* A container that never got ready must not be found running, and adopted, by the next attempt. When the server
+ * stops it stays: the next server will see for itself. */
+static void give_up(struct start *st, bool was_running)
+{
+    struct ctr_manager *m = st->svc->m;
+    scoped_err err = {0};
+    pthread_mutex_lock(&m->lock);
+    bool leave = m->is_closing;
+    pthread_mutex_unlock(&m->lock);
+    if (leave || !(st->is_fresh || was_running) || st->info.status == CTR_STATUS_NONE)
+        return;
+    if (!ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, &err))
+        log_warn("stopping a container that did not get ready", LOG_STR("container", st->svc->run.name), LOG_ERR(&err));
+}
+
+/* A running container that stopped answering is given a short while, then started anew. */
+static bool revive(struct start *st, struct err *err)
+{
+    scoped_err e = {0};
+    if (wait_healthy(st, st->tune.check_attempts, &e))
+        return true;
+    if (e.code == ERR_CANCELLED)
+        return err_move(err, &e);
+    log_warn("container does not answer and is started anew", LOG_STR("container", st->svc->run.name), LOG_ERR(&e));
+    phase(st, "restarting the container");
+    st->is_fresh = true;
+    return ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, err) &&
+           ctr_container_start(st->engine, st->svc->run.name, err) && inspect(st, err) &&
+           wait_healthy(st, st->tune.start_attempts, err);
+}
+
+void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result *out)
+{
+    struct start st;
+    scoped_err err = {0};
+    bool was_running = false, was_dead = false;
+    start_init(&st, svc);
+    bool ok = bring_up(&st, is_restart, &was_running, &was_dead, &err);
+    if (ok && svc->run.port == 0)
+        ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");
+    if (ok)
+        ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
+    *out = (struct start_result){.ok = ok, .at = st.info.at, .was_running = was_running && !st.is_fresh,
+                                 .has_crashed = is_restart && was_dead, .cancelled = err.code == ERR_CANCELLED};
+    int64_t took = clock_ms() - st.begin_ms;
+    if (ok) {
+        svc_log_line(svc, str_printf(&st.arena, "ready after %lld ms", (long long)took));
+        log_info(out->was_running ? "container adopted" : "container started", LOG_STR("container", svc->run.name),
+                 LOG_INT("ms", took));
+    } else {
+        out->why = explain(&st, &err);
+        svc_log_line(svc, str_from(out->why->summary));
+        give_up(&st, was_running);
+    }
+    start_release(&st);
+}
+
+bool svc_run_check(struct ctr_service *svc, struct failure **why)
+{
+    struct start st;
+    scoped_err err = {0};
+    start_init(&st, svc);
+    st.is_check = true;
+    bool ok = inspect(&st, &err);
+    if (!ok) {
+        /* The engine does not answer: that says nothing about the container. */
+        log_warn("checking a container", LOG_STR("container", svc->run.name), LOG_ERR(&err));
+        ok = true;
+    } else if (st.info.status != CTR_STATUS_RUNNING) {
+        ok = exited(&st, &err);
+    } else {
+        ok = wait_healthy(&st, st.tune.check_attempts, &err) || err.code == ERR_CANCELLED ||
+             err.code == ERR_UNAVAILABLE;
+    }
+    if (!ok)
+        *why = explain(&st, &err);
+    start_release(&st);
+    return ok;
+}
