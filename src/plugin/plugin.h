@@ -1,11 +1,30 @@
 /* plugin/plugin.h: what Starlark code may do: plugin modules, and the permissions that guard them.
+ *
+ * A program loads a module (`load("proxy.in", "proxy")`) and calls its functions. Both are checked against
+ * what an administrator has approved for the app and against the server's own lists, at the load and again
+ * at each call. A function's failure is a value (`resp.error`), a refusal raises.
+ *
+ * A module is a `const struct plugin_module` in one file (proxy_in.c, container_in.c), listed in modules[].
+ * Threads: rules and contexts are immutable once made; a request's state is its own.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PLUGIN_H
 #define PLUGIN_H
 
 #include "base.h"
+#include "starlark.h"
 
 struct toml_value;
+
+/* --- permissions ---------------------------------------------------------------------------------- */
+
+/* One permission: who asks for it, or who was given it. Shapes as in the app's metadata. */
+struct plugin_permission {
+    struct str plugin, method;
+    struct str_list arguments, permit;
+    int is_read;                      /* -1 not said, 0 false, 1 true */
+    const struct str_list *secrets;   /* [n_secrets] */
+    size_t n_secrets;
+};
 
 /* The server's own lists: [[permissions.allow]] and [[permissions.disallow]]. Immutable, shared. */
 struct plugin_rules;
@@ -13,5 +32,45 @@ struct plugin_rules;
  * bad one. Lives in `a`. */
 bool plugin_rules_new(struct arena *a, const struct toml_value *permissions, struct plugin_rules **out,
                       struct err *err);
+
+/* What an app asks for is what it has been given, or is covered by the server's allow list
+ * (spec plugins.md 2.4; is_read and secrets count). */
+bool plugin_is_approved(const struct plugin_rules *rules, const struct str_list *loads,
+                        const struct plugin_permission *asked, size_t n_asked, const struct str_list *approved_loads,
+                        const struct plugin_permission *approved, size_t n_approved);
+
+/* --- modules for one app ---------------------------------------------------------------------------- */
+
+/* Whose code it is. Everything is borrowed and must live as long as the values made with it. */
+struct plugin_context {
+    struct str app;                               /* path-domain, for messages */
+    struct str app_id;
+    bool is_write_refused;                        /* a stage or preview app without write access */
+    const struct plugin_rules *rules;
+    const struct str_list *loads;                 /* approved */
+    const struct plugin_permission *permissions;  /* [n_permissions] approved */
+    size_t n_permissions;
+    bool is_audit;                                /* functions do nothing and return an empty struct */
+};
+
+/* True for a module that is a plugin ("x.in", "x.in#account", "x.ex"), not a .star file. */
+bool plugin_is_module(struct str name);
+/* Makes the module for load(): *value is a struct of its functions and constants, *name what it binds
+ * ("proxy"). Fails if the app may not load it, or there is none of that name. */
+bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str module, struct str *name, star_v *value,
+                 struct err *err);
+
+/* --- during a run --------------------------------------------------------------------------------------- */
+
+/* State of one request (or of one load of an app); the run's user pointer points at it. */
+struct plugin_request {
+    struct str failed;        /* error of a failed call that nobody has looked at; ptr NULL: none */
+    struct str user_id;       /* who asks; empty at load time */
+};
+
+/* The result of a plugin call. */
+bool plugin_is_response(star_v v);
+/* Its value; false with its error if it failed. */
+bool plugin_response_value(star_v v, star_v *value, struct err *err);
 
 #endif

@@ -1,0 +1,123 @@
+/* plugin/response.c: the result of a plugin call as Starlark sees it.
+ *
+ * A failure that nobody looks at must not pass: it stays in the request's `failed` until `.error` is read or
+ * the response is tested for truth; the next plugin call, `.value`, and the end of the handler raise it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "plugin_int.h"
+
+struct response {
+    star_v value;
+    struct str error;     /* ptr NULL: success */
+    int code;
+};
+
+static enum star_ret response_attr(struct star_run *run, void *self, struct str name, star_v *out)
+{
+    struct response *r = self;
+    struct arena *a = star_run_arena(run);
+    struct plugin_request *request = star_run_user(run);
+    if (str_eq(name, STR("value"))) {
+        if (r->error.ptr)
+            return star_fail(run, STR_FMT, STR_ARG(r->error));
+        *out = r->value;
+    } else if (str_eq(name, STR("error"))) {
+        if (r->error.ptr && request)
+            request->failed = (struct str){0};
+        *out = r->error.ptr ? star_string(a, r->error) : STAR_NONE;
+    } else if (str_eq(name, STR("error_code"))) {
+        *out = star_int(a, r->code);
+    } else if (str_eq(name, STR("is_stream"))) {
+        *out = STAR_FALSE;
+    } else {
+        return STAR_MISSING;
+    }
+    return STAR_OK;
+}
+
+static size_t response_names(void *self, struct str *names, size_t max)
+{
+    static const struct str all[] = {STR_INIT("error"), STR_INIT("error_code"), STR_INIT("is_stream"), STR_INIT("value")};
+    for (size_t i = 0; i < ARRAY_LEN(all) && i < max; i++)
+        names[i] = all[i];
+    return ARRAY_LEN(all);
+}
+
+static enum star_ret response_no_attr(struct star_run *run, void *self, struct str name)
+{
+    return star_fail(run, "response has no attribute '" STR_FMT "'", STR_ARG(name));
+}
+
+static bool response_truth(void *self)
+{
+    return !((struct response *)self)->error.ptr;
+}
+
+static bool response_repr(void *self, struct buf *out)
+{
+    struct response *r = self;
+    if (r->error.ptr)
+        return buf_printf(out, "Response(error = \"" STR_FMT "\")", STR_ARG(r->error));
+    return buf_add_z(out, "Response(value = ") && star_repr(out, r->value) && buf_add_char(out, ')');
+}
+
+static void response_freeze(void *self)
+{
+    star_freeze(((struct response *)self)->value);
+}
+
+static star_v response_plain(struct arena *a, void *self)
+{
+    struct response *r = self;
+    star_v d = star_dict(a, 4);
+    star_dict_set_z(a, d, "error_code", star_int(a, r->code));
+    star_dict_set_z(a, d, "error", r->error.ptr ? star_string(a, r->error) : STAR_NONE);
+    star_dict_set_z(a, d, "value", r->error.ptr ? STAR_NONE : r->value);
+    star_dict_set_z(a, d, "is_stream", STAR_FALSE);
+    return d;
+}
+
+static const struct star_host_type response_type = {
+    .name = "Response",
+    .attr = response_attr,
+    .attr_names = response_names,
+    .no_attr = response_no_attr,
+    .truth = response_truth,
+    .repr = response_repr,
+    .freeze = response_freeze,
+    .plain = response_plain,
+};
+
+static star_v make(struct arena *a, star_v value, struct str error, int code)
+{
+    struct response *r = arena_try_alloc(a, sizeof *r);
+    if (!r)
+        return STAR_NULL;
+    *r = (struct response){.value = value, .error = error, .code = code};
+    return star_host(a, &response_type, r);
+}
+
+star_v plugin_response_ok(struct arena *a, star_v value)
+{
+    return make(a, value, (struct str){0}, 0);
+}
+
+star_v plugin_response_failed(struct arena *a, struct str error, int code)
+{
+    return make(a, STAR_NONE, error, code);
+}
+
+bool plugin_is_response(star_v v)
+{
+    return star_host_data(v, &response_type) != NULL;
+}
+
+bool plugin_response_value(star_v v, star_v *value, struct err *err)
+{
+    struct response *r = star_host_data(v, &response_type);
+    if (!r)
+        return err_set(err, ERR_INVALID, "not the result of a plugin call, but %s", star_type_name(v));
+    if (r->error.ptr)
+        return err_set(err, ERR_INVALID, STR_FMT, STR_ARG(r->error));
+    *value = r->value;
+    return true;
+}
