@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "bcrypt.h"
 
+#include "id.h"
+
 #include <crypt.h>
 #include <stdlib.h>
 
@@ -80,19 +82,5 @@ bool bcrypt_verify(struct str password, struct str hash)
 
 struct str password_random(struct arena *a, size_t len)
 {
-    static const char alphabet[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@#%^&*()_-+=<>?/|";
-    const size_t n = sizeof alphabet - 1;
-    const unsigned limit = 256 / n * n; /* bytes from here on would favour the first letters */
-    char *out = arena_alloc(a, len + 1);
-    for (size_t i = 0; i < len;) {
-        uint8_t bytes[64];
-        random_bytes(bytes, sizeof bytes);
-        for (size_t j = 0; j < sizeof bytes && i < len; j++)
-            if (bytes[j] < limit)
-                out[i++] = alphabet[bytes[j] % n];
-        explicit_bzero(bytes, sizeof bytes);
-    }
-    out[len] = '\0';
-    return str_of(out, len);
+    return random_text(a, len, STR("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@#%^&*()_-+=<>?/|"));
 }

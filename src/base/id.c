@@ -73,7 +73,8 @@ struct str random_text(struct arena *a, size_t len, struct str alphabet)
         BUG("random_text: alphabet of %zu bytes", alphabet.len);
     /* Bytes past the last whole multiple of the alphabet would favour its start: they are drawn again. */
     unsigned usable = 256 / (unsigned)alphabet.len * (unsigned)alphabet.len;
-    char *out = arena_alloc(a, len);
+    char *out = arena_alloc(a, len + 1);
+    out[len] = '\0';
     unsigned char pool[64];
     for (size_t i = 0, used = sizeof pool; i < len;) {
         if (used == sizeof pool) {

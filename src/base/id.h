@@ -16,7 +16,8 @@ void ksuid_encode(const unsigned char bytes[KSUID_BYTES], char out[KSUID_LEN]);
 /* False if `s` is not 27 base62 digits or over the largest 160-bit number. */
 bool ksuid_decode(struct str s, unsigned char bytes[KSUID_BYTES]);
 
-/* `len` characters, each uniform over `alphabet` (1 to 256 bytes). For passwords: password_random(). */
+/* `len` characters, each uniform over `alphabet` (1 to 256 bytes); NUL-terminated after. For passwords:
+ * password_random(). */
 struct str random_text(struct arena *a, size_t len, struct str alphabet);
 /* `n` random bytes as lower-case hex, and as unpadded base64url. */
 struct str random_hex(struct arena *a, size_t n);

@@ -36,6 +36,17 @@ static void bounds_nesting(void **state)
     scoped_err err = {0};
     assert_null(json_parse(buf_str(&b), &err));
     assert_non_null(strstr(err_msg(&err), "depth"));
+
+    /* As deep as is read can be written again. */
+    scoped_arena a = {0};
+    scoped_buf deep = BUF_INIT(1 << 20);
+    for (int i = 0; i < 2048; i++)
+        buf_add_char(&deep, '[');
+    for (int i = 0; i < 2048; i++)
+        buf_add_char(&deep, ']');
+    scoped_json *j = json_parse(buf_str(&deep), &err);
+    assert_non_null(j);
+    assert_true(str_eq(json_text(&a, j, 0), buf_str(&deep)));
 }
 
 static void writes_each_style(void **state)
