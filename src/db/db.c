@@ -276,9 +276,9 @@ static const struct db_driver *driver_of(struct str connection, struct str *rest
 
 static void name_fault_points(struct db *db)
 {
-    db->fault_write = str_printf(&db->arena, "%.*s.write", STR_ARG(db->label)).ptr;
-    db->fault_commit = str_printf(&db->arena, "%.*s.commit", STR_ARG(db->label)).ptr;
-    db->fault_committed = str_printf(&db->arena, "%.*s.committed", STR_ARG(db->label)).ptr;
+    db->fault_write = str_z(&db->arena, str_printf(&db->arena, "%.*s.write", STR_ARG(db->label)));
+    db->fault_commit = str_z(&db->arena, str_printf(&db->arena, "%.*s.commit", STR_ARG(db->label)));
+    db->fault_committed = str_z(&db->arena, str_printf(&db->arena, "%.*s.committed", STR_ARG(db->label)));
 }
 
 bool db_open(struct str connection, const struct db_options *o, struct db **out, struct err *err)

@@ -35,8 +35,9 @@ static bool table_exists(struct db_tx *tx, const char *table, bool *exists, stru
 
 static bool write_version(struct db_tx *tx, struct arena *a, const struct db_schema *s, struct err *err)
 {
-    const char *del = str_printf(a, "DELETE FROM %s", s->version_table).ptr;
-    const char *ins = str_printf(a, "INSERT INTO %s (version, last_upgraded) VALUES (?, ?)", s->version_table).ptr;
+    const char *del = str_z(a, str_printf(a, "DELETE FROM %s", s->version_table));
+    const char *ins = str_z(a, str_printf(a, "INSERT INTO %s (version, last_upgraded) VALUES (?, ?)",
+                                              s->version_table));
     return db_exec(tx, del, DB_NO_ARGS, NULL, err) &&
            db_exec(tx, ins, DB_ARGS(DB_INT(s->version), DB_TIME(wall_ns())), NULL, err);
 }
@@ -44,8 +45,8 @@ static bool write_version(struct db_tx *tx, struct arena *a, const struct db_sch
 static bool create(struct db_tx *tx, struct arena *a, const struct db_schema *s, struct err *err)
 {
     const struct db_driver *d = tx->conn->db->driver;
-    const char *version = str_printf(a, "CREATE TABLE IF NOT EXISTS %s (version int, last_upgraded $datetime)",
-                                     s->version_table).ptr;
+    const char *version = str_z(a, str_printf(a, "CREATE TABLE IF NOT EXISTS %s (version int, last_upgraded "
+                                                    "$datetime)", s->version_table));
     if (!db_exec(tx, in_words(a, d, version), DB_NO_ARGS, NULL, err))
         return false;
     for (size_t i = 0; i < s->n_create; i++)
@@ -79,7 +80,7 @@ static bool read_version(struct db_tx *tx, struct arena *a, const struct db_sche
         *version = 0;
         return true;
     }
-    const char *sql = str_printf(a, "SELECT version FROM %s", s->version_table).ptr;
+    const char *sql = str_z(a, str_printf(a, "SELECT version FROM %s", s->version_table));
     if (!db_query_int(tx, sql, DB_NO_ARGS, version, &found, err))
         return false;
     if (!found)
