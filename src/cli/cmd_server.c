@@ -1,0 +1,143 @@
+/* cli/cmd_server.c: `openrun server`: start it here, or talk to the running one.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "cli_int.h"
+#ifdef HAVE_SERVER
+#include "server.h"
+#endif
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+enum { EXIT_POLL_MS = 100, EXIT_MAX_MS = 120 * 1000 };
+
+/* ---- start ---- */
+
+#ifdef HAVE_SERVER
+static bool run_start(struct cli *c, struct err *err)
+{
+    if (!cli_find_home(c, err))
+        return false;
+    if (c->home.warning.len > 0)
+        say(c->err, STR_FMT "\n", STR_ARG(c->home.warning));
+    fflush(c->err);
+    c->exit_code = server_main(&c->home);
+    return true;
+}
+#endif
+
+static const struct command start_command = {
+    .name = "start",
+    .summary = "run the server in the foreground",
+    .about = "   Stops on SIGINT and SIGTERM, after requests under way have ended. Logs go to logs/ in the home folder.\n",
+#ifdef HAVE_SERVER
+    .exec = run_start,
+#endif
+    .needs_no_config = true,
+};
+
+/* ---- stop ---- */
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+static bool is_alive(const struct cli *c, int64_t pid)
+{
+    if (c->config.is_tcp || pid <= 1 || pid > INT32_MAX)
+        return server_accepts(c);
+    return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+}
+
+static bool run_stop(struct cli *c, struct err *err)
+{
+    struct call call = {.method = "POST", .path = "/stop", .may_vanish = true};
+    json_t *reply = call_server(c, &call, err);
+    if (!reply)
+        return false;
+    if (!args_is_on(c->args, "wait"))
+        return true;
+    int64_t pid = json_get_int(reply, "pid", 0), end_ms = clock_ms() + EXIT_MAX_MS;
+    while (is_alive(c, pid)) {
+        if (clock_ms() >= end_ms)
+            return err_set(err, ERR_TIMEOUT, "timed out waiting for the server to exit");
+        sleep_ms(EXIT_POLL_MS);
+    }
+    return true;
+}
+
+static const struct flag stop_flags[] = {
+    {"wait", "w", FLAG_BOOL, NULL, "return when the server has exited"},
+    FLAG_END,
+};
+
+static const struct command stop_command = {
+    .name = "stop", .summary = "stop the server", .flags = stop_flags, .exec = run_stop};
+
+/* ---- status, version, show-config ---- */
+
+static bool run_status(struct cli *c, struct err *err)
+{
+    struct call call = {.method = "GET", .path = "/server_status"};
+    json_t *reply = call_server(c, &call, err);
+    if (!reply)
+        return false;
+    say(c->out, STR_FMT "\n", STR_ARG(json_get_str(reply, "status", (struct str){0})));
+    return true;
+}
+
+static bool run_version(struct cli *c, struct err *err)
+{
+    struct call call = {.method = "GET", .path = "/server_version"};
+    json_t *reply = call_server(c, &call, err);
+    if (!reply)
+        return false;
+    say(c->out, STR_FMT " (commit " STR_FMT ")\n", STR_ARG(json_get_str(reply, "version", (struct str){0})),
+        STR_ARG(json_get_str(reply, "commit", (struct str){0})));
+    return true;
+}
+
+static bool run_show_config(struct cli *c, struct err *err)
+{
+    struct call call = {.method = "GET", .path = "/config"};
+    json_t *reply = call_server(c, &call, err);
+    if (!reply)
+        return false;
+    json_t *config = json_get(reply, "dynamic_config");
+    if (!config)
+        return err_set(err, ERR_UPSTREAM, "error parsing response: dynamic_config is missing");
+    print_json(c, config, FORMAT_JSON);
+    return true;
+}
+
+static const struct command status_command = {
+    .name = "status", .summary = "tell whether the server runs", .exec = run_status};
+static const struct command version_command = {
+    .name = "version", .summary = "print the version of the running server", .exec = run_version};
+static const struct command show_config_command = {
+    .name = "show-config", .summary = "print the dynamic configuration", .exec = run_show_config};
+
+/* ---- later ---- */
+
+static const struct command metadata_status_command = {
+    .name = "metadata-status", .aliases = "metadata_status", .summary = "print the health of the metadata database"};
+static const struct command restart_command = {
+    .name = "restart", .summary = "restart the server in place, keeping its listeners"};
+
+static const struct flag update_config_flags[] = {
+    {"force", "f", FLAG_BOOL, NULL, "replace the configuration even if it has changed since the file was made"},
+    FLAG_END,
+};
+static const struct command update_config_command = {.name = "update-config",
+                                                     .words = "<configFilePath>",
+                                                     .summary = "replace the dynamic configuration",
+                                                     .flags = update_config_flags};
+
+static const struct command *const commands[] = {
+    &start_command,   &stop_command,        &status_command,        &version_command, &metadata_status_command,
+    &restart_command, &show_config_command, &update_config_command, NULL,
+};
+
+const struct command cmd_server = {.name = "server", .summary = "run and control the server", .subs = commands};

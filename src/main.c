@@ -1,0 +1,7 @@
+/* main.c: the program. SPDX-License-Identifier: Apache-2.0 */
+#include "cli.h"
+
+int main(int argc, char **argv)
+{
+    return cli_main(argc, argv);
+}
