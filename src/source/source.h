@@ -215,7 +215,8 @@ struct src_session_opts {
     void *ctx;
 };
 
-/* The folder of the session is made on first use. `opts` is copied, its strings too. */
+/* Copies `opts`. The folder of the session, openrun-git-XXXXXX in tmp_dir, is made on first use; one that a
+ * killed server has left behind may be removed by whoever owns tmp_dir. */
 struct src_session *src_session_open(const struct src_session_opts *opts);
 /* Removes every checkout. File sets scanned from them cannot be read any more. */
 void src_session_close(struct src_session *s);
@@ -230,7 +231,7 @@ struct src_git_opts {
 
 struct src_checkout {
     struct str dir;      /* the app's folder, absolute; lives until the session closes */
-    struct str commit;   /* 40 hex digits (64 in a SHA-256 repository) */
+    struct str commit;   /* 40 hex digits */
     struct str message;  /* of the commit, whole, without the newline at its end */
     struct str branch;   /* as resolved: "" when a commit was asked for */
     struct str_list warnings; /* sentences for the user: submodules that were left out */

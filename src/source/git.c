@@ -1,0 +1,526 @@
+/* source/git.c: sessions, and fetching a folder of a repository with as little as the server allows.
+ *
+ *     PARTIAL --fails--> SHALLOW --fails--> FULL           a branch or tag; also a commit that the server gives
+ *        '--commit refused or short--> HISTORY --fails--> FULL       any other commit
+ *
+ *     PARTIAL   the commit alone, files of the wanted folder only (protocol filter blob:none, sparse checkout)
+ *     SHALLOW   the commit alone, all files
+ *     HISTORY   all commits, files of the wanted folder only
+ *     FULL      everything
+ *
+ * Each step starts from an empty repository; a fault that less could not cause (credentials, host, time) ends
+ * the descent. Which commit it is, is settled by the first step that gets one.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "git_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    REF_MAX = 250,     /* bytes of a branch's name */
+    REFS_NAMED = 10,   /* branches that a message lists */
+    SHORT_MIN = 4,     /* digits of an abbreviated commit, as git wants them */
+    SHA_LEN = 40,
+};
+
+enum level { PARTIAL, SHALLOW, HISTORY, FULL, LEVELS };
+
+/* A repository at one commit, checked out for one folder after another. */
+struct session_repo {
+    struct str key;
+    struct str dir;             /* of the working copy, .git in it */
+    struct str commit, message, branch;
+    struct str_list folders;    /* checked out so far; "" is everything */
+};
+
+struct session_head {
+    struct str key;
+    struct str commit;
+};
+
+/* ---- sessions ---- */
+
+struct src_session *src_session_open(const struct src_session_opts *opts)
+{
+    struct src_session *s = xcalloc(1, sizeof *s);
+    s->opts = *opts;
+    s->opts.tmp_dir = str_dup(&s->arena, opts->tmp_dir);
+    return s;
+}
+
+void src_session_close(struct src_session *s)
+{
+    if (!s)
+        return;
+    scoped_err ignored = {0}; /* nobody could do anything about it; the next start sweeps the folder */
+    if (!str_is_empty(s->dir))
+        fs_remove_tree(s->dir, &ignored);
+    arena_release(&s->arena);
+    free(s);
+}
+
+bool git_session_dir(struct src_session *s, struct err *err)
+{
+    if (!str_is_empty(s->dir))
+        return true;
+    struct str dir, tmp = s->opts.tmp_dir;
+    if (str_is_empty(tmp)) {
+        if (!fs_temp_dir(&s->arena, STR("openrun-git-"), &dir, err))
+            return false;
+    } else {
+        if (!fs_mkdir_p(tmp, 0700, err))
+            return false;
+        char *path = str_z(&s->arena, path_join(&s->arena, tmp, STR("openrun-git-XXXXXX")));
+        if (!mkdtemp(path))
+            return err_set_errno(err, errno, "making a folder for git in " STR_FMT, STR_ARG(tmp));
+        dir = str_from(path);
+    }
+    return fs_real_path(&s->arena, dir, &s->dir, err);
+}
+
+struct str git_session_path(struct src_session *s, const char *what)
+{
+    return str_printf(&s->arena, STR_FMT "/%s-%u", STR_ARG(s->dir), what, s->next++);
+}
+
+static struct str session_key(struct arena *a, const struct git *g, const struct src_git_opts *o)
+{
+    return str_printf(a, STR_FMT "\n" STR_FMT "\n" STR_FMT "\n" STR_FMT "\n" STR_FMT "\n%d", STR_ARG(g->repo),
+                      STR_ARG(o->branch), STR_ARG(o->commit), STR_ARG(g->auth ? g->auth->name : STR("")),
+                      STR_ARG(g->auth ? g->auth->user : STR("")), o->full_history);
+}
+
+/* ---- what is asked for ---- */
+
+/* A name that cannot be taken for an option, a pattern or a refspec (git check-ref-format has the rest). */
+static bool is_ref_name(struct str name)
+{
+    if (str_is_empty(name) || name.len > REF_MAX || strchr("-/.", name.ptr[0]) || str_ends(name, STR("/")) ||
+        str_find(name, STR("..")) != STR_NPOS || str_find(name, STR("@{")) != STR_NPOS)
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.ptr[i] <= 0x20 || strchr(":*?[\\^~\x7f", name.ptr[i]))
+            return false;
+    return true;
+}
+
+static bool is_hex(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
+            return false;
+    return s.len >= SHORT_MIN && s.len <= SHA_LEN;
+}
+
+/* One request, resolved as far as its text allows. */
+struct want {
+    struct git *g;
+    struct str folder;
+    struct str branch;  /* "" with a commit */
+    struct str commit;  /* hex, lower case; "" without */
+    struct str tag;     /* a commit that is no hash */
+    bool full_history;
+};
+
+static bool read_want(struct git *g, const struct src_git_opts *o, struct want *w, struct err *err)
+{
+    struct str commit = str_trim(o->commit), branch = str_trim(o->branch);
+    w->g = g;
+    w->full_history = o->full_history;
+    if (!str_is_empty(commit)) {
+        if (!is_ref_name(commit))
+            return err_set(err, ERR_INVALID, "invalid git commit \"" STR_FMT "\"", STR_ARG(commit));
+        struct str lower = str_lower(g->scratch, commit);
+        if (is_hex(lower))
+            w->commit = lower;
+        else
+            w->tag = commit;
+        return true;
+    }
+    w->branch = str_is_empty(branch) ? STR("main") : branch;
+    if (!is_ref_name(w->branch))
+        return err_set(err, ERR_INVALID, "invalid git branch \"" STR_FMT "\"", STR_ARG(w->branch));
+    return true;
+}
+
+/* ---- listing ---- */
+
+/* "<hash> TAB <ref>" lines. */
+static bool next_ref(struct str *rest, struct str *hash, struct str *ref)
+{
+    struct str line;
+    while (str_next(rest, '\n', &line))
+        if (str_cut(line, '\t', hash, ref) && hash->len >= SHA_LEN)
+            return true;
+    return false;
+}
+
+static bool branch_not_found(struct git *g, struct str branch, struct err *err)
+{
+    scoped_err ignored = {0};
+    err_set(err, ERR_NOT_FOUND, "branch \"" STR_FMT "\" not found in " STR_FMT, STR_ARG(branch), STR_ARG(g->repo));
+    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "--heads", "origin", NULL},
+                                  &ignored);
+    if (r.fault != GIT_OK)
+        return false;
+    struct str rest = r.out, hash, ref;
+    size_t n = 0;
+    while (next_ref(&rest, &hash, &ref)) {
+        if (n++ < REFS_NAMED)
+            err_append(err, "%s" STR_FMT, n == 1 ? ", it has: " : ", ", STR_ARG(str_from_off(ref, strlen("refs/heads/"))));
+    }
+    if (n > REFS_NAMED)
+        err_append(err, " and %zu more", n - REFS_NAMED);
+    if (n == 0)
+        err_append(err, ", which is empty");
+    return false;
+}
+
+/* The commit that branch or tag `name` is at: the branch of this name first, then the tag's target. */
+static bool remote_head(struct git *g, struct str name, struct str *commit, struct err *err)
+{
+    struct arena *a = g->scratch;
+    bool is_full = str_starts(name, STR("refs/"));
+    const char *head = str_z(a, str_cat(a, is_full ? STR("") : STR("refs/heads/"), name));
+    const char *tag = str_z(a, str_cat(a, is_full ? STR("") : STR("refs/tags/"), name));
+    const char *peeled = str_z(a, str_cat(a, str_from(tag), STR("^{}")));
+    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "origin", head, tag, peeled, NULL},
+                                  err);
+    if (r.fault != GIT_OK)
+        return false;
+    struct str rest = r.out, hash, ref;
+    int best = 0;
+    while (next_ref(&rest, &hash, &ref)) {
+        int rank = str_eq_z(ref, head) ? 3 : str_eq_z(ref, peeled) ? 2 : str_eq_z(ref, tag) ? 1 : 0;
+        if (rank > best) {
+            best = rank;
+            *commit = hash;
+        }
+    }
+    return best > 0 || branch_not_found(g, name, err);
+}
+
+/* The whole hash, if an abbreviated one is that of a branch or tag; else empty. */
+static struct str advertised(struct git *g, struct str prefix)
+{
+    scoped_err ignored = {0};
+    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "origin", NULL}, &ignored);
+    struct str rest = r.fault == GIT_OK ? r.out : STR(""), hash, ref, found = STR("");
+    while (next_ref(&rest, &hash, &ref)) {
+        if (!str_starts(hash, prefix))
+            continue;
+        if (!str_is_empty(found) && !str_eq(found, hash))
+            return STR("");
+        found = hash;
+    }
+    return found;
+}
+
+/* ---- fetching ---- */
+
+static enum git_fault fetch(struct git *g, struct str dir, enum level level, bool deep, const char *refspec,
+                            struct err *err)
+{
+    const char *args[16];
+    size_t n = 0;
+    args[n++] = "fetch";
+    args[n++] = g->session->opts.on_progress ? "--progress" : "--quiet";
+    args[n++] = "--no-tags";
+    args[n++] = "--no-write-fetch-head";
+    if ((level == PARTIAL || level == SHALLOW) && !deep)
+        args[n++] = "--depth=1";
+    args[n++] = level == PARTIAL || level == HISTORY ? "--filter=blob:none" : "--no-filter";
+    args[n++] = "origin";
+    args[n++] = refspec;
+    if (!strcmp(refspec, "+refs/heads/*:refs/openrun/heads/*"))
+        args[n++] = "+refs/tags/*:refs/openrun/tags/*";
+    args[n] = NULL;
+    return git_run(g, dir, args, err).fault;
+}
+
+/* Fetches what `w` asks for into the empty repository `dir`; *name is what to resolve there. */
+static enum git_fault fetch_want(const struct want *w, struct str dir, enum level level, const char **name,
+                                 struct err *err)
+{
+    struct git *g = w->g;
+    struct arena *a = g->scratch;
+    *name = "refs/openrun/head";
+    if (!str_is_empty(w->commit)) {
+        *name = str_z(a, w->commit);
+        bool alone = level == PARTIAL || level == SHALLOW;
+        return fetch(g, dir, level, false, alone ? *name : "+refs/heads/*:refs/openrun/heads/*", err);
+    }
+    struct str ref = str_is_empty(w->tag) ? w->branch : w->tag;
+    bool is_full = str_starts(ref, STR("refs/"));
+    const char *kinds[] = {is_full ? "" : str_is_empty(w->tag) ? "refs/heads/" : "refs/tags/",
+                           str_is_empty(w->tag) ? "refs/tags/" : "refs/heads/"};
+    enum git_fault fault = GIT_NO_REF;
+    for (size_t i = 0; i < (is_full ? 1u : 2u) && fault == GIT_NO_REF; i++) {
+        const char *spec = str_z(a, str_printf(a, "+%s" STR_FMT ":refs/openrun/head", kinds[i], STR_ARG(ref)));
+        fault = fetch(g, dir, level, w->full_history, spec, err);
+    }
+    return fault;
+}
+
+/* Text from a repository, which may be in any encoding, as UTF-8. */
+static struct str as_utf8(struct arena *a, struct str s)
+{
+    if (str_is_utf8(s))
+        return str_dup(a, s);
+    char *out = arena_memdup(a, s.ptr, s.len);
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)out[i] >= 0x80)
+            out[i] = '?';
+    return str_of(out, s.len);
+}
+
+/* Reads commit and message of `name` into `repo`. */
+static enum git_fault resolve(struct git *g, struct str dir, const char *name, struct session_repo *repo,
+                              struct err *err)
+{
+    struct arena *a = &g->session->arena;
+    const char *commit = str_z(g->scratch, str_printf(g->scratch, "%s^{commit}", name));
+    struct git_result r = git_run(g, dir, (const char *[]){"rev-list", "--max-count=1", "--format=%B", commit, "--", NULL},
+                                  err);
+    if (r.fault != GIT_OK)
+        return GIT_NO_OBJECT;
+    struct str first, rest;
+    str_cut(r.out, '\n', &first, &rest);
+    repo->commit = str_dup(a, str_from_off(first, strlen("commit ")));
+    repo->message = as_utf8(a, str_trim_right(rest, '\n'));
+    return GIT_OK;
+}
+
+/* A line of .git/info/sparse-checkout that takes the folder and nothing else (gitignore(5)). */
+static void add_pattern(struct buf *b, struct str folder)
+{
+    buf_add_char(b, '/');
+    for (size_t i = 0; i < folder.len; i++) {
+        if (strchr("*?[]\\ !#", folder.ptr[i]))
+            buf_add_char(b, '\\');
+        buf_add_char(b, folder.ptr[i]);
+    }
+    buf_add_z(b, "/\n");
+}
+
+static bool write_sparse(struct git *g, const struct session_repo *repo, struct err *err)
+{
+    scoped_buf text = BUF_INIT(1 << 20);
+    bool is_whole = false;
+    for (size_t i = 0; i < repo->folders.len; i++)
+        is_whole = is_whole || str_is_empty(repo->folders.items[i]);
+    if (is_whole)
+        buf_add_z(&text, "/*\n");
+    for (size_t i = 0; i < repo->folders.len && !is_whole; i++)
+        add_pattern(&text, repo->folders.items[i]);
+    if (text.is_full)
+        return err_set(err, ERR_TOO_LARGE, "too many folders of " STR_FMT " in one operation", STR_ARG(g->repo));
+    struct str info = path_join(g->scratch, repo->dir, STR(".git/info"));
+    return fs_mkdir_p(info, 0700, err) &&
+           fs_write_atomic(path_join(g->scratch, info, STR("sparse-checkout")), buf_str(&text), 0600, err);
+}
+
+/* Checks out `folder` besides what is checked out already. */
+static enum git_fault check_out(struct git *g, struct session_repo *repo, struct str folder, struct err *err)
+{
+    str_list_add(&g->session->arena, &repo->folders, str_dup(&g->session->arena, folder));
+    if (!write_sparse(g, repo, err))
+        return GIT_FINAL;
+    const char *commit = str_z(g->scratch, repo->commit);
+    struct git_result r = git_run(g, repo->dir, (const char *[]){"-c", "core.sparseCheckout=true", "-c",
+                                  "core.sparseCheckoutCone=false", "read-tree", "-m", "-u", commit, NULL}, err);
+    if (r.fault != GIT_OK)
+        repo->folders.len--;
+    return r.fault;
+}
+
+static enum git_fault folder_exists(struct git *g, const struct session_repo *repo, struct str folder, struct err *err)
+{
+    if (str_is_empty(folder))
+        return GIT_OK;
+    scoped_err ignored = {0};
+    const char *object = str_z(g->scratch, str_printf(g->scratch, STR_FMT ":" STR_FMT, STR_ARG(repo->commit),
+                                                      STR_ARG(folder)));
+    struct git_result r = git_run(g, repo->dir, (const char *[]){"cat-file", "-t", object, NULL}, &ignored);
+    if (r.fault == GIT_OK && str_starts(r.out, STR("tree")))
+        return GIT_OK;
+    if (ignored.code == ERR_CANCELLED || ignored.code == ERR_TIMEOUT) {
+        err_move(err, &ignored);
+        return GIT_FINAL;
+    }
+    err_set(err, ERR_NOT_FOUND, "folder \"" STR_FMT "\" %s in " STR_FMT " at %.12s", STR_ARG(folder),
+            r.fault == GIT_OK ? "is not a folder" : "not found", STR_ARG(g->repo), repo->commit.ptr);
+    return GIT_FINAL;
+}
+
+/* One step of the descent. On GIT_OK, *repo is complete and `w->folder` checked out. */
+static enum git_fault try_level(const struct want *w, enum level level, struct session_repo *repo, struct err *err)
+{
+    struct git *g = w->g;
+    *repo = (struct session_repo){.dir = git_session_path(g->session, "repo"), .branch = str_dup(&g->session->arena, w->branch)};
+    const char *dir = str_z(g->scratch, repo->dir), *name;
+    enum git_fault fault = git_run(g, g->session->dir, (const char *[]){"init", "--quiet", "--template=", dir, NULL}, err).fault;
+    if (fault != GIT_OK)
+        return GIT_FINAL;
+    fault = fetch_want(w, repo->dir, level, &name, err);
+    if (fault == GIT_OK)
+        fault = resolve(g, repo->dir, name, repo, err);
+    if (fault == GIT_OK)
+        fault = folder_exists(g, repo, w->folder, err);
+    if (fault == GIT_OK)
+        fault = check_out(g, repo, w->folder, err);
+    if (fault != GIT_OK) {
+        scoped_err ignored = {0};
+        fs_remove_tree(repo->dir, &ignored);
+    }
+    return fault;
+}
+
+static bool not_found(const struct want *w, struct err *err)
+{
+    struct git *g = w->g;
+    if (!str_is_empty(w->branch))
+        return branch_not_found(g, w->branch, err);
+    struct str what = str_is_empty(w->commit) ? w->tag : w->commit;
+    return err_set(err, ERR_NOT_FOUND, "commit \"" STR_FMT "\" not found in " STR_FMT "%s", STR_ARG(what), STR_ARG(g->repo),
+                   what.len < SHA_LEN ? ", or the abbreviation fits several" : "");
+}
+
+/* The descent of the picture above. */
+static bool fetch_repo(struct want *w, struct session_repo *repo, struct err *err)
+{
+    enum level level = PARTIAL;
+    if (!str_is_empty(w->commit) && w->commit.len < SHA_LEN) {
+        struct str whole = advertised(w->g, w->commit);
+        if (str_is_empty(whole))
+            level = HISTORY;
+        else
+            w->commit = whole;
+    }
+    for (;;) {
+        scoped_err why = {0};
+        enum git_fault fault = try_level(w, level, repo, &why);
+        if (fault == GIT_OK)
+            return true;
+        if (fault == GIT_NO_REF || (fault == GIT_NO_OBJECT && level >= HISTORY))
+            return not_found(w, err);
+        if (fault == GIT_FINAL || level == FULL)
+            return err_move(err, &why);
+        if (fault == GIT_NO_OBJECT)
+            level = HISTORY;
+        else
+            level = level == PARTIAL ? SHALLOW : FULL;
+    }
+}
+
+/* Submodules below the folder: they are empty folders in a checkout. */
+static void warn_submodules(struct git *g, const struct session_repo *repo, struct str folder, struct arena *a,
+                            struct str_list *warnings)
+{
+    scoped_err ignored = {0};
+    struct str modules = path_join(g->scratch, repo->dir, STR(".gitmodules"));
+    if (str_is_empty(folder) && !fs_exists(modules))
+        return;
+    const char *commit = str_z(g->scratch, repo->commit);
+    const char *under = str_is_empty(folder) ? "." : str_z(g->scratch, folder);
+    struct git_result r = git_run(g, repo->dir, (const char *[]){"--literal-pathspecs", "ls-tree", "-r", "-d", "-z",
+                                  commit, "--", under, NULL}, &ignored);
+    struct str rest = r.fault == GIT_OK ? r.out : STR(""), line, head, path;
+    size_t n = 0;
+    while (!str_is_empty(rest) && str_next(&rest, '\0', &line))
+        if (str_starts(line, STR("160000 ")) && str_cut(line, '\t', &head, &path) && n++ < REFS_NAMED)
+            str_list_add(a, warnings, str_printf(a, STR_FMT " is a git submodule; submodules are not fetched",
+                                                 STR_ARG(path)));
+}
+
+static struct session_repo *find_repo(const struct src_session *s, struct str key)
+{
+    for (size_t i = 0; i < s->repos.len; i++)
+        if (str_eq(s->repos.items[i]->key, key))
+            return s->repos.items[i];
+    return NULL;
+}
+
+static bool has_folder(const struct session_repo *repo, struct str folder)
+{
+    for (size_t i = 0; i < repo->folders.len; i++) {
+        struct str has = repo->folders.items[i];
+        if (str_is_empty(has) || path_is_within(has, folder))
+            return true;
+    }
+    return false;
+}
+
+/* Parses the source, and prepares git for it. */
+static bool start(struct git *g, const struct src_git_opts *o, struct str *folder, struct err *err)
+{
+    struct src_giturl url;
+    struct str user = STR("");
+    g->auth = o->auth;
+    bool is_key = o->auth && (!str_is_empty(o->auth->private_key) || !str_is_empty(o->auth->key_file));
+    if (is_key)
+        user = str_is_empty(o->auth->user) ? STR("git") : o->auth->user;
+    if (!src_giturl_parse(g->scratch, o->url, user, &url, err))
+        return false;
+    g->repo = url.repo;
+    *folder = url.folder;
+    return git_prepare(g, err);
+}
+
+bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct src_checkout *out,
+                   struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct git g = {.session = s, .scratch = &scratch};
+    struct want w = {0};
+    if (!start(&g, opts, &w.folder, err) || !read_want(&g, opts, &w, err))
+        return false;
+    struct str key = session_key(&s->arena, &g, opts);
+    struct session_repo *repo = find_repo(s, key);
+    if (repo && !has_folder(repo, w.folder)) {
+        if (folder_exists(&g, repo, w.folder, err) != GIT_OK || check_out(&g, repo, w.folder, err) != GIT_OK)
+            return false;
+    } else if (!repo) {
+        repo = arena_new(&s->arena, struct session_repo);
+        if (!fetch_repo(&w, repo, err))
+            return false;
+        repo->key = key;
+        *vec_push(&s->arena, &s->repos) = repo;
+    }
+    struct src_checkout c = {
+        .dir = str_is_empty(w.folder) ? str_dup(a, repo->dir) : path_join(a, repo->dir, w.folder),
+        .commit = str_dup(a, repo->commit), .message = str_dup(a, repo->message), .branch = str_dup(a, repo->branch),
+    };
+    warn_submodules(&g, repo, w.folder, a, &c.warnings);
+    *out = c;
+    return true;
+}
+
+bool src_git_remote_head(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct str *commit,
+                         struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct git g = {.session = s, .scratch = &scratch};
+    struct want w = {0};
+    struct src_git_opts branch_only = *opts;
+    branch_only.commit = STR("");
+    if (!start(&g, &branch_only, &w.folder, err) || !read_want(&g, &branch_only, &w, err))
+        return false;
+    struct str key = session_key(&s->arena, &g, &branch_only), found;
+    for (size_t i = 0; i < s->heads.len; i++) {
+        if (str_eq(s->heads.items[i]->key, key)) {
+            *commit = str_dup(a, s->heads.items[i]->commit);
+            return true;
+        }
+    }
+    if (!remote_head(&g, w.branch, &found, err))
+        return false;
+    struct session_head *head = arena_new(&s->arena, struct session_head);
+    head->key = key;
+    head->commit = str_dup(&s->arena, found);
+    *vec_push(&s->arena, &s->heads) = head;
+    *commit = str_dup(a, found);
+    return true;
+}
