@@ -198,8 +198,6 @@ bool http_req_list_has(const struct http_req *req, enum http_hdr id, struct str 
 /* The name in lower case, for HTTP_H_OTHER an empty slice. */
 struct str http_hdr_name(enum http_hdr id);
 enum http_hdr http_hdr_id(struct str name);
-bool http_is_token(struct str s);            /* RFC 9110 §5.6.2 */
-bool http_is_field_value(struct str s);      /* no CTL but HTAB, no white space at the ends */
 
 /* The peer's address as text ("203.0.113.9", "2001:db8::1", IPv4 also when it came through an IPv6
  * socket; "unix" for unix sockets) and port. */
@@ -245,9 +243,10 @@ void http_req_read_all(struct http_req *req, size_t max, http_body_done *done, v
 /* ---- Responses ------------------------------------------------------------------------------------ */
 
 /* Adds a response header, before http_resp_start(). Returns false, adding nothing, if the name is no token or
- * the value has CR, LF or NUL, or the response has started. Framing fields (Content-Length,
- * Transfer-Encoding, Connection, Keep-Alive) are the server's: adding one is refused, except that
- * Connection is free on a 101 and Content-Length on answers to HEAD and on 304. The text is copied. */
+ * the value has a control character, the response has started, or there are 256 already. The text is
+ * copied. Framing is the server's: Transfer-Encoding is refused; Connection is sent with a 101 only,
+ * Content-Length only with answers to HEAD and with 304 that were started with a length of -1;
+ * Keep-Alive and Proxy-Connection never. */
 bool http_resp_header(struct http_req *req, struct str name, struct str value);
 /* The same, borrowing name and value until http_resp_start() returns; the caller vouches for the name. */
 bool http_resp_header_ref(struct http_req *req, struct str name, struct str value);
@@ -267,7 +266,7 @@ void http_resp_start(struct http_req *req, int status, int64_t content_length);
 void http_resp_info(struct http_req *req, int status);
 /* Body bytes. `is_stable`: they stay as they are until the request ends (arena, literal, app memory) and are
  * not copied; otherwise what cannot be sent at once is copied. Returns false when too much is waiting:
- * stop until on_drain. Bytes past content_length are a bug; bytes for HEAD, 204 and 304 are dropped. */
+ * stop until on_drain. Bytes past content_length are dropped, and so are all for HEAD, 204 and 304. */
 bool http_resp_write(struct http_req *req, struct str data, bool is_stable);
 /* fn(req, arg) once, when less is waiting (soon if that is now), also when the client is gone. */
 void http_resp_on_drain(struct http_req *req, http_hook *fn, void *arg);
