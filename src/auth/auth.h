@@ -46,6 +46,7 @@ struct auth_identity {
     struct str user_id;              /* "anonymous", "admin", "builtin:joe", ... */
     struct str email;                /* empty if not known */
     struct str subject;              /* the provider's id, empty if not known */
+    bool is_basic;                   /* the Authorization header was ours and must not reach the app */
 };
 
 bool auth_open(const struct auth_config *config, struct store *store, struct http_loops *loops,
