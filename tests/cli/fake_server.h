@@ -5,10 +5,13 @@
 
 #include "base.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct fake_answer {
@@ -18,6 +21,7 @@ struct fake_answer {
 
 struct fake_server {
     char home[64];      /* a new folder; the socket is run/openrun.sock in it */
+    int port;           /* of 127.0.0.1, when it was started on TCP */
     int listener;
     pthread_t thread;
     const struct fake_answer *answers; /* one per connection, in order */
@@ -70,8 +74,28 @@ static void *fake_serve(void *arg)
     return NULL;
 }
 
-/* Makes the home and, with answers, listens and serves. */
-static void fake_server_start(struct fake_server *s, const struct fake_answer *answers, size_t n)
+static void fake_listen_unix(struct fake_server *s)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s/run/openrun.sock", s->home);
+    s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(s->listener, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(s->listener, 8) != 0)
+        abort();
+}
+
+__attribute__((unused)) static void fake_listen_tcp(struct fake_server *s)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(s->listener, (struct sockaddr *)&addr, len) != 0 || listen(s->listener, 8) != 0 ||
+        getsockname(s->listener, (struct sockaddr *)&addr, &len) != 0)
+        abort();
+    s->port = ntohs(addr.sin_port);
+}
+
+static void fake_server_open(struct fake_server *s, const struct fake_answer *answers, size_t n,
+                             void (*listen_on)(struct fake_server *))
 {
     *s = (struct fake_server){.listener = -1, .answers = answers, .answer_count = n, .seen = BUF_INIT(1 << 20)};
     snprintf(s->home, sizeof s->home, "/tmp/openrun-cli-XXXXXX");
@@ -83,12 +107,15 @@ static void fake_server_start(struct fake_server *s, const struct fake_answer *a
         abort();
     if (n == 0)
         return;
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    snprintf(addr.sun_path, sizeof addr.sun_path, "%s/run/openrun.sock", s->home);
-    s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(s->listener, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(s->listener, 8) != 0 ||
-        pthread_create(&s->thread, NULL, fake_serve, s) != 0)
+    listen_on(s);
+    if (pthread_create(&s->thread, NULL, fake_serve, s) != 0)
         abort();
+}
+
+/* Makes the home and, with answers, listens and serves. */
+static void fake_server_start(struct fake_server *s, const struct fake_answer *answers, size_t n)
+{
+    fake_server_open(s, answers, n, fake_listen_unix);
 }
 
 /* Ends it (no more connections are accepted) and removes the home. */

@@ -142,6 +142,45 @@ static void a_socket_path_may_be_longer_than_the_system_allows(void **state)
     buf_release(&s.seen);
 }
 
+/* `c` talks to `s` over TCP, under a path. */
+static struct cli tcp_context(struct arena *a, const struct fake_server *s)
+{
+    struct cli c = context(a, s);
+    c.config.server_uri = str_printf(a, "http://127.0.0.1:%d/pre/", s->port);
+    c.config.is_tcp = true;
+    return c;
+}
+
+static void a_server_may_be_reached_over_tcp(void **state)
+{
+    static const struct fake_answer answers[] = {{200, "{\"a\":1}"}, {404, "404 page not found\n"}, {0, NULL}};
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct fake_server s;
+    fake_server_open(&s, answers, ARRAY_LEN(answers), fake_listen_tcp);
+    struct cli c = tcp_context(&a, &s);
+    struct call call = {.method = "POST", .path = "/reload", .is_long = true};
+    assert_non_null(call_server(&c, &call, &err));
+    assert_null(call_server(&c, &call, &err));
+    assert_string_equal(err_msg(&err), str_printf(&a, "http://127.0.0.1:%d/pre/ does not offer the management API: set "
+                                                      "security.unsafe_admin_over_tcp = true on the server, or use its "
+                                                      "unix socket", s.port).ptr);
+    assert_true(server_accepts(&c)); /* uses up the third */
+    http_client_close(c.http);
+    c.http = NULL;
+    fake_server_stop(&s);
+    assert_memory_equal(buf_z(&s.seen), "POST /pre/_openrun/reload HTTP/1.1\r\n", 36);
+    assert_non_null(strstr(buf_z(&s.seen), "\r\nAuthorization: Basic YWRtaW46cHc=\r\n"));
+    buf_release(&s.seen);
+
+    assert_false(server_accepts(&c));
+    assert_null(call_server(&c, &call, &err));
+    const char *want = str_printf(&a, "cannot reach the OpenRun server at http://127.0.0.1:%d/pre/: ", s.port).ptr;
+    if (strncmp(err_msg(&err), want, strlen(want)) != 0)
+        fail_msg("%s", err_msg(&err));
+    http_client_close(c.http);
+}
+
 static void as_user_is_refused_over_tcp(void **state)
 {
     scoped_arena a = {0};
@@ -161,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_request_carries_what_the_api_wants),
         cmocka_unit_test(a_server_that_is_not_there_is_named),
         cmocka_unit_test(a_socket_path_may_be_longer_than_the_system_allows),
+        cmocka_unit_test(a_server_may_be_reached_over_tcp),
         cmocka_unit_test(as_user_is_refused_over_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
