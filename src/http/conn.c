@@ -76,6 +76,13 @@ static void grow_for_head(struct http_conn *c)
     c->cap = cap;
 }
 
+/* True if the body goes on and the memory behind the head is too small for it. */
+static bool should_pin(const struct http_conn *c)
+{
+    bool is_body = c->state == CONN_REQUEST && !c->body.is_over && c->body.kind != BODY_NONE;
+    return is_body && !c->pinned && c->cap - c->floor < BODY_ROOM && c->end - c->pos <= HTTP_BLOCK / 2;
+}
+
 /* Makes room for input; false if there is none to be had now. */
 static bool make_room(struct http_conn *c)
 {
@@ -87,8 +94,7 @@ static bool make_room(struct http_conn *c)
     }
     if (c->pos == c->end)
         c->pos = c->end = c->floor;
-    bool is_body = c->state == CONN_REQUEST && !c->body.is_over;
-    if (is_body && !c->pinned && c->cap - c->floor < BODY_ROOM && c->end - c->pos <= HTTP_BLOCK / 2)
+    if (should_pin(c))
         pin_head(c);
     if (c->end < c->cap)
         return true;
@@ -104,7 +110,7 @@ static bool make_room(struct http_conn *c)
 
 static bool has_room(const struct http_conn *c)
 {
-    return !c->mem || c->end < c->cap || c->pos > c->floor;
+    return !c->mem || c->end < c->cap || c->pos > c->floor || should_pin(c);
 }
 
 /* Endings. */

@@ -245,6 +245,7 @@ static void decode_chunks(struct http_conn *c)
 static void hand_out(struct http_conn *c, size_t len, enum http_body what)
 {
     struct conn_body *b = &c->body;
+    b->is_paused = true; /* unless it takes all, or resumes within */
     size_t taken = b->fn(&c->req->pub, str_of(len > 0 ? c->mem + c->pos : "", len), what, b->arg);
     assert(taken <= len);
     c->pos += taken;
@@ -253,8 +254,9 @@ static void hand_out(struct http_conn *c, size_t len, enum http_body what)
     else if (b->kind == BODY_CHUNKED)
         b->ready -= taken;
     if (taken < len)
-        b->is_paused = true;
-    else if (what == HTTP_BODY_END)
+        return;
+    b->is_paused = false;
+    if (what == HTTP_BODY_END)
         b->is_over = true;
 }
 
