@@ -20,7 +20,7 @@
      memset(&(v)->items[(v)->len], 0, sizeof *(v)->items), &(v)->items[(v)->len++])
 
 #define vec_foreach(item, v) \
-    for (__typeof__((v)->items[0]) *item = (v)->items; item < (v)->items + (v)->len; item++)
+    for (__typeof__((v)->items[0]) *item = (v)->items; item && item < (v)->items + (v)->len; item++)
 
 static inline void *vec_grow(struct arena *a, void *items, size_t len, size_t *cap, size_t size)
 {
