@@ -44,10 +44,10 @@ struct cli {
 /* ---- the commands, one file per group ---- */
 
 extern const struct command cmd_root;
-extern const struct command cmd_server, cmd_app, cmd_param, cmd_version, cmd_password, cmd_starlark;
+extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
 extern const struct command cmd_app_settings, cmd_app_update;
 extern const struct command cmd_apply, cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
-    cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_preview, cmd_account, cmd_user; /* later.c */
+    cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_preview, cmd_user; /* later.c */
 
 /* Flags that many commands have. */
 #define FLAG_DRY_RUN {"dry-run", NULL, FLAG_BOOL, NULL, "show what would be done, change nothing"}

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 
-
 static const struct flag dry_run_flags[] = {FLAG_DRY_RUN, FLAG_END};
 static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 
@@ -230,7 +229,7 @@ static const struct command *const secret_commands[] = {&secret_table[0], &secre
                                                         &secret_table[3], &secret_table[4], NULL};
 const struct command cmd_secret = {.name = "secret", .summary = "manage secrets", .subs = secret_commands};
 
-/* ---- app-webhook, preview, account ---- */
+/* ---- app-webhook, preview ---- */
 
 static const struct command webhook_table[] = {
     {"list", NULL, "<appPath>", "list the webhooks of an app", NULL, format_flags},
@@ -246,15 +245,6 @@ static const struct command preview_table[] = {
 };
 static const struct command *const preview_commands[] = {&preview_table[0], NULL};
 const struct command cmd_preview = {.name = "preview", .summary = "manage preview apps", .subs = preview_commands};
-
-static const struct flag account_link_flags[] = {FLAG_PROMOTE, FLAG_DRY_RUN, FLAG_END};
-static const struct command account_table[] = {
-    {"link", NULL, "<pluginName> <accountName> <appPathGlob>", "set the account that apps use for a plugin; - for none",
-     NULL, account_link_flags},
-    {"list", NULL, "<appPath>", "list the accounts of an app", NULL, dry_run_flags},
-};
-static const struct command *const account_commands[] = {&account_table[0], &account_table[1], NULL};
-const struct command cmd_account = {.name = "account", .summary = "manage the plugin accounts of apps", .subs = account_commands};
 
 /* ---- user ---- */
 

@@ -69,8 +69,6 @@ static void *fake_serve(void *arg)
         fake_serve_one(s, fd, &s->answers[i]);
         close(fd);
     }
-    close(s->listener);
-    s->listener = -1;
     return NULL;
 }
 
@@ -122,9 +120,9 @@ static void fake_server_start(struct fake_server *s, const struct fake_answer *a
 static void fake_server_stop(struct fake_server *s)
 {
     if (s->answer_count > 0) {
-        if (s->listener >= 0)
-            shutdown(s->listener, SHUT_RDWR);
+        shutdown(s->listener, SHUT_RDWR); /* wakes an accept() that nobody came for */
         pthread_join(s->thread, NULL);
+        close(s->listener);
     }
     struct err err = {0};
     if (chdir("/") != 0 || !fs_remove_tree(str_from(s->home), &err))

@@ -160,6 +160,14 @@ static const struct {
     {"param list of none", "param list /a", {200, "{\"app_entry\":{\"id\":\"i\",\"path\":\"/a\"}}"},
      "GET /_openrun/app?appPath=%2Fa", NULL, 0, "No param values for app /a : i\n", ""},
 
+    {"account link", "account link openrun.in - /a -p",
+     {200, "{\"staged_update_results\":[" PATH("/a") "],\"promote_results\":[" PATH("/a") "]}"},
+     "POST /_openrun/link_account?plugin=openrun.in&account=-&appPathGlob=%2Fa&promote=true&dryRun=false", NULL, 0,
+     "Linked app /a\nPromoted apps: /a\n1 app(s) linked, 1 app(s) promoted.\n", ""},
+    {"account list", "account list /a",
+     {200, "{\"app_entry\":{\"id\":\"i\",\"path\":\"/a\",\"metadata\":{\"accounts\":[{\"plugin\":\"p\",\"account_name\":\"n\"}]}}}"},
+     "GET /_openrun/app?appPath=%2Fa", NULL, 0, "Account links for app /a : i\n  p: n\n", ""},
+
     {"version list", "version list /a --format jsonl", {200, "{\"versions\":[]}"}, "GET /_openrun/version?appPath=%2Fa", NULL,
      0, "", ""},
     {"version files", "version files /a 3 -f csv", {200, "{\"files\":[{\"Name\":\"f\",\"Etag\":\"e\",\"Size\":1}]}"},
