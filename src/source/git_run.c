@@ -251,7 +251,10 @@ struct git_result git_run(struct git *g, struct str dir, const char *const *args
     for (size_t i = 0; args[i]; i++)
         str_list_add(g->scratch, &spec.argv, str_from(args[i]));
     if (!proc_run(&spec, &res, err)) {
-        err_wrap(err, "running git (is it installed?)");
+        if (err->code == ERR_NOT_FOUND)
+            err_set(err, ERR_UNAVAILABLE, "sources from git need the git program: install git on the server");
+        else
+            err_wrap(err, "running git");
         return r;
     }
     if (res.cancelled) {

@@ -374,6 +374,8 @@ static void test_http(void **state)
     assert_true(str_eq(c.commit, w->v2));
     check_file(w, c.dir, "app.star", "star");
     assert_int_equal(objects(w, c.dir, "blob"), 2);
+    /* The files of the folder came in one request, not one by one: list, commit and trees, blobs. */
+    assert_true(str_eq_z(sh(w, "grep -c 'POST .*/git-upload-pack credentials' http.log"), "3"));
     assert_true(str_is_empty(sh(w, "grep -rl hunter2 tmp || true")));
 
     struct src_git_opts none = {.url = str_cat(&w->a, at, STR("/none.git")), .auth = &right};
