@@ -1,0 +1,170 @@
+/* app/ace.c: the `ace` constructors: each call gives a struct of its arguments, with defaults (spec 3.1).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "app_int.h"
+
+enum fallback { NEEDED, NOTHING, EMPTY, LIST, DICT, NO, ZERO_CODE_200, CODE_303, GET, TYPE_JSON, TYPE_AUTO };
+
+struct ace_param {
+    const char *name;
+    enum star_want want;
+    enum fallback fallback;
+};
+
+enum { PARAMS_MAX = 14 };
+
+struct ace_function {
+    const char *name, *ctor;
+    struct ace_param params[PARAMS_MAX];
+    /* Checks and completes the values; may be NULL. */
+    enum star_ret (*check)(struct star_run *run, star_v *values);
+};
+
+static struct str text_of(star_v v)
+{
+    struct str s = {0};
+    star_to_str(v, &s);
+    return s;
+}
+
+/* Upper-cases a type among `allowed` in place. */
+static enum star_ret check_type(struct star_run *run, star_v *value, const char *const *allowed, const char *what)
+{
+    struct str type = text_of(*value);
+    for (; *allowed; allowed++)
+        if (str_eq_nocase(type, str_from(*allowed))) {
+            *value = star_string_z(star_run_arena(run), *allowed);
+            return STAR_OK;
+        }
+    return star_fail(run, "invalid %s specified : " STR_FMT, what, STR_ARG(type));
+}
+
+static enum star_ret check_api(struct star_run *run, star_v *v)
+{
+    static const char *const allowed[] = {"JSON", "TEXT", NULL};
+    return check_type(run, &v[3], allowed, "API type");
+}
+
+static enum star_ret check_response(struct star_run *run, star_v *v)
+{
+    static const char *const allowed[] = {"HTML", "JSON", "TEXT", "", NULL};
+    int64_t code;
+    if (check_type(run, &v[2], allowed, "type") != STAR_OK)
+        return STAR_FAIL;
+    if (!star_to_i64(v[3], &code) || code < 200 || code > 599)
+        return star_fail(run, "response: code must be between 200 and 599");
+    return STAR_OK;
+}
+
+static enum star_ret check_redirect(struct star_run *run, star_v *v)
+{
+    int64_t code;
+    if (!star_to_i64(v[1], &code) || code < 300 || code > 399)
+        return star_fail(run, "redirect: code must be between 300 and 399");
+    return STAR_OK;
+}
+
+static enum star_ret check_permission(struct star_run *run, star_v *v)
+{
+    struct str type = text_of(v[3]);
+    if (!str_is_empty(type) && !str_eq(type, STR("READ")) && !str_eq(type, STR("WRITE")))
+        return star_fail(run, "permission: type must be READ or WRITE, not \"" STR_FMT "\"", STR_ARG(type));
+    return STAR_OK;
+}
+
+static const struct ace_function functions[] = {
+    {"app", "ace.app",
+     {{"name", STAR_STR, NEEDED}, {"routes", STAR_LIST, LIST}, {"style", STAR_STRUCT, NOTHING}, {"permissions", STAR_LIST, LIST},
+      {"libraries", STAR_LIST, LIST}, {"settings", STAR_DICT, DICT}, {"custom_layout", STAR_BOOL, NO},
+      {"container", STAR_ANY, NOTHING}, {"actions", STAR_LIST, LIST}, {"static_only", STAR_BOOL, NO}, {"index", STAR_STR, EMPTY},
+      {"single_file", STAR_BOOL, NO}, {"redirect_bare_path", STAR_BOOL, NO}}, NULL},
+    {"html", "ace.html",
+     {{"path", STAR_STR, NEEDED}, {"full", STAR_STR, EMPTY}, {"partial", STAR_STR, EMPTY}, {"handler", STAR_CALLABLE, NOTHING},
+      {"fragments", STAR_LIST, LIST}, {"method", STAR_STR, GET}}, NULL},
+    {"fragment", "ace.fragment",
+     {{"path", STAR_STR, NEEDED}, {"partial", STAR_STR, EMPTY}, {"handler", STAR_CALLABLE, NOTHING}, {"method", STAR_STR, GET}}, NULL},
+    {"api", "ace.api",
+     {{"path", STAR_STR, NEEDED}, {"handler", STAR_CALLABLE, NOTHING}, {"method", STAR_STR, GET}, {"type", STAR_STR, TYPE_JSON}}, check_api},
+    {"proxy", "ace.proxy", {{"path", STAR_STR, NEEDED}, {"config", STAR_ANY, NEEDED}}, NULL},
+    {"redirect", "ace.redirect", {{"url", STAR_STR, NEEDED}, {"code", STAR_INT, CODE_303}, {"refresh", STAR_BOOL, NO}}, check_redirect},
+    {"response", "ace.response",
+     {{"data", STAR_ANY, NEEDED}, {"block", STAR_STR, EMPTY}, {"type", STAR_STR, EMPTY}, {"code", STAR_INT, ZERO_CODE_200},
+      {"retarget", STAR_STR, EMPTY}, {"reswap", STAR_STR, EMPTY}, {"redirect", STAR_STR, EMPTY}, {"download", STAR_STR, EMPTY},
+      {"content_type", STAR_STR, EMPTY}}, check_response},
+    {"permission", "ace.permission",
+     {{"plugin", STAR_STR, NEEDED}, {"method", STAR_STR, NEEDED}, {"arguments", STAR_LIST, LIST}, {"type", STAR_STR, EMPTY},
+      {"secrets", STAR_LIST, LIST}, {"permit", STAR_LIST, LIST}}, check_permission},
+    {"style", "ace.style",
+     {{"library", STAR_STR, NEEDED}, {"themes", STAR_LIST, LIST}, {"disable_watcher", STAR_BOOL, NO}, {"light", STAR_STR, EMPTY},
+      {"dark", STAR_STR, EMPTY}, {"custom_themes", STAR_DICT, DICT}}, NULL},
+    {"library", "ace.library", {{"name", STAR_STR, NEEDED}, {"version", STAR_STR, NEEDED}, {"args", STAR_LIST, LIST}}, NULL},
+    {"action", "ace.action",
+     {{"name", STAR_STR, NEEDED}, {"path", STAR_STR, NEEDED}, {"run", STAR_CALLABLE, NEEDED}, {"suggest", STAR_CALLABLE, NOTHING},
+      {"description", STAR_STR, EMPTY}, {"hidden", STAR_LIST, LIST}, {"show_validate", STAR_BOOL, NO}, {"permit", STAR_LIST, LIST}}, NULL},
+    {"result", "ace.result",
+     {{"status", STAR_STR, EMPTY}, {"values", STAR_LIST, LIST}, {"report", STAR_STR, TYPE_AUTO}, {"param_errors", STAR_DICT, DICT}}, NULL},
+};
+
+static const char *const constants[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "JSON", "TEXT", "HTML", "READ", "WRITE",
+                                        "AUTO", "TABLE", "DOWNLOAD", "IMAGE"};
+
+static star_v fallback_value(struct arena *a, enum fallback f)
+{
+    switch (f) {
+    case NEEDED:
+    case NOTHING: return STAR_NONE;
+    case EMPTY: return star_string_z(a, "");
+    case LIST: return star_list(a, NULL, 0);
+    case DICT: return star_dict(a, 0);
+    case NO: return STAR_FALSE;
+    case ZERO_CODE_200: return star_int(a, 200);
+    case CODE_303: return star_int(a, 303);
+    case GET: return star_string_z(a, "GET");
+    case TYPE_JSON: return star_string_z(a, "JSON");
+    case TYPE_AUTO: return star_string_z(a, "AUTO");
+    }
+    return STAR_NONE;
+}
+
+static enum star_ret construct(struct star_run *run, const struct star_call *call, star_v *out)
+{
+    const struct ace_function *f = call->data;
+    struct arena *a = star_run_arena(run);
+    struct star_param spec[PARAMS_MAX];
+    const char *names[PARAMS_MAX];
+    star_v v[PARAMS_MAX];
+    size_t n = 0;
+    for (; n < PARAMS_MAX && f->params[n].name; n++) {
+        const struct ace_param *p = &f->params[n];
+        spec[n] = (struct star_param){p->name, p->want, p->fallback == NEEDED ? 0 : STAR_OR_NONE};
+        names[n] = p->name;
+        v[n] = fallback_value(a, p->fallback);
+    }
+    if (!star_unpack(run, call, spec, n, v))
+        return STAR_FAIL;
+    if (f->check && f->check(run, v) != STAR_OK)
+        return STAR_FAIL;
+    *out = star_struct(a, f->ctor, names, v, n);
+    return star_is_null(*out) ? STAR_FAIL : STAR_OK;
+}
+
+star_v ace_object(struct eval *e)
+{
+    struct arena *a = e->a;
+    enum { N = ARRAY_LEN(functions) + ARRAY_LEN(constants) + 2 };
+    const char *names[N];
+    star_v values[N];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
+        names[n] = functions[i].name;
+        values[n++] = star_builtin(a, functions[i].name, construct, (void *)&functions[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(constants); i++) {
+        names[n] = constants[i];
+        values[n++] = star_string_z(a, constants[i]);
+    }
+    names[n] = "CONTAINER_URL";
+    values[n++] = star_string_z(a, "<CONTAINER_URL>");
+    names[n] = "config";
+    values[n++] = config_builtin(e, true);
+    return star_struct(a, "ace", names, values, n);
+}

@@ -1,0 +1,127 @@
+/* app/handler.c: running a Starlark handler on the request's loop, in slices.
+ *
+ * A run that used up its slice is put back in the loop's queue behind other work; one past its budget
+ * fails. Everything the run makes is in an arena with a ceiling that goes with the request.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "app_int.h"
+
+static void step(struct visit *v);
+
+static void on_end(struct http_req *req, void *arg)
+{
+    arena_release(&((struct visit *)arg)->run_arena);
+}
+
+static void resume(struct http_loop *loop, void *arg)
+{
+    struct visit *v = arg;
+    if (v->request.req->is_aborted)
+        http_resp_abort(v->request.req); /* nobody waits for the rest */
+    else
+        step(v);
+}
+
+/* The run failed, or a plugin's failure was not looked at: error_handler or a plain 500. */
+static void raise(struct visit *v, struct str message, const struct star_error *error)
+{
+    struct app *app = v->app;
+    struct arena *a = &v->run_arena;
+    if (app->entry.is_dev && error && error->n_frames > 0) {
+        const struct star_frame_info *f = &error->frames[0];
+        message = str_printf(v->request.req->arena, STR_FMT " : Function " STR_FMT ", Position " STR_FMT ":%d:%d", STR_ARG(message),
+                             STR_ARG(f->function), STR_ARG(f->file), f->line, f->col);
+    }
+    log_info("handler failed", LOG_STR("app", app->ctx.app), LOG_STR("path", v->request.req->path),
+             LOG_STR("error", error ? error->backtrace : message));
+    if (v->in_error_handler || star_is_null(app->error_handler)) {
+        http_reply_error(v->request.req, 500, message);
+        return;
+    }
+    v->in_error_handler = true;
+    v->plugin.failed = (struct str){0}; /* its own plugin calls must work */
+    star_v d = star_dict(a, 1);
+    star_dict_set_z(a, d, "error", star_string(a, message));
+    v->args[0] = v->req_value;
+    v->args[1] = d;
+    star_run_call(v->run, app->error_handler, v->args, 2);
+    step(v);
+}
+
+static void step(struct visit *v)
+{
+    switch (star_run_resume(v->run)) {
+    case STAR_YIELD: http_loop_post(v->request.req->loop, resume, v); return;
+    case STAR_DONE:
+        if (v->plugin.failed.ptr)
+            raise(v, v->plugin.failed, NULL);
+        else
+            reply_value(v, star_run_result(v->run));
+        return;
+    case STAR_ERROR:
+        raise(v, star_run_error(v->run)->msg, star_run_error(v->run));
+        return;
+    case STAR_SUSPENDED:
+        raise(v, STR("a blocking call is not available here"), NULL);
+        return;
+    }
+}
+
+static void print_line(struct star_run *run, void *ctx, struct str line)
+{
+    log_info("print", LOG_STR("app", ((struct visit *)ctx)->app->ctx.app), LOG_STR("line", line));
+}
+
+static void start(struct visit *v)
+{
+    static const struct star_limits limits = {.steps = APP_RUN_STEPS, .slice_steps = APP_SLICE_STEPS};
+    v->run = star_run_new(&v->run_arena, &limits);
+    v->req_value = v->run ? request_object(v) : STAR_NULL;
+    if (star_is_null(v->req_value)) {
+        http_reply_error(v->request.req, 500, STR("out of memory"));
+        return;
+    }
+    star_run_set_user(v->run, &v->plugin);
+    star_run_set_print(v->run, print_line, v);
+    v->args[0] = v->req_value;
+    star_run_call(v->run, v->route->handler, v->args, v->route->takes_no_args ? 0 : 1);
+    step(v);
+}
+
+static void on_body(struct http_req *req, struct str body, const struct err *err, void *arg)
+{
+    struct visit *v = arg;
+    if (err) {
+        http_reply_error(req, (int)err->code, str_from(err_msg(err)));
+        return;
+    }
+    v->body = body;
+    start(v);
+}
+
+void handler_serve(struct app *app, const struct app_request *request, const struct route *route,
+                   const struct route_match *match)
+{
+    struct http_req *req = request->req;
+    if (route->kind != ROUTE_API) {
+        http_reply_error(req, 501, route->kind == ROUTE_HTML
+                                       ? STR("HTML pages (ace.html) are not available in this version")
+                                       : STR("actions (ace.action) are not available in this version"));
+        return;
+    }
+    struct visit *v = arena_new(req->arena, struct visit);
+    v->app = app;
+    v->request = *request;
+    v->route = route;
+    v->match = *match;
+    v->plugin.user_id = request->who->user_id;
+    arena_init(&v->run_arena, APP_RUN_MAX);
+    http_req_on_end(req, on_end, v);
+    if (star_is_null(route->handler)) {
+        star_v nothing = star_dict(&v->run_arena, 0);
+        reply_value(v, nothing);
+    } else if (req->content_length != 0) {
+        http_req_read_all(req, APP_BODY_MAX, on_body, v);
+    } else {
+        start(v);
+    }
+}

@@ -1,0 +1,306 @@
+/* app/params.c: params.star: what an app can be told, and the values it is told (spec starlark-apps.md 3.2).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "app_int.h"
+
+#include <stdlib.h>
+
+static const struct {
+    const char *name;
+    enum star_kind kind;
+    const char *article;
+} types[] = {
+    [PARAM_STRING] = {"STRING", STAR_KIND_STRING, "a string"},
+    [PARAM_INT] = {"INT", STAR_KIND_INT, "an int"},
+    [PARAM_BOOLEAN] = {"BOOLEAN", STAR_KIND_BOOL, "a boolean"},
+    [PARAM_DICT] = {"DICT", STAR_KIND_DICT, "a json dict"},
+    [PARAM_LIST] = {"LIST", STAR_KIND_LIST, "a json list"},
+};
+
+static const char *const display_types[] = {"password", "textarea", "file", "combo"};
+
+static star_v zero_value(struct arena *a, enum param_type type)
+{
+    switch (type) {
+    case PARAM_STRING: return star_string_z(a, "");
+    case PARAM_INT: return star_int(a, 0);
+    case PARAM_BOOLEAN: return STAR_FALSE;
+    case PARAM_DICT: return star_dict(a, 0);
+    case PARAM_LIST: return star_list(a, NULL, 0);
+    }
+    return STAR_NONE;
+}
+
+static bool has_space(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] == ' ' || (s.ptr[i] >= '\t' && s.ptr[i] <= '\r'))
+            return true;
+    return false;
+}
+
+static bool is_declared(const struct eval *e, struct str name)
+{
+    vec_foreach (p, &e->params)
+        if (str_eq(p->name, name))
+            return true;
+    return false;
+}
+
+static enum star_ret check_display(struct star_run *run, const struct param *p)
+{
+    struct str kind;
+    if (str_is_empty(p->display_type))
+        return STAR_OK;
+    str_cut(p->display_type, ':', &kind, NULL);
+    bool known = false;
+    for (size_t i = 0; i < ARRAY_LEN(display_types); i++)
+        known |= str_eq_z(kind, display_types[i]);
+    if (!known)
+        return star_fail(run, "param " STR_FMT ": unknown display type " STR_FMT ": use PASSWORD, TEXTAREA, FILE or COMBO",
+                         STR_ARG(p->name), STR_ARG(kind));
+    if (p->type != PARAM_STRING)
+        return star_fail(run, "param " STR_FMT ": display_type is for STRING params only", STR_ARG(p->name));
+    return STAR_OK;
+}
+
+/* param(name, type=STRING, default=None, description="", required=True, display_type="") */
+static enum star_ret param_builtin(struct star_run *run, const struct star_call *call, star_v *out)
+{
+    struct eval *e = call->data;
+    static const struct star_param spec[] = {
+        {"name", STAR_STR, 0}, {"type", STAR_STR, STAR_OR_NONE}, {"default", STAR_ANY, STAR_OR_NONE},
+        {"description", STAR_STR, STAR_OR_NONE}, {"required", STAR_BOOL, STAR_OR_NONE},
+        {"display_type", STAR_STR, STAR_OR_NONE},
+    };
+    star_v v[ARRAY_LEN(spec)] = {STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL};
+    if (!star_unpack(run, call, spec, ARRAY_LEN(spec), v))
+        return STAR_FAIL;
+    struct param p = {.is_required = star_is_null(v[4]) || star_truth(v[4])};
+    struct str type = STR("STRING");
+    star_to_str(v[0], &p.name);
+    star_to_str(v[1], &type);
+    star_to_str(v[3], &p.description);
+    star_to_str(v[5], &p.display_type);
+    if (str_is_empty(p.name))
+        return star_fail(run, "param name is required");
+    if (has_space(p.name))
+        return star_fail(run, "param name \"" STR_FMT "\" has space", STR_ARG(p.name));
+    if (is_declared(e, p.name))
+        return star_fail(run, "param " STR_FMT " already defined", STR_ARG(p.name));
+    size_t i = 0;
+    while (i < ARRAY_LEN(types) && !str_eq_z(type, types[i].name))
+        i++;
+    if (i == ARRAY_LEN(types))
+        return star_fail(run, "unknown type " STR_FMT " for " STR_FMT ": use STRING, INT, BOOLEAN, DICT or LIST",
+                         STR_ARG(type), STR_ARG(p.name));
+    p.type = (enum param_type)i;
+    p.has_default = !star_is_null(v[2]);
+    if (p.has_default && star_kind(v[2]) != types[i].kind)
+        return star_fail(run, "default value for param " STR_FMT " must be %s, not %s", STR_ARG(p.name), types[i].article,
+                         star_type_name(v[2]));
+    if (check_display(run, &p) != STAR_OK)
+        return STAR_FAIL;
+    p.value = p.has_default ? v[2] : STAR_NULL;
+    *vec_push(e->a, &e->params) = p;
+    *out = STAR_NONE;
+    return STAR_OK;
+}
+
+/* --- values ----------------------------------------------------------------------------------------- */
+
+static bool parse_bool(struct str text, bool *out)
+{
+    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+    static const char *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+        if (str_eq_z(text, yes[i]) || str_eq_z(text, no[i])) {
+            *out = str_eq_z(text, yes[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_value(struct arena *a, const struct param *p, struct str text, star_v *out)
+{
+    int64_t n;
+    bool b;
+    scoped_err ignored = {0};
+    switch (p->type) {
+    case PARAM_STRING: *out = star_string(a, text); return true;
+    case PARAM_INT:
+        if (!str_to_i64(text, &n))
+            return false;
+        *out = star_int(a, n);
+        return true;
+    case PARAM_BOOLEAN:
+        if (!parse_bool(text, &b))
+            return false;
+        *out = star_bool(b);
+        return true;
+    case PARAM_DICT:
+    case PARAM_LIST:
+        return star_json_decode(a, text, out, &ignored) && star_kind(*out) == types[p->type].kind;
+    }
+    return false;
+}
+
+static bool resolve(struct eval *e, struct param *p, struct err *err)
+{
+    const struct str *given = map_get(&e->entry->metadata.param_values, p->name);
+    if (given) {
+        if (p->type == PARAM_STRING && p->is_required && given->len == 0)
+            return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, value cannot be empty", STR_ARG(p->name));
+        if (!parse_value(e->a, p, *given, &p->value))
+            return err_set(err, ERR_INVALID, "error parsing param " STR_FMT ": param " STR_FMT " is not %s", STR_ARG(p->name),
+                           STR_ARG(p->name), types[p->type].article);
+    } else if (!p->has_default) {
+        if (p->is_required)
+            return err_set(err, ERR_INVALID,
+                           "param " STR_FMT " is a required param, a value has to be provided (--param " STR_FMT "=VALUE)",
+                           STR_ARG(p->name), STR_ARG(p->name));
+        p->value = zero_value(e->a, p->type);
+    }
+    star_freeze(p->value);
+    return true;
+}
+
+static void trace(struct star_run *run, void *ctx, struct str line)
+{
+    log_info("print", LOG_STR("app", ((struct eval *)ctx)->ctx->app), LOG_STR("line", line));
+}
+
+static void setup(struct star_run *run, void *ctx)
+{
+    star_run_set_print(run, trace, ctx);
+}
+
+bool params_load(struct eval *e, struct err *err)
+{
+    struct arena *a = e->a;
+    struct str name = path_join(a, e->star_base, STR("params.star")), source;
+    if (!src_files_find(e->files, name))
+        return true;
+    if (!src_files_read(a, e->files, name, &source, err))
+        return false;
+    const struct star_binding bindings[] = {
+        {"param", star_builtin(a, "param", param_builtin, e)}, {"config", config_builtin(e, false)},
+        {"INT", star_string_z(a, "INT")}, {"STRING", star_string_z(a, "STRING")}, {"BOOLEAN", star_string_z(a, "BOOLEAN")},
+        {"DICT", star_string_z(a, "DICT")}, {"LIST", star_string_z(a, "LIST")}, {"PASSWORD", star_string_z(a, "password")},
+        {"TEXTAREA", star_string_z(a, "textarea")}, {"FILE", star_string_z(a, "file")}, {"COMBO", star_string_z(a, "combo")},
+    };
+    const struct star_binding *kept = arena_memdup(a, bindings, sizeof bindings);
+    const struct star_env env = {kept, ARRAY_LEN(bindings)};
+    const struct star_limits limits = {.steps = APP_LOAD_STEPS};
+    const struct star_program *p = star_compile(a, name, source, &star_options_config, &env, err);
+    if (!p || !star_exec(a, p, &env, &limits, setup, e, err))
+        return false;
+    vec_foreach (param, &e->params)
+        if (!resolve(e, param, err))
+            return false;
+    return true;
+}
+
+star_v params_object(struct eval *e)
+{
+    struct str *names = arena_array(e->a, struct str, e->params.len);
+    star_v *values = arena_array(e->a, star_v, e->params.len);
+    for (size_t i = 0; i < e->params.len; i++) {
+        names[i] = e->params.items[i].name;
+        values[i] = e->params.items[i].value;
+    }
+    return star_struct_str(e->a, STR("param"), names, values, e->params.len);
+}
+
+struct str param_text(struct arena *a, const struct param *p)
+{
+    struct str s;
+    if (star_to_str(p->value, &s))
+        return s;
+    if (p->type == PARAM_BOOLEAN)
+        return star_truth(p->value) ? STR("true") : STR("false");
+    scoped_buf b = BUF_INIT(1 << 20);
+    scoped_err ignored = {0};
+    star_json_encode(a, &b, p->value, 0, &ignored);
+    return str_dup(a, buf_str(&b));
+}
+
+/* --- config() ----------------------------------------------------------------------------------------- */
+
+struct config_site {
+    struct eval *eval;
+    bool is_app;
+};
+
+static struct str app_url(struct eval *e)
+{
+    const struct app_env *env = e->env;
+    struct src_apppath at = {.domain = e->entry->domain, .path = e->entry->path};
+    bool tls = env->https_port > 0;
+    struct str url = src_apppath_url(e->a, &at, tls ? "https" : "http", env->default_domain,
+                                     (unsigned)MAX(tls ? env->https_port : env->http_port, 0));
+    return str_trim_right(url, '/');
+}
+
+/* $NAME of system.allowed_env. */
+static struct str allowed_env(void *arg, struct str name)
+{
+    struct eval *e = arg;
+    if (!str_list_has(&e->env->allowed_env, name))
+        return str_cat(e->a, STR("$"), name);
+    return str_from(getenv(str_z(e->a, name)));
+}
+
+static star_v from_toml(struct eval *e, const struct toml_value *v, int depth)
+{
+    struct arena *a = e->a;
+    star_v out;
+    switch (v->kind) {
+    case TOML_INT: return star_int(a, v->i);
+    case TOML_FLOAT: return star_float(a, v->f);
+    case TOML_BOOL: return star_bool(v->b);
+    case TOML_ARRAY:
+        out = star_list(a, NULL, 0);
+        for (size_t i = 0; depth < TOML_DEPTH_MAX && i < v->array.len; i++)
+            star_list_append(a, out, from_toml(e, v->array.items[i], depth + 1));
+        return out;
+    case TOML_TABLE:
+        out = star_dict(a, map_len(&v->table));
+        map_foreach (m, &v->table)
+            if (depth < TOML_DEPTH_MAX)
+                star_dict_set(a, out, star_string(a, m->key), from_toml(e, m->value, depth + 1));
+        return out;
+    default: return star_string(a, str_expand(a, v->s, allowed_env, e));
+    }
+}
+
+static enum star_ret config_call(struct star_run *run, const struct star_call *call, star_v *out)
+{
+    const struct config_site *site = call->data;
+    struct eval *e = site->eval;
+    static const struct star_param spec[] = {{"key", STAR_STR, 0}, {"default", STAR_ANY, 0}};
+    star_v v[2] = {STAR_NULL, STAR_NULL};
+    struct str key, text;
+    if (!star_unpack(run, call, spec, 2, v))
+        return STAR_FAIL;
+    star_to_str(v[0], &key);
+    const struct toml_value *found = NULL;
+    if (!str_starts(key, STR("_")))
+        found = e->env->node_config ? toml_get(e->env->node_config, key) : NULL;
+    if (str_eq(key, STR("_app_url")) && site->is_app)
+        *out = star_string(e->a, app_url(e));
+    else if (found)
+        *out = from_toml(e, found, 0);
+    else if (star_to_str(v[1], &text))
+        *out = star_string(e->a, str_expand(e->a, text, allowed_env, e));
+    else
+        *out = v[1];
+    return STAR_OK;
+}
+
+star_v config_builtin(struct eval *e, bool is_app)
+{
+    struct config_site *site = arena_new(e->a, struct config_site);
+    *site = (struct config_site){e, is_app};
+    return star_builtin(e->a, "config", config_call, site);
+}

@@ -1,0 +1,349 @@
+/* app/service.c: from container.config(...) and the metadata to the service that runs the app's container.
+ *
+ * Names and hashes (spec containers.md 5) decide what is reused: the image's name holds the hash of what it is
+ * built from, the container's that of everything it is made of. So a rollback finds its old container.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "app_int.h"
+
+#include <stdio.h>
+
+enum { SOURCE_FILE_MAX = 1 << 20 };
+
+/* What is gathered on the way to a ctr_service_config. */
+struct plan {
+    struct app *app;
+    struct arena *a;
+    star_v config;                     /* the container_config record */
+    struct str file_name, file_text;   /* the Containerfile; empty for images */
+    struct ctr_file file;
+    struct ctr_kv_list build_args;
+    struct ctr_service_config out;
+};
+
+static struct str text_field(const struct plan *p, const char *name)
+{
+    struct str text = {0};
+    star_to_str(star_struct_get(p->config, str_from(name)), &text);
+    return text;
+}
+
+static void add_map(struct arena *a, const struct map *m, struct ctr_kv_list *out)
+{
+    map_foreach (e, m)
+        ctr_kv_set(a, out, e->key, *(const struct str *)e->value);
+}
+
+/* --- image ------------------------------------------------------------------------------------------------------ */
+
+static bool gather_build_args(struct plan *p, struct err *err)
+{
+    star_v cargs = star_struct_get(p->config, STR("cargs")), key, value;
+    size_t at = 0;
+    while (star_dict_next(cargs, &at, &key, &value)) {
+        struct str name, text;
+        scoped_buf b = BUF_INIT(64 << 10);
+        if (!star_to_str(key, &name))
+            return err_set(err, ERR_INVALID, "container.config: cargs keys must be strings");
+        if (!star_to_str(value, &text)) {
+            if (star_kind(value) == STAR_KIND_BOOL)
+                buf_add_z(&b, star_truth(value) ? "true" : "false");
+            else
+                star_str(&b, value);
+            text = str_dup(p->a, buf_str(&b));
+        }
+        ctr_kv_set(p->a, &p->build_args, name, text);
+    }
+    add_map(p->a, &p->app->entry.metadata.container_args, &p->build_args);
+    return true;
+}
+
+/* Source before spec, Containerfile before Dockerfile. */
+static bool find_containerfile(struct plan *p, struct str source, struct err *err)
+{
+    static const struct str names[] = {STR_INIT("Containerfile"), STR_INIT("Dockerfile")};
+    const struct src_files *files = &p->app->files;
+    struct str build_dir = text_field(p, "build_dir");
+    if (!str_is_empty(build_dir) && !src_name_clean(p->a, build_dir, &build_dir, err))
+        return err_wrap(err, "container.config: build_dir");
+    const struct src_file *found = NULL;
+    if (!str_eq(source, STR("auto"))) {
+        found = src_files_find(files, path_join(p->a, build_dir, source));
+    } else {
+        for (int is_spec = 0; is_spec <= 1; is_spec++)
+            for (size_t i = 0; !found && i < ARRAY_LEN(names); i++) {
+                const struct src_file *f = src_files_find(files, is_spec ? names[i] : path_join(p->a, build_dir, names[i]));
+                found = f && f->is_spec == is_spec ? f : NULL;
+            }
+    }
+    if (!found)
+        return err_set(err, ERR_INVALID,
+                       "no container file found, source is set to " STR_FMT ": the app needs a Containerfile or Dockerfile, or a "
+                       "spec that has one",
+                       STR_ARG(source));
+    p->file_name = found->name;
+    if (found->size > SOURCE_FILE_MAX)
+        return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(found->name), SOURCE_FILE_MAX);
+    return src_file_read(p->a, found, &p->file_text, err) &&
+           (ctr_file_parse(p->a, p->file_text, &p->build_args, &p->file, err) || err_wrap(err, STR_FMT, STR_ARG(found->name)));
+}
+
+static bool choose_source(struct plan *p, struct err *err)
+{
+    struct str source = text_field(p, "source"), lifetime = text_field(p, "lifetime");
+    if (str_eq(lifetime, STR("command")))
+        return err_set(err, ERR_UNSUPPORTED, "containers with lifetime \"command\" are not available in this version");
+    if (str_eq(source, STR("nixpacks")))
+        return err_set(err, ERR_UNSUPPORTED, "nixpacks is not supported yet");
+    if (str_starts(source, STR("image:"))) {
+        p->out.is_external_image = true;
+        p->out.run.image = str_trim(str_from_off(source, strlen("image:")));
+        return !str_is_empty(p->out.run.image) || err_set(err, ERR_INVALID, "container.config: image: needs the image's name");
+    }
+    return find_containerfile(p, source, err);
+}
+
+static bool choose_port(struct plan *p, struct err *err)
+{
+    int64_t port = 0;
+    star_to_i64(star_struct_get(p->config, STR("port")), &port);
+    if (port == 0)
+        port = p->file.port;
+    if (port == 0)
+        return err_set(err, ERR_INVALID,
+                       "port not specified in app config and in container file: set port= in container.config (or --param port=N), "
+                       "or EXPOSE a port");
+    p->out.run.port = (uint16_t)port;
+    return true;
+}
+
+/* --- environment, volumes, options --------------------------------------------------------------------------- */
+
+/* Params that only our own pages and flows use. */
+static bool is_private_param(struct str name)
+{
+    static const char *const names[] = {"secrets", "app_name", "dev_command", "dev_reload", "dev_dir", "dev_target", "dev_port",
+                                        "dev_env_files", "dev_mounts", "preserve_host", "response_headers"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq_z(name, names[i]))
+            return true;
+    return false;
+}
+
+static void gather_env(struct plan *p)
+{
+    struct app *app = p->app;
+    struct ctr_kv_list *env = &p->out.run.env;
+    vec_foreach (param, &app->eval.params)
+        if (!is_private_param(param->name))
+            ctr_kv_set(p->a, env, param->name, param_text(p->a, param));
+    map_foreach (e, &app->entry.metadata.param_values)
+        if (!is_private_param(e->key))
+            ctr_kv_set(p->a, env, e->key, *(const struct str *)e->value);
+    struct src_apppath at = {.domain = app->entry.domain, .path = app->entry.path};
+    bool tls = app->env->https_port > 0;
+    struct str url = src_apppath_url(p->a, &at, tls ? "https" : "http", app->env->default_domain,
+                                     (unsigned)MAX(tls ? app->env->https_port : app->env->http_port, 0));
+    ctr_kv_set(p->a, env, STR("CL_APP_PATH"), app->path);
+    ctr_kv_set(p->a, env, STR("PORT"), str_printf(p->a, "%d", p->out.run.port));
+    ctr_kv_set(p->a, env, STR("CL_APP_URL"), str_trim_right(url, '/'));
+}
+
+static bool gather_volumes(struct plan *p, struct err *err)
+{
+    struct app *app = p->app;
+    struct str_list entries = {0};
+    star_v list = star_struct_get(p->config, STR("volumes"));
+    vec_foreach (v, &p->file.volumes)
+        str_list_add(p->a, &entries, *v);
+    vec_foreach (v, &app->entry.metadata.container_volumes)
+        str_list_add(p->a, &entries, *v);
+    for (size_t i = 0; i < star_len(list); i++) {
+        struct str s;
+        if (!star_to_str(star_item(list, i), &s))
+            return err_set(err, ERR_INVALID, "container.config: volumes must be strings");
+        str_list_add(p->a, &entries, s);
+    }
+    struct ctr_volume *volumes;
+    size_t n;
+    if (!ctr_volumes_parse(p->a, &entries, &volumes, &n, err))
+        return false;
+    struct ctr_mount_policy policy = {
+        .run_dir = path_join(p->a, app->env->home, STR("run/app"), app->entry.id),
+        .app_source = path_is_abs(app->entry.source_url) ? app->entry.source_url : (struct str){0},
+        .allowed = &app->env->allowed_mounts,
+    };
+    policy.source_dir = policy.app_source;
+    struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n);
+    for (size_t i = 0; i < n; i++) {
+        if (volumes[i].kind == CTR_VOLUME_SECRET)
+            return err_set(err, ERR_UNSUPPORTED, "volume \"cl_secret:" STR_FMT "\": secret volumes are not available in this version",
+                           STR_ARG(volumes[i].source));
+        if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
+            return false;
+    }
+    p->out.run.mounts = mounts;
+    p->out.run.n_mounts = n;
+    return true;
+}
+
+static bool gather_limits(struct plan *p, struct ctr_engine *engine, struct ctr_kv_list *options, struct err *err)
+{
+    struct ctr_kv_list allowed = {0};
+    add_map(p->a, &p->app->entry.metadata.container_options, options);
+    if (p->app->env->allowed_container_args)
+        map_foreach (e, &p->app->env->allowed_container_args->table)
+            ctr_kv_set(p->a, &allowed, e->key, ((const struct toml_value *)e->value)->s);
+    return ctr_options_resolve(p->a, options, ctr_engine_command(engine), &allowed, &p->out.run.limits, err);
+}
+
+/* --- identity --------------------------------------------------------------------------------------------------- */
+
+static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr_kv_list *options, struct err *err)
+{
+    struct app *app = p->app;
+    const struct store_metadata *m = &app->entry.metadata;
+    struct arena *a = p->a;
+    struct str digest = {0};
+    struct str src = src_files_hash(a, &app->files, NULL, 0, err);
+    if (!src.ptr)
+        return false;
+    if (p->out.is_external_image) {
+        bool exists = false;
+        scoped_err ignored = {0}; /* without an answer the name alone identifies the image */
+        ctr_image_inspect(engine, a, p->out.run.image, &exists, &digest, &ignored);
+    }
+    struct str args = ctr_map_hash(a, &p->build_args);
+    struct str version = ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
+                                          ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
+    struct str build = ctr_build_hash(a, src, args, p->file_text, text_field(p, "build_dir"));
+    if (!p->out.is_external_image)
+        p->out.run.image = ctr_image_name(a, app->entry.id, build, version, store_app_kind(app->entry.id) == STORE_PREVIEW);
+    p->out.run.name = ctr_container_name(a, app->entry.id, version);
+    struct ctr_kv_list *l = &p->out.run.labels;
+    ctr_kv_set(a, l, STR(CTR_LABEL_APP_ID), app->entry.id);
+    ctr_kv_set(a, l, STR(CTR_LABEL_APP_PATH), app->entry.path);
+    ctr_kv_set(a, l, STR(CTR_LABEL_HOME), app->env->home);
+    ctr_kv_set(a, l, STR(CTR_LABEL_DEV), app->entry.is_dev ? STR("true") : STR("false"));
+    ctr_kv_set(a, l, STR(CTR_LABEL_APP_VERSION), str_printf(a, "%lld", (long long)m->version_metadata.version));
+    ctr_kv_set(a, l, STR(CTR_LABEL_GIT_SHA), m->version_metadata.git_commit);
+    ctr_kv_set(a, l, STR(CTR_LABEL_GIT_MESSAGE), ctr_label_text(a, m->version_metadata.git_message));
+    ctr_kv_set(a, l, STR(CTR_LABEL_VERSION_HASH), version);
+    return true;
+}
+
+/* --- the build's folder -------------------------------------------------------------------------------------------- */
+
+/* The app may be gone when a build asks: it keeps what it needs, and a reference to the app's files only while they
+ * are an operation's. */
+struct context {
+    struct app *app;                   /* referenced */
+    struct str build_dir;
+};
+
+static bool fetch(void *arg, struct arena *a, struct str *dir, struct err *err)
+{
+    struct context *c = arg;
+    struct app *app = c->app;
+    struct src_files files;
+    struct str root;
+    /* In the home rather than /tmp: the latter may be small, or in memory. */
+    struct str builds = path_join(a, app->env->home, STR("run/app"), app->entry.id);
+    if (!fs_mkdir_p(builds, 0700, err))
+        return false;
+    root = str_printf(a, STR_FMT "/build-" STR_FMT, STR_ARG(builds), STR_ARG(random_hex(a, 8)));
+    pthread_mutex_lock(&app->files_lock);
+    bool ok = files_open(a, app->env, &app->entry, app->given, &files, err) && src_files_extract(&files, root, err);
+    pthread_mutex_unlock(&app->files_lock);
+    if (!ok) {
+        scoped_err ignored = {0};
+        fs_remove_tree(root, &ignored);
+        return err_wrap(err, "preparing the build");
+    }
+    *dir = str_is_empty(c->build_dir) ? root : path_join(a, root, c->build_dir);
+    return true;
+}
+
+static void drop(void *arg, struct str dir)
+{
+    scoped_err err = {0};
+    size_t at = str_find(dir, STR("/build-"));
+    if (at == STR_NPOS)
+        return;
+    size_t slash = str_chr(str_from_off(dir, at + 1), '/');
+    struct str root = slash == STR_NPOS ? dir : str_slice(dir, 0, at + 1 + slash);
+    if (!fs_remove_tree(root, &err))
+        log_warn("removing a build folder", LOG_ERR(&err));
+}
+
+static void release(void *arg)
+{
+    struct context *c = arg;
+    app_unref(c->app);
+    free(c);
+}
+
+/* --- all together ------------------------------------------------------------------------------------------------- */
+
+static void fill_timing(struct plan *p)
+{
+    const struct app *app = p->app;
+    struct ctr_service_config *c = &p->out;
+    struct str health = text_field(p, "health");
+    if (str_is_empty(health) || str_eq(health, STR("/")))
+        health = app_config_str(app, "container.health_url", STR("/"));
+    c->is_health_configured = !str_eq(health, STR("/"));
+    if (!str_starts(health, STR("/")))
+        health = str_cat(p->a, STR("/"), health);
+    for (size_t i = 0; i < app->n_proxies; i++)
+        if (app->proxies[i]->is_container && str_is_empty(app->proxies[i]->strip_prefix))
+            health = str_cat(p->a, app->path, health);
+    c->health_path = health;
+    c->scheme = app->scheme;
+    c->start_attempts = (int)app_config_int(app, "container.deploy_health_attempts", 75);
+    c->health_timeout_secs = (int)app_config_int(app, "container.health_timeout_secs", 5);
+    c->check_interval_secs = (int)app_config_int(app, "container.status_check_interval_secs", 20);
+    c->check_attempts = (int)app_config_int(app, "container.status_health_attempts", 10);
+    c->idle_secs = (int)app_config_int(app, "container.idle_shutdown_secs", 180);
+    if (app->entry.is_dev && !app_config_bool(app, "container.idle_shutdown_dev_apps", false))
+        c->idle_secs = 0;
+    c->idle_bytes = app_config_int(app, "container.idle_bytes_high_watermark", 1500);
+    c->log_lines = (int)app_config_int(app, "container.log_lines_to_show", 1000);
+    if (!app_config_bool(app, "container.show_logs_for_failure", true) && !app->entry.is_dev)
+        c->log_lines = 0;
+}
+
+bool service_load(struct app *app, star_v container, struct err *err)
+{
+    struct ctr_engine *engine = ctr_manager_engine(app->env->containers);
+    struct plan p = {.app = app, .a = &app->arena};
+    scoped_err why = {0};
+    if (!plugin_response_value(container, &p.config, &why) || !str_eq(star_struct_ctor(p.config), STR("container_config")))
+        return err_set(err, ERR_INVALID, "error in container config: %s",
+                       err_is_set(&why) ? err_msg(&why) : "expected the result of container.config(...)");
+    if (ctr_engine_kind(engine) == CTR_OFF)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "app requires container support, which is not enabled on this server: install Docker or Podman, or set "
+                       "system.container_command");
+    app->scheme = text_field(&p, "scheme");
+    if (!str_eq(app->scheme, STR("http")) && !str_eq(app->scheme, STR("https")))
+        return err_set(err, ERR_INVALID, "container.config: scheme must be http or https, not \"" STR_FMT "\"", STR_ARG(app->scheme));
+    struct ctr_kv_list options = {0};
+    if (!gather_build_args(&p, err) || !choose_source(&p, err) || !choose_port(&p, err))
+        return false;
+    gather_env(&p);
+    if (!gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) || !identify(&p, engine, &options, err))
+        return false;
+    fill_timing(&p);
+    p.out.app_id = app->entry.id;
+    p.out.build_args = p.build_args;
+    if (!p.out.is_external_image) {
+        struct str build_dir = text_field(&p, "build_dir"), rel;
+        struct context *c = xmalloc(sizeof *c);
+        *c = (struct context){app_ref(app), build_dir};
+        rel = str_is_empty(build_dir) ? (struct str){0} : path_rel(p.a, build_dir, p.file_name);
+        p.out.build_file = str_is_empty(rel) ? p.file_name : rel;
+        p.out.source = (struct ctr_source){fetch, drop, release, c};
+    }
+    app->service = ctr_service_get(app->env->containers, &p.out);
+    return true;
+}

@@ -1,0 +1,148 @@
+/* app/slot.c: an app of the site, loaded on a job thread when it is first asked for.
+ *
+ *   EMPTY --load--> LOADING --ok--> LOADED
+ *     ^------------failed----'
+ *
+ * 1. `app` is written once, under the lock, and read without it.
+ * 2. Waiters exist only while LOADING; whoever ends it takes them all.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "app_int.h"
+
+#include <stdlib.h>
+
+struct slot_waiter {
+    struct slot_waiter *next;
+    struct http_loop *loop;
+    app_ready_fn ready;
+    void *arg;
+    struct app *app;          /* the result; the slot keeps it alive */
+    struct err err;
+};
+
+struct app_slot {
+    atomic_int refs;
+    struct arena arena;
+    const struct app_env *env;
+    struct store_app entry;
+    _Atomic(struct app *) app;
+    pthread_mutex_t lock;     /* guards the rest */
+    bool is_loading;
+    struct slot_waiter *waiters;
+};
+
+struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry)
+{
+    struct app_slot *slot = xcalloc(1, sizeof *slot);
+    atomic_init(&slot->refs, 1);
+    atomic_init(&slot->app, NULL);
+    pthread_mutex_init(&slot->lock, NULL);
+    slot->env = env;
+    entry_copy(&slot->arena, entry, &slot->entry);
+    return slot;
+}
+
+struct app_slot *app_slot_ref(struct app_slot *slot)
+{
+    atomic_fetch_add_explicit(&slot->refs, 1, memory_order_relaxed);
+    return slot;
+}
+
+void app_slot_unref(struct app_slot *slot)
+{
+    if (!slot || atomic_fetch_sub_explicit(&slot->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct app *app = atomic_load(&slot->app);
+    if (app)
+        app_unref(app);
+    pthread_mutex_destroy(&slot->lock);
+    arena_release(&slot->arena);
+    free(slot);
+}
+
+const struct store_app *app_slot_entry(const struct app_slot *slot)
+{
+    return &slot->entry;
+}
+
+struct app *app_slot_peek(struct app_slot *slot)
+{
+    return atomic_load_explicit(&slot->app, memory_order_acquire);
+}
+
+void app_slot_set(struct app_slot *slot, struct app *app)
+{
+    pthread_mutex_lock(&slot->lock);
+    if (!atomic_load(&slot->app))
+        atomic_store_explicit(&slot->app, app_ref(app), memory_order_release);
+    pthread_mutex_unlock(&slot->lock);
+}
+
+static void tell(struct http_loop *loop, void *arg)
+{
+    struct slot_waiter *w = arg;
+    w->ready(loop, w->app, w->app ? NULL : &w->err, w->arg);
+    err_release(&w->err);
+    free(w);
+}
+
+static void load_job(void *arg)
+{
+    struct app_slot *slot = arg;
+    scoped_err err = {0};
+    struct app *app = NULL;
+    if (!app_load(slot->env, &slot->entry, NULL, &app, &err))
+        log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path), LOG_ERR(&err));
+    pthread_mutex_lock(&slot->lock);
+    struct app *had = atomic_load(&slot->app);
+    if (!had && app)
+        atomic_store_explicit(&slot->app, app, memory_order_release);
+    else if (app)
+        app_unref(app); /* a deploy put its own in meanwhile */
+    app = atomic_load(&slot->app);
+    struct slot_waiter *w = slot->waiters;
+    slot->waiters = NULL;
+    slot->is_loading = false;
+    pthread_mutex_unlock(&slot->lock);
+    while (w) {
+        struct slot_waiter *next = w->next;
+        w->app = app;
+        if (!app)
+            err_set(&w->err, err.code, "%s", err_msg(&err));
+        http_loop_post(w->loop, tell, w);
+        w = next;
+    }
+    app_slot_unref(slot);
+}
+
+void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn ready, void *arg)
+{
+    struct slot_waiter *w = xcalloc(1, sizeof *w);
+    *w = (struct slot_waiter){.loop = loop, .ready = ready, .arg = arg};
+    pthread_mutex_lock(&slot->lock);
+    w->app = atomic_load(&slot->app);
+    bool is_first = !w->app && !slot->is_loading;
+    if (!w->app) {
+        w->next = slot->waiters;
+        slot->waiters = w;
+        slot->is_loading = true;
+    }
+    pthread_mutex_unlock(&slot->lock);
+    if (w->app) {
+        http_loop_post(loop, tell, w);
+        return;
+    }
+    if (is_first && !jobs_submit(slot->env->jobs, load_job, app_slot_ref(slot))) {
+        pthread_mutex_lock(&slot->lock);
+        struct slot_waiter *all = slot->waiters;
+        slot->waiters = NULL;
+        slot->is_loading = false;
+        pthread_mutex_unlock(&slot->lock);
+        while (all) {
+            struct slot_waiter *next = all->next;
+            err_set(&all->err, ERR_UNAVAILABLE, "the server is stopping or overloaded: try again");
+            http_loop_post(all->loop, tell, all);
+            all = next;
+        }
+        app_slot_unref(slot);
+    }
+}
