@@ -5,7 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 enum { SOURCE_FILE_MAX = 1 << 20 };
 
@@ -204,8 +204,8 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
     const struct store_metadata *m = &app->entry.metadata;
     struct arena *a = p->a;
     struct str digest = {0};
-    struct str src = src_files_hash(a, &app->files, NULL, 0, err);
-    if (!src.ptr)
+    struct str src;
+    if (!src_files_hash(a, &app->files, NULL, 0, &src, err))
         return false;
     if (p->out.is_external_image) {
         bool exists = false;
