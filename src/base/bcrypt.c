@@ -82,6 +82,5 @@ bool bcrypt_verify(struct str password, struct str hash)
 
 struct str password_random(struct arena *a, size_t len)
 {
-    return random_text(
-        a, len, STR("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@#%^&*()_-+=<>?/|"));
+    return random_text(a, len, STR("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@#%^&*()_-+=<>?/|"));
 }

@@ -116,8 +116,7 @@ bool home_find(struct arena *a, const char *config_flag, const struct home_sys *
         bool is_explicit = file.len > 0;
         if (!is_explicit)
             file = str_printf(a, STR_FMT "/" CONFIG_NAME, STR_ARG(dir));
-        *out = (struct home){
-            .dir = dir, .config_file = file, .origin = HOME_ENV, .is_file_explicit = is_explicit};
+        *out = (struct home){.dir = dir, .config_file = file, .origin = HOME_ENV, .is_file_explicit = is_explicit};
         return true;
     }
     if (file.len > 0) {
@@ -142,12 +141,11 @@ bool home_find(struct arena *a, const char *config_flag, const struct home_sys *
             return err_set(err, ERR_FORBIDDEN,
                            "cannot read " STR_FMT ": %s: run as a user who may read it, or set OPENRUN_HOME",
                            STR_ARG(denied), strerror(why));
-        found.warning = str_printf(a, "Warning: cannot read " STR_FMT " (%s), using " STR_FMT,
-                                   STR_ARG(denied), strerror(why), STR_ARG(file));
+        found.warning = str_printf(a, "Warning: cannot read " STR_FMT " (%s), using " STR_FMT, STR_ARG(denied),
+                                   strerror(why), STR_ARG(file));
     }
     if (user.len == 0)
-        return err_set(err, ERR_INVALID,
-                       "cannot tell where home is: set OPENRUN_HOME (HOME is not set either)");
+        return err_set(err, ERR_INVALID, "cannot tell where home is: set OPENRUN_HOME (HOME is not set either)");
     *out = found;
     return true;
 }

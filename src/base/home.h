@@ -19,11 +19,11 @@ enum home_origin {
 };
 
 struct home {
-    struct str dir;         /* absolute */
-    struct str config_file; /* absolute; need not exist */
+    struct str dir;          /* absolute */
+    struct str config_file;  /* absolute; need not exist */
     enum home_origin origin;
-    bool is_file_explicit; /* the user named config_file */
-    struct str warning;    /* for stderr, one line without newline; empty: none */
+    bool is_file_explicit;   /* the user named config_file */
+    struct str warning;      /* for stderr, one line without newline; empty: none */
 };
 
 /* What the search may ask. */
@@ -33,8 +33,8 @@ struct home_sys {
     const char *(*env)(void *ctx, const char *name);
     /* 0 when a file is there and may be opened for reading, else the errno that says why not. */
     int (*probe)(void *ctx, const char *path);
-    struct str exe; /* path of the executable with links resolved; empty: unknown */
-    struct str cwd; /* absolute; what relative paths are relative to */
+    struct str exe;          /* path of the executable with links resolved; empty: unknown */
+    struct str cwd;          /* absolute; what relative paths are relative to */
 };
 
 /* Finds the home. `config_flag` is the value of --config-file, NULL without. What *out holds lives

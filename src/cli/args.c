@@ -65,7 +65,7 @@ struct parser {
     struct arena *arena;
     struct args *args;
     char *const *argv;
-    int argc, next; /* argv[next] is the token to take */
+    int argc, next;     /* argv[next] is the token to take */
 };
 
 static size_t count_flags(const struct flag *flags)
@@ -161,8 +161,12 @@ static bool set_value(const struct parser *p, struct flag_value *v, struct str n
         err_set(err, ERR_INVALID, "invalid value \"" STR_FMT "\" for flag -" STR_FMT ": parse error",
                 STR_ARG(value), STR_ARG(name));
         return usage_error(p, err);
-    case FLAG_STR: v->text = value; return true;
-    case FLAG_LIST: str_list_add(p->arena, &v->list, value); return true;
+    case FLAG_STR:
+        v->text = value;
+        return true;
+    case FLAG_LIST:
+        str_list_add(p->arena, &v->list, value);
+        return true;
     }
     return true;
 }

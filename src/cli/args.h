@@ -19,26 +19,26 @@ enum flag_kind {
 };
 
 struct flag {
-    const char *name;    /* as in --name */
-    const char *aliases; /* further names, separated by spaces; NULL: none */
+    const char *name;     /* as in --name */
+    const char *aliases;  /* further names, separated by spaces; NULL: none */
     enum flag_kind kind;
-    const char *def; /* value when not given; NULL: "", 0 */
+    const char *def;      /* value when not given; NULL: "", 0 */
     const char *help;
 };
 
 struct command {
     const char *name;
-    const char *aliases;               /* separated by spaces; NULL: none */
-    const char *words;                 /* the positional words for the usage line; NULL: none */
-    const char *summary;               /* a line without full stop */
-    const char *about;                 /* further help, wrapped by hand; NULL: none */
-    const struct flag *flags;          /* ends with a NULL name; NULL: none */
+    const char *aliases;            /* separated by spaces; NULL: none */
+    const char *words;              /* the positional words for the usage line; NULL: none */
+    const char *summary;            /* a line without full stop */
+    const char *about;              /* further help, wrapped by hand; NULL: none */
+    const struct flag *flags;       /* ends with a NULL name; NULL: none */
     const struct command *const *subs; /* a group's commands, ends with NULL; NULL: this is a leaf */
     /* A leaf's work; NULL: the command comes in a later version. */
     bool (*exec)(struct cli *c, struct err *err);
-    bool takes_text;      /* unknown dashed tokens after the first word are words too */
-    bool is_raw;          /* everything after the command is a word, flags too */
-    bool needs_no_config; /* runs whatever state the configuration is in */
+    bool takes_text;                /* unknown dashed tokens after the first word are words too */
+    bool is_raw;                    /* everything after the command is a word, flags too */
+    bool needs_no_config;           /* runs whatever state the configuration is in */
 };
 
 /* True if neither the command nor any below it can run in this version. */
@@ -50,11 +50,11 @@ enum { COMMAND_DEPTH_MAX = 4 };
 
 struct flag_value {
     const struct flag *flag;
-    const char *form;     /* name or alias that was used, NULL: not given */
-    bool is_on;           /* FLAG_BOOL */
-    int64_t number;       /* FLAG_INT */
-    struct str text;      /* FLAG_STR */
-    struct str_list list; /* FLAG_LIST */
+    const char *form;       /* name or alias that was used, NULL: not given */
+    bool is_on;             /* FLAG_BOOL */
+    int64_t number;         /* FLAG_INT */
+    struct str text;        /* FLAG_STR */
+    struct str_list list;   /* FLAG_LIST */
 };
 
 struct args {

@@ -18,17 +18,15 @@ static const char server_version[] = "dev", server_commit[] = "dev_build";
 
 static const struct flag root_flags[] = {
     {"config-file", "c", FLAG_STR, NULL, "path of the configuration file; also from CL_CONFIG_FILE"},
-    {"as", NULL, FLAG_STR, NULL,
-     "run as <provider>:<username>, within that user's permissions; also from OPENRUN_AS_USER"},
+    {"as", NULL, FLAG_STR, NULL, "run as <provider>:<username>, within that user's permissions; also from OPENRUN_AS_USER"},
     {"version", "v", FLAG_BOOL, NULL, "print the version"},
     FLAG_END,
 };
 
 static const struct command *const root_commands[] = {
-    &cmd_server,  &cmd_app,     &cmd_apply,    &cmd_export,      &cmd_pretty_print,
-    &cmd_sync,    &cmd_service, &cmd_provider, &cmd_binding,     &cmd_replication,
-    &cmd_secret,  &cmd_param,   &cmd_version,  &cmd_app_webhook, &cmd_preview,
-    &cmd_account, &cmd_user,    &cmd_password, &cmd_starlark,    NULL,
+    &cmd_server,      &cmd_app,  &cmd_apply,   &cmd_export,     &cmd_pretty_print, &cmd_sync,     &cmd_service,
+    &cmd_provider,    &cmd_binding, &cmd_replication, &cmd_secret, &cmd_param,     &cmd_version,  &cmd_app_webhook,
+    &cmd_preview,     &cmd_account, &cmd_user, &cmd_password,   &cmd_starlark,     NULL,
 };
 
 const struct command cmd_root = {
@@ -110,11 +108,7 @@ int cli_run(int argc, char *const *argv, FILE *out, FILE *err_out)
     scoped_arena arena = {0};
     scoped_err err = {0};
     struct args args;
-    struct cli c = {.arena = &arena,
-                    .root = &cmd_root,
-                    .args = &args,
-                    .out = out,
-                    .err = err_out,
+    struct cli c = {.arena = &arena, .root = &cmd_root, .args = &args, .out = out, .err = err_out,
                     .has_colour = wants_colour()};
     bool ok;
     if (wants_completion(argc, argv)) {

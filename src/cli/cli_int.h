@@ -20,8 +20,8 @@ enum format { FORMAT_TABLE, FORMAT_BASIC, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL,
 
 /* The keys of openrun.toml that concern the client. */
 struct client_config {
-    struct str server_uri; /* URL, or path of a unix socket; variables expanded */
-    bool is_tcp;           /* server_uri is an http or https URL */
+    struct str server_uri;      /* URL, or path of a unix socket; variables expanded */
+    bool is_tcp;                /* server_uri is an http or https URL */
     struct str admin_user;
     struct str admin_password;
     bool skip_cert_check;
@@ -29,35 +29,32 @@ struct client_config {
 };
 
 struct cli {
-    struct arena *arena; /* lives as long as the run */
+    struct arena *arena;         /* lives as long as the run */
     const struct command *root;
     const struct args *args;
     struct home home;
     struct client_config config;
-    struct str as_user; /* --as or OPENRUN_AS_USER; empty: the administrator */
+    struct str as_user;          /* --as or OPENRUN_AS_USER; empty: the administrator */
     FILE *out, *err;
     bool has_colour;
-    struct http_client *http; /* opened by the first call */
-    int exit_code;            /* after success; a command that runs another tool sets it */
+    struct http_client *http;    /* opened by the first call */
+    int exit_code;               /* after success; a command that runs another tool sets it */
 };
 
 /* ---- the commands, one file per group ---- */
 
 extern const struct command cmd_root;
-extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password,
-    cmd_starlark;
+extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
 extern const struct command cmd_app_settings, cmd_app_update;
 extern const struct command cmd_apply, cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
     cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_preview, cmd_user; /* later.c */
 
 /* Flags that many commands have. */
-/* clang-format off */
 #define FLAG_DRY_RUN {"dry-run", NULL, FLAG_BOOL, NULL, "show what would be done, change nothing"}
 #define FLAG_PROMOTE {"promote", "p", FLAG_BOOL, NULL, "promote the change from staging to production"}
 #define FLAG_FORMAT  {"format", "f", FLAG_STR, NULL, "output format: " FORMAT_NAMES}
 #define FLAG_RESULT_FORMAT {"format", NULL, FLAG_STR, NULL, "print the reply as json, jsonl or jsonl_pretty"}
 #define FLAG_END     {NULL}
-/* clang-format on */
 
 /* ---- cli.c, config.c ---- */
 
@@ -70,7 +67,7 @@ int cli_run(int argc, char *const *argv, FILE *out, FILE *err);
 /* The client's keys of the file at home->config_file, over the defaults. A missing or unreadable file is
  * fine, with a warning on `warnings` or without, or fails, as docs/cli.md says for how it was found. */
 bool client_config_load(struct arena *a, const struct home *home, FILE *warnings, struct client_config *out,
-                        struct err *err);
+                 struct err *err);
 
 /* The system's text for an errno as it stands inside a sentence: "no such file or directory". */
 const char *cli_errno_text(int errnum);
@@ -80,11 +77,11 @@ const char *cli_errno_text(int errnum);
 /* A call of the management API. */
 struct call {
     const char *method;
-    const char *path; /* without the /_openrun prefix */
-    struct str query; /* "a=b&c=d", built by call_text() and call_bool() */
-    json_t *body;     /* borrowed; NULL: none */
-    bool is_long;     /* may take minutes: no deadline while the server lives */
-    bool may_vanish;  /* the server may close without an answer: *reply is then an empty object */
+    const char *path;    /* without the /_openrun prefix */
+    struct str query;    /* "a=b&c=d", built by call_text() and call_bool() */
+    json_t *body;        /* borrowed; NULL: none */
+    bool is_long;        /* may take minutes: no deadline while the server lives */
+    bool may_vanish;     /* the server may close without an answer: *reply is then an empty object */
 };
 void call_text(struct cli *c, struct call *call, const char *name, struct str value);
 void call_bool(struct cli *c, struct call *call, const char *name, bool value);
@@ -113,17 +110,17 @@ void print_json(const struct cli *c, const json_t *j, enum format format);
 /* A column: the member at `path` ("metadata.name"), or what `cell` makes of the row. */
 struct column {
     const char *title;
-    int width;       /* pads: > 0 left-aligned, < 0 right-aligned, 0 not at all */
-    int title_width; /* of the header's cell where it differs; 0: as width */
-    int cut;         /* at most so many characters of the value; 0: all */
+    int width;           /* pads: > 0 left-aligned, < 0 right-aligned, 0 not at all */
+    int title_width;     /* of the header's cell where it differs; 0: as width */
+    int cut;             /* at most so many characters of the value; 0: all */
     const char *path;
     void (*cell)(struct buf *out, const json_t *row);
 };
 struct csv_column {
     const char *path;
     void (*cell)(struct buf *out, const json_t *row);
-    bool is_quoted; /* always in quotes; else only when RFC 4180 demands it */
-    bool has_space; /* a space stands before it */
+    bool is_quoted;      /* always in quotes; else only when RFC 4180 demands it */
+    bool has_space;      /* a space stands before it */
 };
 struct field;
 /* How a list of records is printed. Arrays end with a zeroed element. */
@@ -131,12 +128,11 @@ struct listing {
     const struct column *basic, *table;
     const struct csv_column *csv;
     const struct field *record;
-    bool has_gap; /* a blank line after each record in jsonl_pretty */
+    bool has_gap;        /* a blank line after each record in jsonl_pretty */
 };
 extern const struct listing listing_apps, listing_versions, listing_files;
 /* Prints `rows` (an array; anything else is an empty one). `reveal` shows credentials in JSON. */
-void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format,
-                bool reveal);
+void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format, bool reveal);
 
 /* Cells that are also used outside lists. */
 void cell_app_type(struct buf *out, const json_t *app);
@@ -164,8 +160,8 @@ struct field {
     const char *name;
     enum field_kind kind;
     const struct field *sub;
-    bool is_optional; /* left out when absent */
-    bool is_secret;   /* masked when not revealed */
+    bool is_optional;    /* left out when absent */
+    bool is_secret;      /* masked when not revealed */
 };
 extern const struct field record_app[], record_version[], record_file[];
 /* A new reference to `in` as the record says: known members, in order, each present and of its type. */

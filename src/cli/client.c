@@ -21,8 +21,8 @@
 enum {
     IDLE_MS = 180 * 1000,
     TICK_MS = 250,
-    SHOW_AFTER_MS = 2000,       /* a terminal hears that we wait */
-    PROBE_EVERY_MS = 30 * 1000, /* of a silent TCP server in a long call */
+    SHOW_AFTER_MS = 2000,        /* a terminal hears that we wait */
+    PROBE_EVERY_MS = 30 * 1000,  /* of a silent TCP server in a long call */
     PROBE_FAILURES_MAX = 3,
     ACCEPT_MS = 1000,
     REPLY_MAX = 256 << 20,
@@ -101,8 +101,7 @@ static bool connects(int family, const struct sockaddr *addr, socklen_t len)
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     int failure = 0;
     socklen_t size = sizeof failure;
-    return poll(&p, 1, ACCEPT_MS) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 &&
-           failure == 0;
+    return poll(&p, 1, ACCEPT_MS) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0;
 }
 
 static bool accepts_tcp(const struct cli *c)
@@ -165,10 +164,10 @@ void exit_on_interrupt(void)
 /* Looks after a call while the main thread waits in it. */
 struct watcher {
     const struct cli *cli;
-    bool is_probing; /* of a TCP server in a long call */
+    bool is_probing;        /* of a TCP server in a long call */
     bool is_terminal;
-    atomic_bool lost;      /* the server is gone: read by http_fetch() as its cancel flag */
-    pthread_mutex_t mutex; /* guards is_done */
+    atomic_bool lost;       /* the server is gone: read by http_fetch() as its cancel flag */
+    pthread_mutex_t mutex;  /* guards is_done */
     pthread_cond_t changed;
     bool is_done;
     pthread_t thread;
@@ -192,8 +191,7 @@ static bool wait_tick(struct watcher *w)
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     pthread_mutex_lock(&w->mutex);
-    while (!w->is_done &&
-           pthread_cond_clockwait(&w->changed, &w->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+    while (!w->is_done && pthread_cond_clockwait(&w->changed, &w->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
     bool is_done = w->is_done;
     pthread_mutex_unlock(&w->mutex);
@@ -255,25 +253,20 @@ static bool unreachable_socket(const struct cli *c, struct err *err)
 {
     go_home(c);
     struct str uri = c->config.server_uri;
-    if (socket_path(c).len >= sizeof((struct sockaddr_un *)NULL)->sun_path)
-        return err_set(err, ERR_INVALID, "the path of the server's socket is too long: " STR_FMT,
-                       STR_ARG(uri));
+    if (socket_path(c).len >= sizeof ((struct sockaddr_un *)NULL)->sun_path)
+        return err_set(err, ERR_INVALID, "the path of the server's socket is too long: " STR_FMT, STR_ARG(uri));
     if (access(str_z(c->arena, socket_path(c)), R_OK | W_OK) < 0 && errno == EACCES)
         return err_set(err, ERR_FORBIDDEN,
-                       "may not use the OpenRun server's socket " STR_FMT
-                       ": run this as the user the server runs as",
+                       "may not use the OpenRun server's socket " STR_FMT ": run this as the user the server runs as",
                        STR_ARG(uri));
-    return err_set(err, ERR_UNAVAILABLE, "cannot reach the OpenRun server at " STR_FMT ": " START_HINT,
-                   STR_ARG(uri));
+    return err_set(err, ERR_UNAVAILABLE, "cannot reach the OpenRun server at " STR_FMT ": " START_HINT, STR_ARG(uri));
 }
 
-static bool explain_failure(const struct cli *c, const struct call *call, const struct watcher *w,
-                            struct err *err)
+static bool explain_failure(const struct cli *c, const struct call *call, const struct watcher *w, struct err *err)
 {
     if (w->is_running && atomic_load(&w->lost))
         return err_set(err, ERR_UNAVAILABLE,
-                       "the server at " STR_FMT
-                       " does not answer any more; the operation may still be running",
+                       "the server at " STR_FMT " does not answer any more; the operation may still be running",
                        STR_ARG(c->config.server_uri));
     if (err->code == ERR_UNAVAILABLE && !c->config.is_tcp)
         return unreachable_socket(c, err);
@@ -303,8 +296,7 @@ static struct str to_utf8(struct arena *a, struct str text)
     return str_dup(a, buf_str(&b));
 }
 
-static bool refusal(const struct cli *c, const struct call *call, const struct http_answer *res,
-                    struct err *err)
+static bool refusal(const struct cli *c, const struct call *call, const struct http_answer *res, struct err *err)
 {
     scoped_err ignored = {0};
     struct str body = to_utf8(c->arena, res->body);
@@ -317,14 +309,12 @@ static bool refusal(const struct cli *c, const struct call *call, const struct h
     }
     if (res->status == 404 && c->config.is_tcp)
         return err_set(err, ERR_NOT_FOUND,
-                       STR_FMT
-                       " does not offer the management API: set security.unsafe_admin_over_tcp = true on "
+                       STR_FMT " does not offer the management API: set security.unsafe_admin_over_tcp = true on "
                        "the server, or use its unix socket",
                        STR_ARG(c->config.server_uri));
     if (res->status == 404 || res->status == 405)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "the server does not know the call %s %s: is it an older version?", call->method,
-                       call->path);
+        return err_set(err, ERR_UNSUPPORTED, "the server does not know the call %s %s: is it an older version?",
+                       call->method, call->path);
     body = str_trim(body);
     if (body.len == 0)
         return err_set(err, (enum err_code)res->status, "status code %d", res->status);

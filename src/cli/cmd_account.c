@@ -18,13 +18,11 @@ static bool run_link(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *staged = json_get(reply, "staged_update_results"),
-                 *promoted = json_get(reply, "promote_results");
+    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
     for (size_t i = 0; i < json_array_size(staged); i++)
         say(c->out, "Linked app " STR_FMT "\n", STR_ARG(app_path_of(c, json_array_get(staged, i))));
     print_promoted(c, promoted);
-    say(c->out, "%zu app(s) linked, %zu app(s) promoted.\n", json_array_size(staged),
-        json_array_size(promoted));
+    say(c->out, "%zu app(s) linked, %zu app(s) promoted.\n", json_array_size(staged), json_array_size(promoted));
     print_dry_run(c, reply);
     return true;
 }
@@ -75,5 +73,4 @@ static const struct command list_command = {
 
 static const struct command *const commands[] = {&link_command, &list_command, NULL};
 
-const struct command cmd_account = {
-    .name = "account", .summary = "manage the plugin accounts of apps", .subs = commands};
+const struct command cmd_account = {.name = "account", .summary = "manage the plugin accounts of apps", .subs = commands};

@@ -2,16 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 
-#define GLOB_ABOUT                                                                                           \
-    "   <appPathGlob> selects apps: [domain:]path, where * is one path element and ** any number of\n"       \
+#define GLOB_ABOUT                                                                                      \
+    "   <appPathGlob> selects apps: [domain:]path, where * is one path element and ** any number of\n" \
     "   them; \"all\" is every app. Without a domain only apps without a domain are selected.\n"
 
 static const char one_glob[] = "requires one argument: <appPathGlob>";
 
 /* ---- create ---- */
 
-/* Adds each "k=v" of list flag `flag` to `out`; a later key wins. Without '=' fails with `message` unless
- * that is NULL. */
+/* Adds each "k=v" of list flag `flag` to `out`; a later key wins. Without '=' fails with `message` unless that
+ * is NULL. */
 static bool add_pairs(struct cli *c, json_t *out, const char *flag, const char *message, struct err *err)
 {
     const struct str_list *list = args_list(c->args, flag);
@@ -54,14 +54,12 @@ static json_t *create_request(struct cli *c, struct str source, struct err *err)
 {
     const struct args *args = c->args;
     const struct str_list *volumes = args_list(args, "container-volume");
-    scoped_json *params = json_object(), *options = json_object(), *cargs = json_object(),
-                *config = json_object();
+    scoped_json *params = json_object(), *options = json_object(), *cargs = json_object(), *config = json_object();
     if (!add_pairs(c, params, "param", "invalid param format", err) ||
         !add_pairs(c, options, "container-option", NULL, err) ||
         !add_pairs(c, cargs, "container-arg", "invalid container arg format", err) ||
         !check_volumes(volumes->items, volumes->len, err) ||
-        !add_pairs(c, config, "app-config", "invalid app config format", err) ||
-        !add_quoted_pairs(c, config, err))
+        !add_pairs(c, config, "app-config", "invalid app config format", err) || !add_quoted_pairs(c, config, err))
         return NULL;
     json_t *r = json_object();
     json_set_str(r, "path", arg_word(c, 1));
@@ -109,8 +107,7 @@ static bool run_create(struct cli *c, struct err *err)
 static const struct flag create_flags[] = {
     {"dev", "d", FLAG_BOOL, NULL, "development mode: changes of the source show at once, no staging"},
     {"approve", "a", FLAG_BOOL, NULL, "approve the permissions that the app asks for"},
-    {"auth", NULL, FLAG_STR, "default",
-     "who may open it: default, none, system, builtin or the name of a sign-in"},
+    {"auth", NULL, FLAG_STR, "default", "who may open it: default, none, system, builtin or the name of a sign-in"},
     {"branch", "b", FLAG_STR, "main", "git branch"},
     {"commit", "c", FLAG_STR, NULL, "git commit; goes before the branch"},
     {"git-auth", "g", FLAG_STR, NULL, "name of the git_auth entry with the credentials"},
@@ -132,8 +129,7 @@ static const struct command create_command = {
     .name = "create",
     .words = "<app_source_url> <app_path>",
     .summary = "create an app",
-    .about = "   <app_source_url> is a local folder, a git URL, with #folder at the end for a folder in it, "
-             "or \"-\"\n"
+    .about = "   <app_source_url> is a local folder, a git URL, with #folder at the end for a folder in it, or \"-\"\n"
              "   for an app that needs no source. <app_path> is [domain:]path.\n\n"
              "   openrun app create --approve ./myapp /myapp\n"
              "   openrun app create --spec python-flask --approve github.com/me/repo/app example.com:/\n",
@@ -161,9 +157,7 @@ static bool run_list(struct cli *c, struct err *err)
     return true;
 }
 
-/* clang-format off */
 #define FLAG_REVEAL {"reveal", NULL, FLAG_BOOL, NULL, "show webhook tokens in JSON instead of masking them"}
-/* clang-format on */
 
 static const struct flag list_flags[] = {
     {"internal", "i", FLAG_BOOL, NULL, "also the staging and preview apps of the apps selected"},
@@ -317,16 +311,15 @@ static bool run_approve(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *results = json_get(reply, "staged_update_results"),
-                 *promoted = json_get(reply, "promote_results");
+    const json_t *results = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
     size_t approved = 0;
     for (size_t i = 0; i < json_array_size(results); i++) {
         approved += json_get_bool(json_array_get(results, i), "needs_approval", false);
         print_approve_result(c, json_array_get(results, i));
     }
     print_promoted(c, promoted);
-    say(c->out, "%zu app(s) audited, %zu app(s) approved, %zu app(s) promoted.\n", json_array_size(results),
-        approved, json_array_size(promoted));
+    say(c->out, "%zu app(s) audited, %zu app(s) approved, %zu app(s) promoted.\n", json_array_size(results), approved,
+        json_array_size(promoted));
     print_dry_run(c, reply);
     return true;
 }
@@ -374,8 +367,7 @@ static const struct command promote_command = {
 static void print_reloaded(struct cli *c, const json_t *reply)
 {
     const json_t *reloaded = json_get(reply, "reload_results"), *skipped = json_get(reply, "skipped_results");
-    const json_t *approved = json_get(reply, "approve_results"),
-                 *promoted = json_get(reply, "promote_results");
+    const json_t *approved = json_get(reply, "approve_results"), *promoted = json_get(reply, "promote_results");
     print_paths(c, "Reloaded apps", reloaded);
     print_paths(c, "Skipped apps", skipped);
     if (json_array_size(approved) > 0)
@@ -384,8 +376,7 @@ static void print_reloaded(struct cli *c, const json_t *reply)
         print_approve_result(c, json_array_get(approved, i));
     print_promoted(c, promoted);
     say(c->out, "%zu app(s) reloaded, %zu app(s) skipped, %zu app(s) approved, %zu app(s) promoted.\n",
-        json_array_size(reloaded), json_array_size(skipped), json_array_size(approved),
-        json_array_size(promoted));
+        json_array_size(reloaded), json_array_size(skipped), json_array_size(approved), json_array_size(promoted));
 }
 
 static bool run_reload(struct cli *c, struct err *err)
@@ -413,8 +404,7 @@ static bool run_reload(struct cli *c, struct err *err)
 }
 
 static const struct flag reload_flags[] = {
-    {"approve", "a", FLAG_BOOL, NULL,
-     "approve new permissions; without it an app that needs them fails the reload"},
+    {"approve", "a", FLAG_BOOL, NULL, "approve new permissions; without it an app that needs them fails the reload"},
     FLAG_PROMOTE,
     {"verify", NULL, FLAG_BOOL, NULL, "start the new version's container before the change is made"},
     {"force-reload", "f", FLAG_BOOL, NULL, "reload even if the source has not changed"},
@@ -436,7 +426,7 @@ static const struct command reload_command = {
 };
 
 static const struct command *const commands[] = {
-    &create_command, &list_command,    &get_command,      &delete_command, &approve_command,
+    &create_command, &list_command,   &get_command,     &delete_command,   &approve_command,
     &reload_command, &promote_command, &cmd_app_settings, &cmd_app_update, NULL,
 };
 

@@ -12,8 +12,7 @@ enum { SETTING_UNDEFINED, SETTING_TRUE, SETTING_FALSE };
 static bool run_setting(struct cli *c, const char *name, const char *member, struct err *err)
 {
     bool value;
-    if (!want_words(c, 2, "requires two arguments: <value> <appPathGlob>", err) ||
-        !want_result_format(c, err))
+    if (!want_words(c, 2, "requires two arguments: <value> <appPathGlob>", err) || !want_result_format(c, err))
         return false;
     if (!bool_parse(arg_word(c, 0), &value))
         return err_set(err, ERR_INVALID, "invalid value " STR_FMT " for %s, expected true or false",
@@ -71,9 +70,8 @@ static const struct command preview_write_command = {
 
 static const struct command *const setting_commands[] = {&stage_write_command, &preview_write_command, NULL};
 
-const struct command cmd_app_settings = {.name = "settings",
-                                         .summary = "change settings of apps, at once and without staging",
-                                         .subs = setting_commands};
+const struct command cmd_app_settings = {
+    .name = "settings", .summary = "change settings of apps, at once and without staging", .subs = setting_commands};
 
 /* ---- update ---- */
 
@@ -93,21 +91,18 @@ static bool update_metadata(struct cli *c, struct str spec, const char *config_t
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *staged = json_get(reply, "staged_update_results"),
-                 *promoted = json_get(reply, "promote_results");
+    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
     for (size_t i = 0; i < json_array_size(staged); i++)
         say(c->out, "Updated " STR_FMT "\n", STR_ARG(app_path_of(c, json_array_get(staged, i))));
     print_promoted(c, promoted);
-    say(c->out, "%zu app(s) updated, %zu app(s) promoted.\n", json_array_size(staged),
-        json_array_size(promoted));
+    say(c->out, "%zu app(s) updated, %zu app(s) promoted.\n", json_array_size(staged), json_array_size(promoted));
     print_dry_run(c, reply);
     return true;
 }
 
 static bool run_spec(struct cli *c, struct err *err)
 {
-    if (!want_words(c, 2, "requires two arguments: <value> <appPathGlob>", err) ||
-        !want_result_format(c, err))
+    if (!want_words(c, 2, "requires two arguments: <value> <appPathGlob>", err) || !want_result_format(c, err))
         return false;
     return update_metadata(c, arg_word(c, 0), UNDEFINED, (struct str_list){0}, err);
 }
@@ -121,8 +116,8 @@ static bool update_entries(struct cli *c, const char *config_type, struct err *e
                        "requires at least two arguments: key=value [key=value ...] <appPathGlob>");
     if (!want_result_format(c, err))
         return false;
-    return update_metadata(c, STR(UNDEFINED), config_type,
-                           (struct str_list){words->items, words->len - 1, words->len - 1}, err);
+    return update_metadata(c, STR(UNDEFINED), config_type, (struct str_list){words->items, words->len - 1, words->len - 1},
+                           err);
 }
 
 static bool run_container_option(struct cli *c, struct err *err)
@@ -173,30 +168,25 @@ static bool run_bindings(struct cli *c, struct err *err)
 static const struct flag update_flags[] = {FLAG_PROMOTE, FLAG_DRY_RUN, FLAG_RESULT_FORMAT, FLAG_END};
 
 static const struct command update_table[] = {
-    {"spec", NULL, "<spec or -> <appPathGlob>", "change the spec; - clears it", NULL, update_flags, NULL,
-     run_spec},
-    {"container-option", "copt", "<key=value>... <appPathGlob>",
-     "change options of the container; key=- removes one", NULL, update_flags, NULL, run_container_option},
-    {"container-arg", "carg", "<key=value>... <appPathGlob>",
-     "change arguments of the image build; key=- removes one", NULL, update_flags, NULL, run_container_arg},
+    {"spec", NULL, "<spec or -> <appPathGlob>", "change the spec; - clears it", NULL, update_flags, NULL, run_spec},
+    {"container-option", "copt", "<key=value>... <appPathGlob>", "change options of the container; key=- removes one",
+     NULL, update_flags, NULL, run_container_option},
+    {"container-arg", "carg", "<key=value>... <appPathGlob>", "change arguments of the image build; key=- removes one",
+     NULL, update_flags, NULL, run_container_arg},
     {"container-volumes", "cvol", "<volume>... <appPathGlob>", "replace the volumes of the container", NULL,
      update_flags, NULL, run_container_volumes},
-    {"app-config", "conf", "<key=value>... <appPathGlob>",
-     "change app configuration (TOML values); key=- removes one", NULL, update_flags, NULL, run_app_config},
-    {"auth", NULL, "<value> <appPathGlob>", "change who may open the app", NULL, update_flags, NULL,
-     run_auth},
-    {"git-auth", NULL, "<value> <appPathGlob>", "change the git_auth entry", NULL, update_flags, NULL,
-     run_git_auth},
-    {"bindings", "bind", "<path>... <appPathGlob>", "replace the service bindings; a single - clears them",
-     NULL, update_flags, NULL, run_bindings},
+    {"app-config", "conf", "<key=value>... <appPathGlob>", "change app configuration (TOML values); key=- removes one",
+     NULL, update_flags, NULL, run_app_config},
+    {"auth", NULL, "<value> <appPathGlob>", "change who may open the app", NULL, update_flags, NULL, run_auth},
+    {"git-auth", NULL, "<value> <appPathGlob>", "change the git_auth entry", NULL, update_flags, NULL, run_git_auth},
+    {"bindings", "bind", "<path>... <appPathGlob>", "replace the service bindings; a single - clears them", NULL,
+     update_flags, NULL, run_bindings},
 };
 
 static const struct command *const update_commands[] = {
-    &update_table[0], &update_table[1], &update_table[2],
-    &update_table[3], &update_table[4], &update_table[5],
-    &update_table[6], &update_table[7], NULL,
+    &update_table[0], &update_table[1], &update_table[2], &update_table[3], &update_table[4],
+    &update_table[5], &update_table[6], &update_table[7], NULL,
 };
 
-const struct command cmd_app_update = {.name = "update",
-                                       .summary = "change the metadata of apps, in staging until promoted",
-                                       .subs = update_commands};
+const struct command cmd_app_update = {
+    .name = "update", .summary = "change the metadata of apps, in staging until promoted", .subs = update_commands};

@@ -18,13 +18,11 @@ static bool run_update(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *staged = json_get(reply, "staged_update_results"),
-                 *promoted = json_get(reply, "promote_results");
+    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
     for (size_t i = 0; i < json_array_size(staged); i++)
         say(c->out, "Updated app " STR_FMT "\n", STR_ARG(app_path_of(c, json_array_get(staged, i))));
     print_promoted(c, promoted);
-    say(c->out, "%zu app(s) updated, %zu app(s) promoted.\n", json_array_size(staged),
-        json_array_size(promoted));
+    say(c->out, "%zu app(s) updated, %zu app(s) promoted.\n", json_array_size(staged), json_array_size(promoted));
     print_dry_run(c, reply);
     return true;
 }
@@ -48,8 +46,7 @@ static bool run_list(struct cli *c, struct err *err)
     json_t *reply = call_server(c, &call, err);
     if (!reply)
         return false;
-    scoped_json *app =
-        record_shape(record_app, json_get(reply, "app_entry"), false); /* sorts the parameters */
+    scoped_json *app = record_shape(record_app, json_get(reply, "app_entry"), false); /* sorts the parameters */
     json_t *params = json_at(app, "metadata.param_values");
     if (print_result_json(c, params))
         return true;
@@ -57,8 +54,7 @@ static bool run_list(struct cli *c, struct err *err)
     say(c->out, "%s for app " STR_FMT " : " STR_FMT "\n",
         json_object_size(params) > 0 ? "Param values" : "No param values", STR_ARG(path), STR_ARG(id));
     for (void *it = json_object_iter(params); it; it = json_object_iter_next(params, it))
-        say(c->out, "  %s: " STR_FMT "\n", json_object_iter_key(it),
-            STR_ARG(json_str(json_object_iter_value(it))));
+        say(c->out, "  %s: " STR_FMT "\n", json_object_iter_key(it), STR_ARG(json_str(json_object_iter_value(it))));
     return true;
 }
 
@@ -74,5 +70,4 @@ static const struct command list_command = {
 
 static const struct command *const commands[] = {&update_command, &list_command, NULL};
 
-const struct command cmd_param = {
-    .name = "param", .summary = "manage the parameters of apps", .subs = commands};
+const struct command cmd_param = {.name = "param", .summary = "manage the parameters of apps", .subs = commands};

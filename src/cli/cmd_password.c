@@ -6,8 +6,7 @@ enum { RANDOM_LEN = 16 };
 
 static bool check_flags(const struct args *args, struct err *err)
 {
-    bool random = args_is_on(args, "random"), prompt = args_is_on(args, "prompt"),
-         value = args_has(args, "value");
+    bool random = args_is_on(args, "random"), prompt = args_is_on(args, "prompt"), value = args_has(args, "value");
     if (random && prompt)
         return err_set(err, ERR_INVALID, "cannot specify both --random and --prompt");
     if (random && value)
@@ -41,8 +40,7 @@ static bool run_password(struct cli *c, struct err *err)
 
 static const struct flag flags[] = {
     {"random", "r", FLAG_BOOL, NULL, "generate a random password (what happens without a flag)"},
-    {"prompt", "p", FLAG_BOOL, NULL,
-     "ask for the password; read two lines from standard input if it is no terminal"},
+    {"prompt", "p", FLAG_BOOL, NULL, "ask for the password; read two lines from standard input if it is no terminal"},
     {"value", "v", FLAG_STR, NULL, "use this password; it will be in the shell's history"},
     FLAG_END,
 };
@@ -50,8 +48,7 @@ static const struct flag flags[] = {
 const struct command cmd_password = {
     .name = "password",
     .summary = "make a password hash for the administrator",
-    .about =
-        "   Prints lines for openrun.toml on standard output; a generated password goes to standard error.\n",
+    .about = "   Prints lines for openrun.toml on standard output; a generated password goes to standard error.\n",
     .flags = flags,
     .exec = run_password,
     .needs_no_config = true,

@@ -29,8 +29,7 @@ static bool run_start(struct cli *c, struct err *err)
 static const struct command start_command = {
     .name = "start",
     .summary = "run the server in the foreground",
-    .about = "   Stops on SIGINT and SIGTERM, after requests under way have ended. Logs go to logs/ in the "
-             "home folder.\n",
+    .about = "   Stops on SIGINT and SIGTERM, after requests under way have ended. Logs go to logs/ in the home folder.\n",
 #ifdef HAVE_SERVER
     .exec = run_start,
 #endif
@@ -122,16 +121,13 @@ static const struct command show_config_command = {
 
 /* ---- later ---- */
 
-static const struct command metadata_status_command = {.name = "metadata-status",
-                                                       .aliases = "metadata_status",
-                                                       .summary =
-                                                           "print the health of the metadata database"};
+static const struct command metadata_status_command = {
+    .name = "metadata-status", .aliases = "metadata_status", .summary = "print the health of the metadata database"};
 static const struct command restart_command = {
     .name = "restart", .summary = "restart the server in place, keeping its listeners"};
 
 static const struct flag update_config_flags[] = {
-    {"force", "f", FLAG_BOOL, NULL,
-     "replace the configuration even if it has changed since the file was made"},
+    {"force", "f", FLAG_BOOL, NULL, "replace the configuration even if it has changed since the file was made"},
     FLAG_END,
 };
 static const struct command update_config_command = {.name = "update-config",
@@ -140,16 +136,8 @@ static const struct command update_config_command = {.name = "update-config",
                                                      .flags = update_config_flags};
 
 static const struct command *const commands[] = {
-    &start_command,
-    &stop_command,
-    &status_command,
-    &version_command,
-    &metadata_status_command,
-    &restart_command,
-    &show_config_command,
-    &update_config_command,
-    NULL,
+    &start_command,   &stop_command,        &status_command,        &version_command, &metadata_status_command,
+    &restart_command, &show_config_command, &update_config_command, NULL,
 };
 
-const struct command cmd_server = {
-    .name = "server", .summary = "run and control the server", .subs = commands};
+const struct command cmd_server = {.name = "server", .summary = "run and control the server", .subs = commands};

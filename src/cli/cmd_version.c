@@ -53,8 +53,7 @@ static const struct command files_command = {
     .exec = run_files,
 };
 
-static bool switch_version(struct cli *c, struct str path, struct str version, const char *verb,
-                           struct err *err)
+static bool switch_version(struct cli *c, struct str path, struct str version, const char *verb, struct err *err)
 {
     struct call call = {.method = "POST", .path = "/version", .is_long = true};
     call_text(c, &call, "appPath", path);
@@ -101,8 +100,6 @@ static const struct command revert_command = {
     .exec = run_revert,
 };
 
-static const struct command *const commands[] = {&list_command, &files_command, &switch_command,
-                                                 &revert_command, NULL};
+static const struct command *const commands[] = {&list_command, &files_command, &switch_command, &revert_command, NULL};
 
-const struct command cmd_version = {
-    .name = "version", .summary = "manage the versions of an app", .subs = commands};
+const struct command cmd_version = {.name = "version", .summary = "manage the versions of an app", .subs = commands};

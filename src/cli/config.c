@@ -10,10 +10,14 @@ enum { CONFIG_FILE_MAX = 4 << 20 };
 const char *cli_errno_text(int errnum)
 {
     switch (errnum) {
-    case ENOENT: return "no such file or directory";
-    case EACCES: return "permission denied";
-    case ENOTDIR: return "not a directory";
-    default: return strerror(errnum);
+    case ENOENT:
+        return "no such file or directory";
+    case EACCES:
+        return "permission denied";
+    case ENOTDIR:
+        return "not a directory";
+    default:
+        return strerror(errnum);
     }
 }
 
@@ -35,8 +39,7 @@ static bool read_keys(const struct toml_value *root, struct client_config *c, st
         return false;
     if (toml_get(client, STR("default_format")) && !format_parse(format, &c->default_format))
         return err_set(err, ERR_INVALID,
-                       "invalid client.default_format \"" STR_FMT
-                       "\" in config: valid options are " FORMAT_NAMES,
+                       "invalid client.default_format \"" STR_FMT "\" in config: valid options are " FORMAT_NAMES,
                        STR_ARG(format));
     return true;
 }
@@ -60,7 +63,7 @@ static int probe(struct arena *a, struct str path)
 }
 
 bool client_config_load(struct arena *a, const struct home *home, FILE *warnings, struct client_config *out,
-                        struct err *err)
+                 struct err *err)
 {
     struct client_config c = {
         .server_uri = STR("$OPENRUN_HOME/run/openrun.sock"),
@@ -75,8 +78,8 @@ bool client_config_load(struct arena *a, const struct home *home, FILE *warnings
         if (!parse(a, home, &c, err))
             return false;
     } else if (!may_lack || (home->origin == HOME_DEFAULT && why != ENOENT && why != ENOTDIR)) {
-        return err_set(err, ERR_INVALID, "error parsing config: open " STR_FMT ": %s",
-                       STR_ARG(home->config_file), cli_errno_text(why));
+        return err_set(err, ERR_INVALID, "error parsing config: open " STR_FMT ": %s", STR_ARG(home->config_file),
+                       cli_errno_text(why));
     } else if (home->origin == HOME_ENV) {
         say(warnings, "Warning: unable to read config file open " STR_FMT ": %s, using default config\n",
             STR_ARG(home->config_file), cli_errno_text(why));

@@ -19,8 +19,8 @@ static struct str flag_text(struct arena *a, const struct flag *f)
     const char *value = f->kind == FLAG_BOOL ? "" : " value";
     struct str out = {0}, n;
     for (size_t i = 0; (n = name_at(f->name, f->aliases, i)).len > 0; i++)
-        out = str_printf(a, STR_FMT "%s%s" STR_FMT "%s", STR_ARG(out), i > 0 ? ", " : "",
-                         n.len == 1 ? "-" : "--", STR_ARG(n), value);
+        out = str_printf(a, STR_FMT "%s%s" STR_FMT "%s", STR_ARG(out), i > 0 ? ", " : "", n.len == 1 ? "-" : "--",
+                         STR_ARG(n), value);
     return out;
 }
 
@@ -29,10 +29,14 @@ static struct str flag_note(struct arena *a, const struct flag *f)
     if (f == &help_flag)
         return (struct str){0};
     switch (f->kind) {
-    case FLAG_BOOL: return STR(" (default: false)");
-    case FLAG_INT: return str_printf(a, " (default: %s)", f->def ? f->def : "0");
-    case FLAG_STR: return f->def ? str_printf(a, " (default: \"%s\")", f->def) : (struct str){0};
-    case FLAG_LIST: return STR(" (may be repeated)");
+    case FLAG_BOOL:
+        return STR(" (default: false)");
+    case FLAG_INT:
+        return str_printf(a, " (default: %s)", f->def ? f->def : "0");
+    case FLAG_STR:
+        return f->def ? str_printf(a, " (default: \"%s\")", f->def) : (struct str){0};
+    case FLAG_LIST:
+        return STR(" (may be repeated)");
     }
     return (struct str){0};
 }
@@ -44,8 +48,7 @@ static void print_flags(FILE *out, struct arena *a, const char *title, const str
         width = MAX(width, flag_text(a, f).len);
     fprintf(out, "\n%s:\n", title);
     for (const struct flag *f = flags; f && f->name; f++)
-        fprintf(out, "   %-*s  %s" STR_FMT "\n", (int)width, flag_text(a, f).ptr, f->help,
-                STR_ARG(flag_note(a, f)));
+        fprintf(out, "   %-*s  %s" STR_FMT "\n", (int)width, flag_text(a, f).ptr, f->help, STR_ARG(flag_note(a, f)));
     fprintf(out, "   %-*s  %s\n", (int)width, flag_text(a, &help_flag).ptr, help_flag.help);
 }
 
@@ -58,8 +61,8 @@ static void print_commands(FILE *out, struct arena *a, const struct command *con
     fprintf(out, "\nCOMMANDS:\n");
     for (size_t i = 0; subs[i]; i++) {
         struct str names = names_text(a, subs[i]->name, subs[i]->aliases);
-        fprintf(out, "   " STR_FMT "%*s  %s%s\n", STR_ARG(names), (int)(width - names.len), "",
-                subs[i]->summary, command_is_later(subs[i]) ? " (later)" : "");
+        fprintf(out, "   " STR_FMT "%*s  %s%s\n", STR_ARG(names), (int)(width - names.len), "", subs[i]->summary,
+                command_is_later(subs[i]) ? " (later)" : "");
     }
     fprintf(out, "   %-*s  %s\n", (int)width, help_names, "show the commands, or help for one");
 }
@@ -82,8 +85,7 @@ void print_help(FILE *out, const struct args *args)
     print_flags(out, &a, is_root ? "GLOBAL OPTIONS" : "OPTIONS", cmd->flags);
 }
 
-static void print_names(FILE *out, const char *name, const char *aliases, const char *prefix,
-                        const char *short_prefix)
+static void print_names(FILE *out, const char *name, const char *aliases, const char *prefix, const char *short_prefix)
 {
     struct str n;
     for (size_t i = 0; (n = name_at(name, aliases, i)).len > 0; i++)

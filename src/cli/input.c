@@ -81,8 +81,7 @@ bool resolve_source(struct cli *c, struct str text, struct str *out, struct err 
     struct stat st;
     bool may_be_elsewhere = c->config.is_tcp; /* then the server will tell */
     if (!may_be_elsewhere && stat(str_z(c->arena, path), &st) != 0)
-        return err_set(err, ERR_NOT_FOUND, "path does not exist " STR_FMT ": %s", STR_ARG(path),
-                       cli_errno_text(errno));
+        return err_set(err, ERR_NOT_FOUND, "path does not exist " STR_FMT ": %s", STR_ARG(path), cli_errno_text(errno));
     *out = str_cat(c->arena, path, folder);
     return true;
 }
@@ -101,8 +100,7 @@ bool check_volumes(const struct str *items, size_t n, struct err *err)
     for (size_t i = 0; i < n; i++)
         if (str_starts(str_trim(items[i]), STR("--")))
             return err_set(err, ERR_INVALID,
-                           "invalid container volume value \"" STR_FMT
-                           "\" for --cvol: values cannot start with --; "
+                           "invalid container volume value \"" STR_FMT "\" for --cvol: values cannot start with --; "
                            "did you forget to provide a value for --cvol?",
                            STR_ARG(items[i]));
     return true;

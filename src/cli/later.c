@@ -8,7 +8,6 @@ static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 
 /* ---- apply, export, pretty-print ---- */
 
-/* clang-format off */
 #define FLAG_APPROVE  {"approve", "a", FLAG_BOOL, NULL, "approve the permissions that apps ask for"}
 #define FLAG_BRANCH   {"branch", "b", FLAG_STR, "main", "git branch of the apply file"}
 #define FLAG_GIT_AUTH {"git-auth", "g", FLAG_STR, NULL, "git_auth entry for the apply file"}
@@ -16,7 +15,6 @@ static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 #define FLAG_VERIFY   {"verify", NULL, FLAG_BOOL, NULL, "start new versions' containers before the change is made"}
 #define FLAG_CLOBBER  {"clobber", NULL, FLAG_BOOL, NULL, "overwrite changes that were made by other commands"}
 #define FLAG_FORCE    {"force-reload", "f", FLAG_BOOL, NULL, "reload even if sources have not changed"}
-/* clang-format on */
 
 static const struct flag apply_flags[] = {
     {"dev", "d", FLAG_BOOL, NULL, "create apps in development mode"},
@@ -88,22 +86,18 @@ static const struct flag schedule_flags[] = {
 static const struct flag sync_list_flags[] = {FLAG_FORMAT, FLAG_DRY_RUN, FLAG_END};
 
 static const struct command sync_table[] = {
-    {"schedule", NULL, "<filePath>", "apply a declarative file now and again and again", NULL,
-     schedule_flags},
+    {"schedule", NULL, "<filePath>", "apply a declarative file now and again and again", NULL, schedule_flags},
     {"run", NULL, "<syncId>", "run a sync job now", NULL, dry_run_flags},
     {"list", NULL, NULL, "list sync jobs", NULL, sync_list_flags},
     {"delete", NULL, "<syncId>", "delete a sync job", NULL, dry_run_flags},
 };
-static const struct command *const sync_commands[] = {&sync_table[0], &sync_table[1], &sync_table[2],
-                                                      &sync_table[3], NULL};
-const struct command cmd_sync = {
-    .name = "sync", .summary = "keep apps what a declarative file says", .subs = sync_commands};
+static const struct command *const sync_commands[] = {&sync_table[0], &sync_table[1], &sync_table[2], &sync_table[3],
+                                                      NULL};
+const struct command cmd_sync = {.name = "sync", .summary = "keep apps what a declarative file says", .subs = sync_commands};
 
 /* ---- service ---- */
 
-/* clang-format off */
 #define FLAG_CONFIG {"config", "c", FLAG_LIST, NULL, "configuration entry: key=value"}
-/* clang-format on */
 
 static const struct flag service_create_flags[] = {
     {"is-default", NULL, FLAG_BOOL, NULL, "make it the default of its type"},
@@ -127,8 +121,8 @@ static const struct command service_table[] = {
     {"list", NULL, "[<service_id>]", "list services, all or of a type", NULL, format_flags},
     {"health", NULL, "<service_id>", "check that a service answers"},
 };
-static const struct command *const service_commands[] = {
-    &service_table[0], &service_table[1], &service_table[2], &service_table[3], &service_table[4], NULL};
+static const struct command *const service_commands[] = {&service_table[0], &service_table[1], &service_table[2],
+                                                         &service_table[3], &service_table[4], NULL};
 const struct command cmd_service = {
     .name = "service", .summary = "manage services: databases and the like", .subs = service_commands};
 
@@ -150,10 +144,9 @@ static const struct command provider_table[] = {
     {"uninstall", NULL, "<provider_name>", "remove a provider", NULL, uninstall_flags},
     {"list", NULL, NULL, "list providers", NULL, format_flags},
 };
-static const struct command *const provider_commands[] = {&provider_table[0], &provider_table[1],
-                                                          &provider_table[2], NULL};
-const struct command cmd_provider = {
-    .name = "provider", .summary = "manage providers", .subs = provider_commands};
+static const struct command *const provider_commands[] = {&provider_table[0], &provider_table[1], &provider_table[2],
+                                                          NULL};
+const struct command cmd_provider = {.name = "provider", .summary = "manage providers", .subs = provider_commands};
 
 /* ---- binding ---- */
 
@@ -188,17 +181,14 @@ static const struct command binding_table[] = {
     {"get", NULL, "<path>", "show a binding", NULL, format_flags},
     {"show-account", NULL, "<path>", "print the credentials of a binding", NULL, staging_flags},
     {"list", NULL, NULL, "list bindings", NULL, binding_list_flags},
-    {"run-command", NULL, "<binding> <cmd...>", "run a command in the service", NULL, staging_flags,
-     .takes_text = true},
+    {"run-command", NULL, "<binding> <cmd...>", "run a command in the service", NULL, staging_flags, .takes_text = true},
     {"health", NULL, "<binding_name>", "check that a binding works", NULL, staging_flags},
 };
 static const struct command *const binding_commands[] = {
-    &binding_table[0], &binding_table[1], &binding_table[2],
-    &binding_table[3], &binding_table[4], &binding_table[5],
-    &binding_table[6], &binding_table[7], NULL,
+    &binding_table[0], &binding_table[1], &binding_table[2], &binding_table[3], &binding_table[4],
+    &binding_table[5], &binding_table[6], &binding_table[7], NULL,
 };
-const struct command cmd_binding = {
-    .name = "binding", .summary = "manage bindings of services", .subs = binding_commands};
+const struct command cmd_binding = {.name = "binding", .summary = "manage bindings of services", .subs = binding_commands};
 
 /* ---- replication, secret ---- */
 
@@ -209,9 +199,7 @@ static const struct command *const replication_commands[] = {&replication_table[
 const struct command cmd_replication = {
     .name = "replication", .summary = "look at database replication", .subs = replication_commands};
 
-/* clang-format off */
 #define FLAG_PROVIDER {"provider", "p", FLAG_STR, NULL, "name of the secret provider; the server's default if not given"}
-/* clang-format on */
 
 static const struct flag secret_create_flags[] = {
     {"name", "n", FLAG_STR, NULL, "name of the secret"},
@@ -245,22 +233,18 @@ const struct command cmd_secret = {.name = "secret", .summary = "manage secrets"
 
 static const struct command webhook_table[] = {
     {"list", NULL, "<appPath>", "list the webhooks of an app", NULL, format_flags},
-    {"create", NULL, "<webhookType> <appPath>", "make a webhook: reload, reload_promote or promote", NULL,
-     dry_run_flags},
+    {"create", NULL, "<webhookType> <appPath>", "make a webhook: reload, reload_promote or promote", NULL, dry_run_flags},
     {"delete", NULL, "<webhookType> <appPath>", "delete a webhook", NULL, dry_run_flags},
 };
-static const struct command *const webhook_commands[] = {&webhook_table[0], &webhook_table[1],
-                                                         &webhook_table[2], NULL};
-const struct command cmd_app_webhook = {
-    .name = "app-webhook", .summary = "manage webhooks of apps", .subs = webhook_commands};
+static const struct command *const webhook_commands[] = {&webhook_table[0], &webhook_table[1], &webhook_table[2], NULL};
+const struct command cmd_app_webhook = {.name = "app-webhook", .summary = "manage webhooks of apps", .subs = webhook_commands};
 
 static const struct flag preview_flags[] = {FLAG_APPROVE, FLAG_DRY_RUN, FLAG_END};
 static const struct command preview_table[] = {
     {"create", NULL, "<gitCommitId> <appPath>", "make a preview app of a commit", NULL, preview_flags},
 };
 static const struct command *const preview_commands[] = {&preview_table[0], NULL};
-const struct command cmd_preview = {
-    .name = "preview", .summary = "manage preview apps", .subs = preview_commands};
+const struct command cmd_preview = {.name = "preview", .summary = "manage preview apps", .subs = preview_commands};
 
 /* ---- user ---- */
 
@@ -277,7 +261,6 @@ static const struct command user_table[] = {
     {"delete", NULL, "<username>", "delete a user"},
     {"list", NULL, NULL, "list users", NULL, format_flags},
 };
-static const struct command *const user_commands[] = {&user_table[0], &user_table[1], &user_table[2],
-                                                      &user_table[3], NULL};
-const struct command cmd_user = {
-    .name = "user", .summary = "manage users who sign in with a password", .subs = user_commands};
+static const struct command *const user_commands[] = {&user_table[0], &user_table[1], &user_table[2], &user_table[3],
+                                                      NULL};
+const struct command cmd_user = {.name = "user", .summary = "manage users who sign in with a password", .subs = user_commands};

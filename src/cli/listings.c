@@ -182,11 +182,8 @@ static const struct csv_column versions_csv[] = {
     {NULL},
 };
 
-const struct listing listing_versions = {.basic = versions_basic,
-                                         .table = versions_table,
-                                         .csv = versions_csv,
-                                         .record = record_version,
-                                         .has_gap = true};
+const struct listing listing_versions = {
+    .basic = versions_basic, .table = versions_table, .csv = versions_csv, .record = record_version, .has_gap = true};
 
 /* ---- files of a version ---- */
 

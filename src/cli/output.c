@@ -66,8 +66,7 @@ static bool format_flag(const struct cli *c, enum format *out, struct err *err)
     struct str text = args_text(c->args, "format");
     if (!args_has(c->args, "format") || format_parse(text, out))
         return true;
-    return err_set(err, ERR_INVALID, "invalid format \"" STR_FMT "\": valid options are " FORMAT_NAMES,
-                   STR_ARG(text));
+    return err_set(err, ERR_INVALID, "invalid format \"" STR_FMT "\": valid options are " FORMAT_NAMES, STR_ARG(text));
 }
 
 bool format_of_list(const struct cli *c, enum format *out, struct err *err)
@@ -223,8 +222,8 @@ static void print_csv(FILE *out, const struct csv_column *columns, const json_t 
     }
 }
 
-static void print_records(const struct cli *c, const struct listing *l, const json_t *rows,
-                          enum format format, bool reveal)
+static void print_records(const struct cli *c, const struct listing *l, const json_t *rows, enum format format,
+                          bool reveal)
 {
     if (format == FORMAT_JSON) {
         scoped_json *all = json_array();
@@ -241,8 +240,7 @@ static void print_records(const struct cli *c, const struct listing *l, const js
     }
 }
 
-void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format,
-                bool reveal)
+void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format, bool reveal)
 {
     if (format == FORMAT_TABLE || format == FORMAT_BASIC)
         print_table(c->out, format == FORMAT_TABLE ? l->table : l->basic, rows);

@@ -28,10 +28,14 @@ static const struct field record_settings[] = {
 };
 
 static const struct field record_version_metadata[] = {
-    {"version", FIELD_INT},         {"previous_version", FIELD_INT},
-    {"git_branch", FIELD_STR},      {"git_commit", FIELD_STR},
-    {"git_message", FIELD_STR},     {"apply_info", FIELD_STR},
-    {"applied_sync_id", FIELD_STR}, {NULL},
+    {"version", FIELD_INT},
+    {"previous_version", FIELD_INT},
+    {"git_branch", FIELD_STR},
+    {"git_commit", FIELD_STR},
+    {"git_message", FIELD_STR},
+    {"apply_info", FIELD_STR},
+    {"applied_sync_id", FIELD_STR},
+    {NULL},
 };
 
 static const struct field record_permission[] = {
@@ -89,10 +93,14 @@ const struct field record_app[] = {
 };
 
 const struct field record_version[] = {
-    {"Active", FIELD_BOOL},     {"AppId", FIELD_STR},
-    {"Version", FIELD_INT},     {"PreviousVersion", FIELD_INT},
-    {"UserId", FIELD_STR},      {"Metadata", FIELD_OBJECT, record_app_metadata},
-    {"CreateTime", FIELD_TIME}, {NULL},
+    {"Active", FIELD_BOOL},
+    {"AppId", FIELD_STR},
+    {"Version", FIELD_INT},
+    {"PreviousVersion", FIELD_INT},
+    {"UserId", FIELD_STR},
+    {"Metadata", FIELD_OBJECT, record_app_metadata},
+    {"CreateTime", FIELD_TIME},
+    {NULL},
 };
 
 const struct field record_file[] = {
@@ -119,8 +127,7 @@ static json_t *sorted_map(const json_t *in, bool is_blank)
         keys[i++] = json_object_iter_key(it);
     qsort(keys, n, sizeof *keys, compare_keys);
     for (i = 0; i < n; i++)
-        json_object_set_new(out, keys[i],
-                            is_blank ? json_string("") : json_incref(json_object_get(in, keys[i])));
+        json_object_set_new(out, keys[i], is_blank ? json_string("") : json_incref(json_object_get(in, keys[i])));
     return out;
 }
 
@@ -139,15 +146,24 @@ static json_t *shape_value(const struct field *f, json_t *in, bool reveal)
         if (f->is_secret && !reveal && json_string_length(in) > 0)
             return json_string(MASK);
         return json_is_string(in) ? json_incref(in) : json_string("");
-    case FIELD_TIME: return json_is_string(in) ? json_incref(in) : json_string(ZERO_TIME);
-    case FIELD_INT: return json_is_integer(in) ? json_incref(in) : json_integer(0);
-    case FIELD_BOOL: return json_boolean(json_is_true(in));
-    case FIELD_LIST: return json_is_array(in) ? json_incref(in) : json_array();
-    case FIELD_MAP: return sorted_map(in, false);
-    case FIELD_FILES: return json_is_object(in) ? sorted_map(in, true) : json_null();
-    case FIELD_OBJECT: return record_shape(f->sub, in, reveal);
-    case FIELD_OBJECTS: return shape_list(f->sub, in, reveal);
-    case FIELD_ANY: return in ? json_incref(in) : json_null();
+    case FIELD_TIME:
+        return json_is_string(in) ? json_incref(in) : json_string(ZERO_TIME);
+    case FIELD_INT:
+        return json_is_integer(in) ? json_incref(in) : json_integer(0);
+    case FIELD_BOOL:
+        return json_boolean(json_is_true(in));
+    case FIELD_LIST:
+        return json_is_array(in) ? json_incref(in) : json_array();
+    case FIELD_MAP:
+        return sorted_map(in, false);
+    case FIELD_FILES:
+        return json_is_object(in) ? sorted_map(in, true) : json_null();
+    case FIELD_OBJECT:
+        return record_shape(f->sub, in, reveal);
+    case FIELD_OBJECTS:
+        return shape_list(f->sub, in, reveal);
+    case FIELD_ANY:
+        return in ? json_incref(in) : json_null();
     }
     return json_null();
 }

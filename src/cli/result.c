@@ -107,8 +107,8 @@ void print_dry_run(struct cli *c, const json_t *reply)
 {
     if (!json_get_bool(reply, "dry_run", false))
         return;
-    fprintf(c->out, "\n%s*** dry-run mode, changes have NOT been committed. ***%s\n",
-            c->has_colour ? "\033[33m" : "", c->has_colour ? "\033[0m" : "");
+    fprintf(c->out, "\n%s*** dry-run mode, changes have NOT been committed. ***%s\n", c->has_colour ? "\033[33m" : "",
+            c->has_colour ? "\033[0m" : "");
 }
 
 bool print_result_json(struct cli *c, const json_t *reply)

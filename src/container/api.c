@@ -293,10 +293,12 @@ static bool api_start(void *ctx, struct str name, struct err *err)
 static bool api_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
 {
     struct api *api = ctx;
-    for (size_t i = 0; i < run->limits.flags.len; i++) {
-        if (!ctr_flag_is_native(run->limits.flags.items[i].key))
-            return ctr_program_backend.run(api->program, run, publish, err);
-    }
+    /* Podman applies containers.conf (default limits, networks) only to what its program creates. */
+    bool is_native = api->program->kind != CTR_PODMAN;
+    for (size_t i = 0; i < run->limits.flags.len; i++)
+        is_native = is_native && ctr_flag_is_native(run->limits.flags.items[i].key);
+    if (!is_native)
+        return ctr_program_backend.run(api->program, run, publish, err);
     scoped_arena a = {0};
     struct http_answer res;
     scoped_json *body = create_json(&a, api, run, publish);
@@ -346,8 +348,9 @@ static bool api_verb(void *ctx, struct str name, const char *verb, bool absent_i
 static bool api_kill(void *ctx, struct str name, struct err *err)
 {
     scoped_err e = {0};
-    /* 409: it is not running any more. */
-    if (api_verb(ctx, name, "kill", true, &e) || e.code == ERR_CONFLICT)
+    /* Not running any more: docker says 409, podman 500. */
+    if (api_verb(ctx, name, "kill", true, &e) || e.code == ERR_CONFLICT ||
+        str_find(str_from(err_msg(&e)), STR("only kill running")) != STR_NPOS)
         return true;
     return err_move(err, &e);
 }
@@ -481,7 +484,7 @@ static bool api_list(void *ctx, struct arena *a, struct str key, struct str valu
     return true;
 }
 
-static bool api_gateway(void *ctx, struct arena *a, struct str *address, struct err *err)
+static bool api_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
 {
     struct api *api = ctx;
     const char *name = api->program->kind == CTR_PODMAN ? "podman" : "bridge";
@@ -491,7 +494,7 @@ static bool api_gateway(void *ctx, struct arena *a, struct str *address, struct 
     if (!j && !absent)
         return false;
     const json_t *config = json_array_get(json_get(json_get(j, "IPAM"), "Config"), 0);
-    *address = str_dup(a, json_get_str(config, "Gateway", (struct str){0}));
+    *cidr = str_dup(a, json_get_str(config, "Subnet", (struct str){0}));
     return true;
 }
 
@@ -525,6 +528,19 @@ bool ctr_api_answers(struct str socket, int64_t timeout_ms)
     return http_fetch(c, &a, &f, &res, &ignored) && res.status == 200;
 }
 
+bool ctr_api_store(struct arena *a, struct str socket, struct str *dir)
+{
+    scoped_err ignored = {0};
+    scoped_http_client struct http_client *c = http_client_open();
+    struct http_answer res;
+    struct http_fetch f = {.url = STR("http://engine/info"), .unix_socket = socket, .total_timeout_ms = CTR_INSPECT_MS};
+    if (!http_fetch(c, a, &f, &res, &ignored) || res.status != 200)
+        return false;
+    scoped_json *j = json_parse(res.body, &ignored);
+    *dir = str_dup(a, json_get_str(j, "DockerRootDir", (struct str){0}));
+    return dir->len > 0;
+}
+
 const struct ctr_backend ctr_api_backend = {
     .close = api_close,
     .ping = api_ping,
@@ -543,5 +559,5 @@ const struct ctr_backend ctr_api_backend = {
     .remove = api_remove,
     .logs = api_logs,
     .list = api_list,
-    .gateway = api_gateway,
+    .subnet = api_subnet,
 };

@@ -131,7 +131,7 @@ static void build_args(struct arena *a, const struct ctr_build *b, struct str_li
     }
 }
 
-bool ctr_build_with_program(const struct ctr_program *p, const struct ctr_build *b, struct err *err)
+bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, struct err *err)
 {
     scoped_arena a = {0};
     struct proc_spec spec = {.cwd = b->dir, .timeout_ms = b->timeout_ms > 0 ? b->timeout_ms : CTR_BUILD_MS,
@@ -149,7 +149,7 @@ bool ctr_build_with_program(const struct ctr_program *p, const struct ctr_build 
     build_args(&a, b, &spec.argv, &spec.env);
     /* Clients before 23 have BuildKit but do not use it unless told; later ones choose it themselves when the
      * plugin is there, and fail when told to use one that is not. */
-    if (p->kind == CTR_DOCKER && p->major > 0 && p->major < 23)
+    if (p->kind == CTR_DOCKER && ctr_program_major(p) > 0 && ctr_program_major(p) < 23)
         add(&a, &spec.env, "DOCKER_BUILDKIT=1");
     add(&a, &spec.argv, ".");
     struct lines l = {.on_line = b->on_line, .arg = b->line_arg, .line = BUF_INIT(LINE_MAX_BYTES), .tail = BUF_INIT(TAIL_MAX)};

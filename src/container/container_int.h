@@ -45,17 +45,19 @@ struct ctr_backend {
     bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err);
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
-    /* The address that the host has in the network that containers get, empty if there is none. */
-    bool (*gateway)(void *ctx, struct arena *a, struct str *address, struct err *err);
+    /* The network that containers get, as 172.17.0.0/16; empty if that cannot be told. */
+    bool (*subnet)(void *ctx, struct arena *a, struct str *cidr, struct err *err);
 };
 
-/* How to run the engine's program. Immutable. */
+/* How to run the engine's program. Set once but for `major`. */
 struct ctr_program {
     enum ctr_kind kind;
     char *path;                      /* full path */
     char *name;                      /* "docker", "podman" ... */
-    int major;                       /* of the client's version, 0 unknown */
+    _Atomic int major;               /* of the client's version; 0 not asked yet, -1 cannot be told */
 };
+/* The client's major version, asked for once: 20 ms that a start of the server need not spend. */
+int ctr_program_major(struct ctr_program *p);
 extern const struct ctr_backend ctr_program_backend;   /* ctx is a struct ctr_program, borrowed */
 
 /* A backend over the socket; NULL never. `program` (borrowed) is for what the API lacks. */
@@ -63,11 +65,13 @@ extern const struct ctr_backend ctr_api_backend;
 void *ctr_api_open(struct str socket, struct ctr_program *program);
 /* True if something answers the Docker API at `socket`, within `timeout_ms`. */
 bool ctr_api_answers(struct str socket, int64_t timeout_ms);
+/* The folder where the engine at `socket` keeps its images. */
+bool ctr_api_store(struct arena *a, struct str socket, struct str *dir);
 
 /* An engine over any backend, for tests: `ctx` is closed with it. */
 struct ctr_engine *ctr_engine_open_with(enum ctr_kind kind, const struct ctr_backend *ops, void *ctx);
-/* True when an address of the container network is one of our interfaces' addresses. */
-bool ctr_is_own_address(struct str ip);
+/* True when one of our interfaces has an address in the network `cidr`. */
+bool ctr_is_on_network(struct str cidr);
 /* Whether containers are reached at their own address: 1, 0, -1 not known yet. */
 int ctr_engine_direct(struct ctr_engine *e);
 
@@ -87,7 +91,7 @@ bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct 
 bool ctr_env_is_reserved(struct str name);
 
 /* build.c */
-bool ctr_build_with_program(const struct ctr_program *p, const struct ctr_build *b, struct err *err);
+bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, struct err *err);
 bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel,
                            struct err *err);
 

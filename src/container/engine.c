@@ -42,23 +42,6 @@ static bool program_find(struct arena *a, struct str name, struct str *path)
     return false;
 }
 
-static int client_major(const struct ctr_program *p)
-{
-    scoped_arena a = {0};
-    scoped_err ignored = {0};
-    struct str_list args = {0};
-    struct str out;
-    str_list_add(&a, &args, STR("--version"));
-    if (!ctr_program_run(p, &a, &args, NULL, (struct str){0}, SOCKET_TRY_MS, &out, &ignored))
-        return 0;
-    size_t at = str_find(out, STR("version "));   /* "Docker version 20.10.24+dfsg1, build 297e128" */
-    uint64_t major = 0;
-    struct str number;
-    if (at != STR_NPOS)
-        str_cut(str_from_off(out, at + 8), '.', &number, NULL);
-    return at != STR_NPOS && str_to_u64(number, &major) && major < 1000 ? (int)major : 0;
-}
-
 static struct str unix_path(struct str url)
 {
     return str_starts(url, STR("unix://")) ? str_from_off(url, 7) : (struct str){0};
@@ -102,13 +85,28 @@ static struct str socket_find(const struct ctr_program *p, struct arena *a, bool
     const char *host = getenv("CONTAINER_HOST");
     if (host)
         return unix_path(str_from(host));
-    *is_local = geteuid() == 0 && !getenv("CONTAINER_CONNECTION");
-    /* A service that somebody else started keeps its images in the default store. */
-    if (getenv("CONTAINERS_STORAGE_CONF") || getenv("CONTAINER_CONNECTION"))
+    if (getenv("CONTAINER_CONNECTION"))
         return (struct str){0};
+    *is_local = geteuid() == 0;
     if (geteuid() == 0)
         return STR("/run/podman/podman.sock");
     return runtime ? path_join(a, str_from(runtime), STR("podman/podman.sock")) : (struct str){0};
+}
+
+/* With a configuration of its own, podman's program may keep its containers elsewhere than the service that
+ * happens to listen: the same only if both have the same store. */
+static bool is_same_store(const struct ctr_program *p, struct arena *a, struct str socket)
+{
+    scoped_err ignored = {0};
+    struct str mine, theirs;
+    if (!getenv("CONTAINERS_STORAGE_CONF") && !getenv("CONTAINERS_CONF"))
+        return true;
+    struct str_list args = {0};
+    str_list_add(a, &args, STR("info"));
+    str_list_add(a, &args, STR("--format"));
+    str_list_add(a, &args, STR("{{.Store.GraphRoot}}"));
+    return ctr_program_run(p, a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, &mine, &ignored) &&
+           ctr_api_store(a, socket, &theirs) && str_eq(str_trim(mine), theirs);
 }
 
 static enum ctr_kind kind_of(struct arena *a, struct str path, struct str *name)
@@ -128,11 +126,10 @@ static bool program_set(struct ctr_engine *e, struct arena *a, struct str path)
     e->program.name = xstrdup(str_z(a, name));
     e->ops = &ctr_program_backend;
     e->ctx = &e->program;
-    if (e->kind == CTR_DOCKER)
-        e->program.major = client_major(&e->program);
     socket = socket_find(&e->program, a, &e->is_local);
     /* A docker socket that does not answer yet is docker all the same; podman works without its service. */
-    if (socket.len > 0 && (e->kind == CTR_DOCKER || ctr_api_answers(socket, SOCKET_TRY_MS))) {
+    if (socket.len > 0 && (e->kind == CTR_DOCKER || (ctr_api_answers(socket, SOCKET_TRY_MS) &&
+                                                     is_same_store(&e->program, a, socket)))) {
         e->ops = &ctr_api_backend;
         e->ctx = ctr_api_open(socket, &e->program);
     }
@@ -316,16 +313,20 @@ bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_k
            e->ops->volume_ensure(e->ctx, name, labels, err);
 }
 
-bool ctr_is_own_address(struct str ip)
+bool ctr_is_on_network(struct str cidr)
 {
     struct ifaddrs *list;
-    uint32_t want;
+    struct str base, bits;
+    uint32_t network;
+    uint64_t n = 0;
     bool found = false;
-    if (!ctr_ipv4_parse(ip, &want) || getifaddrs(&list) != 0)
+    if (!str_cut(cidr, '/', &base, &bits) || !ctr_ipv4_parse(base, &network) || !str_to_u64(bits, &n) || n == 0 ||
+        n > 32 || getifaddrs(&list) != 0)
         return false;
+    uint32_t mask = UINT32_MAX << (32 - n);
     for (struct ifaddrs *i = list; i && !found; i = i->ifa_next) {
         if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
-            found = ntohl(((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr) == want;
+            found = (ntohl(((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr) & mask) == (network & mask);
     }
     freeifaddrs(list);
     return found;
@@ -342,16 +343,16 @@ static void direct_learn(struct ctr_engine *e, bool has_container)
 {
     scoped_arena a = {0};
     scoped_err ignored = {0};
-    struct str gateway = {0};
+    struct str subnet = {0};
     if (atomic_load(&e->direct) >= 0)
         return;
     if (!e->is_local) {
         atomic_store(&e->direct, 0);
         return;
     }
-    if (!e->ops->gateway(e->ctx, &a, &gateway, &ignored))
+    if (!e->ops->subnet(e->ctx, &a, &subnet, &ignored))
         return;
-    if (ctr_is_own_address(gateway))
+    if (ctr_is_on_network(subnet))
         atomic_store(&e->direct, 1);
     else if (has_container || e->kind == CTR_DOCKER)
         atomic_store(&e->direct, 0);

@@ -71,7 +71,7 @@ static bool next_physical(struct parser *p, struct str *line)
 static bool next_logical(struct parser *p, struct str *out)
 {
     struct str line;
-    struct buf joined = BUF_INIT(CTR_FILE_MAX);
+    scoped_buf joined = BUF_INIT(CTR_FILE_MAX);
     bool has_more = false;
     while (next_physical(p, &line)) {
         struct str text = str_trim(line);
@@ -92,11 +92,10 @@ static bool next_logical(struct parser *p, struct str *out)
         if (!has_more)
             break;
     }
-    bool found = joined.len > 0;
-    if (found)
-        *out = str_trim(str_dup(p->arena, buf_str(&joined)));
-    buf_release(&joined);
-    return found;
+    if (joined.len == 0)
+        return false;
+    *out = str_trim(str_dup(p->arena, buf_str(&joined)));
+    return true;
 }
 
 /* --- Variables --- */
@@ -219,13 +218,11 @@ static struct str resolve(struct parser *p, const struct scope *sc, struct str s
     *missing = (struct str){0};
     if (is_plain)
         return str_slice(s, 0, CTR_FILE_MAX_VALUE);
-    struct buf out = BUF_INIT(CTR_FILE_MAX_VALUE);
+    scoped_buf out = BUF_INIT(CTR_FILE_MAX_VALUE);
     struct expand x = {.p = p, .scope = sc, .out = &out};
     expand_text(&x, s, 0);
-    struct str text = str_dup(p->arena, buf_str(&out));
-    buf_release(&out);
     *missing = x.missing;
-    return text;
+    return str_dup(p->arena, buf_str(&out));
 }
 
 /* A word that may hold quoted blanks: up to a blank outside quotes. */
@@ -534,6 +531,8 @@ static bool skip_heredocs(struct parser *p, struct str args)
 static bool instruction(struct parser *p, struct str text)
 {
     struct str args = text, name = take_word(&args);
+    if (name.len == 0)
+        return true;
     bool is_run = str_eq_nocase(name, STR("RUN"));
     bool is_copy = str_eq_nocase(name, STR("COPY")) || str_eq_nocase(name, STR("ADD"));
     if (str_eq_nocase(name, STR("FROM")))

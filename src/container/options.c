@@ -82,7 +82,7 @@ bool ctr_parse_cpus(struct str s, int64_t *milli, struct err *err)
 
 static bool memory_unit(struct str suffix, uint64_t *unit)
 {
-    static const char letters[] = "bkmgte";
+    static const char letters[] = "bkmgt?e";   /* no p: that is left to Kubernetes, whose P is decimal */
     if (suffix.len == 0) {
         *unit = 1;
         return true;

@@ -110,6 +110,27 @@ bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct 
     return true;
 }
 
+int ctr_program_major(struct ctr_program *p)
+{
+    int known = atomic_load(&p->major);
+    if (known != 0)
+        return known;
+    scoped_arena a = {0};
+    scoped_err ignored = {0};
+    struct str_list args = {0};
+    struct str out, number;
+    uint64_t major = 0;
+    str_list_add(&a, &args, STR("--version"));
+    if (!ctr_program_run(p, &a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, &out, &ignored))
+        return -1;
+    size_t at = str_find(out, STR("version "));   /* "Docker version 20.10.24+dfsg1, build 297e128" */
+    if (at != STR_NPOS)
+        str_cut(str_from_off(out, at + 8), '.', &number, NULL);
+    known = at != STR_NPOS && str_to_u64(number, &major) && major > 0 && major < 1000 ? (int)major : -1;
+    atomic_store(&p->major, known);
+    return known;
+}
+
 /* A command of a few words, at most one of them a slice. */
 static bool run_simple(const struct ctr_program *p, const char *const *words, struct str last, int64_t timeout_ms,
                        bool absent_is_fine, struct err *err)
@@ -344,7 +365,12 @@ static bool program_stop(void *ctx, struct str name, int grace_secs, struct err 
 
 static bool program_kill(void *ctx, struct str name, struct err *err)
 {
-    return run_simple(ctx, WORDS("kill"), name, CTR_CHANGE_MS, true, err);
+    scoped_err e = {0};
+    if (run_simple(ctx, WORDS("kill"), name, CTR_CHANGE_MS, true, &e) ||
+        str_find(str_from(err_msg(&e)), STR("only kill running")) != STR_NPOS ||
+        str_find(str_from(err_msg(&e)), STR("is not running")) != STR_NPOS)
+        return true;
+    return err_move(err, &e);
 }
 
 static bool program_pause(void *ctx, struct str name, struct err *err)
@@ -420,7 +446,7 @@ static bool program_list(void *ctx, struct arena *a, struct str key, struct str 
     return true;
 }
 
-static bool program_gateway(void *ctx, struct arena *a, struct str *address, struct err *err)
+static bool program_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
 {
     struct ctr_program *p = ctx;
     bool exists;
@@ -431,7 +457,7 @@ static bool program_gateway(void *ctx, struct arena *a, struct str *address, str
         return err_move(err, &e);
     const json_t *docker = json_array_get(json_get(json_get(j, "IPAM"), "Config"), 0);
     const json_t *podman = json_array_get(json_get(j, "subnets"), 0);
-    *address = str_dup(a, json_get_str(podman, "gateway", json_get_str(docker, "Gateway", (struct str){0})));
+    *cidr = str_dup(a, json_get_str(podman, "subnet", json_get_str(docker, "Subnet", (struct str){0})));
     return true;
 }
 
@@ -452,5 +478,5 @@ const struct ctr_backend ctr_program_backend = {
     .remove = program_remove,
     .logs = program_logs,
     .list = program_list,
-    .gateway = program_gateway,
+    .subnet = program_subnet,
 };

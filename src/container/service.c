@@ -251,7 +251,7 @@ static void enter_ready(struct ctr_service *svc)
 {
     int64_t now = clock_ms();
     svc->ready_ms = now;
-    svc->next_check_ms = svc->tune.check_interval_secs > 0 ? now + SVC_FIRST_CHECK_MS : INT64_MAX;
+    svc->next_check_ms = svc->tune.check_interval_ms > 0 ? now + SVC_FIRST_CHECK_MS : INT64_MAX;
     svc->sample_count = svc->sample_at = 0;
     svc->next_sample_ms = now;
     svc_due(svc, now);
@@ -408,7 +408,7 @@ static void check_job(void *arg)
     struct failure *why = NULL;
     bool ok = svc_run_check(svc, &why);
     pthread_mutex_lock(&m->lock);
-    svc->next_check_ms = clock_ms() + svc->tune.check_interval_secs * 1000LL;
+    svc->next_check_ms = clock_ms() + svc->tune.check_interval_ms;
     svc_due(svc, svc->next_check_ms);
     if (!ok && svc->state == CTR_READY && !m->is_closing) {
         log_warn("container is unhealthy and will be stopped", LOG_STR("container", svc->run.name), LOG_Z("why", why->summary));
@@ -514,7 +514,7 @@ static uint64_t bytes_in_window(struct ctr_service *svc, uint64_t now_bytes)
 
 static void tick_idle(struct ctr_service *svc, int64_t now)
 {
-    int64_t window = svc->tune.idle_secs * 1000LL;
+    int64_t window = svc->tune.idle_ms;
     if (window <= 0)
         return;
     struct use u = use_count(svc);

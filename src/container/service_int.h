@@ -87,7 +87,8 @@ struct ctr_waiter {
 struct tunables {
     struct str scheme, health_path;
     bool is_health_configured;
-    int start_attempts, health_timeout_secs, check_interval_secs, check_attempts, idle_secs, stop_grace_secs, log_lines;
+    int start_attempts, health_timeout_secs, check_attempts, stop_grace_secs, log_lines;
+    int64_t idle_ms, check_interval_ms;   /* 0: never */
     int64_t idle_bytes;
 };
 
@@ -129,7 +130,7 @@ struct ctr_service {
     int64_t ready_ms, retry_at_ms, next_check_ms, due_ms, suspect_ok_ms;
     const char *phase;
     int64_t phase_ms;
-    uint64_t samples[SVC_SAMPLES];        /* of the byte counter, one each idle_secs / SVC_SAMPLES */
+    uint64_t samples[SVC_SAMPLES];        /* of the byte counter, one each idle_ms / SVC_SAMPLES */
     unsigned sample_at, sample_count;
     int64_t next_sample_ms;
     char *log;                            /* ring of SVC_LOG_MAX, made with the first line */

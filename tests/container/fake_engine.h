@@ -1,0 +1,306 @@
+/* tests/container/fake_engine.h: an engine in memory, which can be slow, fail, and check what is asked of it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FAKE_ENGINE_H
+#define FAKE_ENGINE_H
+
+#include "service_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { FAKE_MAX = 16 };
+
+struct fake {
+    pthread_mutex_t lock;
+    struct {
+        char name[80];
+        enum ctr_status status;
+        uint16_t ip_tail;
+        int dies_in_probes;      /* exits after so many probes; 0: lives */
+    } list[FAKE_MAX];
+    int count;
+    bool has_image;
+    int builds, runs, starts, stops, pulls, probes, checks;
+    int max_building, building;
+    int slow_ms;                 /* each call takes 0..slow_ms */
+    int build_ms;
+    unsigned seed;
+    bool run_fails, build_fails, stop_fails, is_dead, never_up, exits_at_once;
+    int probes_until_up;
+    /* what a stop must find: nobody inside */
+    _Atomic int inside;
+    _Atomic int stopped_with_inside;
+    bool guard_stops;
+};
+
+static inline void fake_sleep(int ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+    if (ms > 0)
+        nanosleep(&t, NULL);
+}
+
+static inline unsigned fake_random(struct fake *f, unsigned below)
+{
+    pthread_mutex_lock(&f->lock);
+    f->seed = f->seed * 1103515245u + 12345u;
+    unsigned n = below ? (f->seed >> 16) % below : 0;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+static inline bool fake_call(struct fake *f, struct err *err)
+{
+    if (f->slow_ms)
+        fake_sleep((int)fake_random(f, (unsigned)f->slow_ms + 1));
+    pthread_mutex_lock(&f->lock);
+    if (!f->is_dead)
+        return true;
+    pthread_mutex_unlock(&f->lock);
+    return err_set(err, ERR_UNAVAILABLE, "the container engine does not answer");
+}
+
+static inline int fake_find(struct fake *f, struct str name)
+{
+    for (int i = 0; i < f->count; i++) {
+        if (str_eq_z(name, f->list[i].name))
+            return i;
+    }
+    return -1;
+}
+
+static inline bool fake_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
+                                      struct err *err)
+{
+    struct fake *f = ctx;
+    (void)a, (void)image;
+    if (!fake_call(f, err))
+        return false;
+    *exists = f->has_image;
+    if (digest)
+        *digest = STR("sha256:fake");
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_image_pull(void *ctx, struct str image, const atomic_bool *cancel, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)image, (void)cancel;
+    if (!fake_call(f, err))
+        return false;
+    f->pulls++;
+    f->has_image = true;
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_image_build(void *ctx, const struct ctr_build *b, struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    f->builds++;
+    f->building++;
+    f->max_building = MAX(f->max_building, f->building);
+    pthread_mutex_unlock(&f->lock);
+    if (b->on_line)
+        b->on_line(b->line_arg, STR("STEP 1/1: FROM fake"));
+    for (int t = 0; t < f->build_ms && !(b->cancel && atomic_load(b->cancel)); t++)
+        fake_sleep(1);
+    pthread_mutex_lock(&f->lock);
+    f->building--;
+    bool ok = !f->build_fails;
+    f->has_image = f->has_image || ok;
+    pthread_mutex_unlock(&f->lock);
+    if (b->cancel && atomic_load(b->cancel))
+        return err_set(err, ERR_CANCELLED, "building was cancelled");
+    return ok || err_set(err, ERR_UPSTREAM, "building image failed (exit code 1):\nno such file");
+}
+
+static inline bool fake_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err)
+{
+    (void)ctx, (void)name, (void)labels, (void)err;
+    return true;
+}
+
+static inline bool fake_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)publish;
+    if (!fake_call(f, err))
+        return false;
+    bool ok = true;
+    if (f->run_fails)
+        ok = err_set(err, ERR_UPSTREAM, "create: no such runtime");
+    else if (fake_find(f, run->name) >= 0)
+        ok = err_set(err, ERR_CONFLICT, "the name is taken");
+    if (ok) {
+        int i = f->count++;
+        snprintf(f->list[i].name, sizeof f->list[i].name, "%.*s", STR_ARG(run->name));
+        f->list[i].status = f->exits_at_once ? CTR_STATUS_EXITED : CTR_STATUS_RUNNING;
+        f->list[i].ip_tail = (uint16_t)(i + 1);
+        f->runs++;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return ok;
+}
+
+static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
+                                struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    int i = fake_find(f, name);
+    *out = (struct ctr_info){.status = CTR_STATUS_NONE};
+    if (i >= 0) {
+        *out = (struct ctr_info){.status = f->list[i].status, .name = str_dup(a, name), .exit_code = 3,
+                                 .at = {.ip = 0x0A000000u + f->list[i].ip_tail, .port = port}};
+    }
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_start(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    int i = fake_find(f, name);
+    if (i >= 0) {
+        f->list[i].status = f->exits_at_once ? CTR_STATUS_EXITED : CTR_STATUS_RUNNING;
+        f->starts++;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return i >= 0 || err_set(err, ERR_NOT_FOUND, "no such container");
+}
+
+static inline bool fake_stop(void *ctx, struct str name, int grace_secs, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)grace_secs;
+    if (f->guard_stops && atomic_load(&f->inside) > 0)
+        atomic_fetch_add(&f->stopped_with_inside, 1);
+    if (!fake_call(f, err))
+        return false;
+    bool ok = !f->stop_fails || err_set(err, ERR_UPSTREAM, "it does not stop");
+    int i = fake_find(f, name);
+    if (ok && i >= 0 && f->list[i].status == CTR_STATUS_RUNNING) {
+        f->list[i].status = CTR_STATUS_EXITED;
+        f->stops++;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return ok;
+}
+
+static inline bool fake_remove(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    int i = fake_find(f, name);
+    if (i >= 0)
+        f->list[i] = f->list[--f->count];
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err)
+{
+    (void)a, (void)name, (void)lines;
+    if (!fake_call(ctx, err))
+        return false;
+    *out = STR("Traceback: no module named app\n");
+    pthread_mutex_unlock(&((struct fake *)ctx)->lock);
+    return true;
+}
+
+static inline bool fake_list(void *ctx, struct arena *a, struct str key, struct str value, bool all,
+                             struct ctr_info_list *out, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)key, (void)value;
+    if (!fake_call(f, err))
+        return false;
+    *out = (struct ctr_info_list){0};
+    for (int i = 0; i < f->count; i++) {
+        if (!all && f->list[i].status != CTR_STATUS_RUNNING)
+            continue;
+        struct ctr_info info = {.status = f->list[i].status, .name = str_dup(a, str_from(f->list[i].name))};
+        ctr_kv_set(a, &info.labels, STR(CTR_LABEL_HOME), STR("/home"));
+        *vec_push(a, out) = info;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_ping(void *ctx, struct arena *a, struct str *version, struct err *err)
+{
+    (void)ctx, (void)a, (void)err;
+    *version = STR("fake 1");
+    return true;
+}
+
+static inline bool fake_nothing(void *ctx, struct str name, struct err *err)
+{
+    (void)ctx, (void)name, (void)err;
+    return true;
+}
+
+static inline bool fake_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
+{
+    (void)ctx, (void)a, (void)err;
+    *cidr = (struct str){0};
+    return true;
+}
+
+static const struct ctr_backend fake_backend = {
+    .ping = fake_ping, .image_inspect = fake_image_inspect, .image_pull = fake_image_pull,
+    .image_remove = fake_nothing, .image_build = fake_image_build, .volume_ensure = fake_volume_ensure,
+    .run = fake_run, .inspect = fake_inspect, .start = fake_start, .stop = fake_stop, .kill = fake_nothing,
+    .pause = fake_nothing, .unpause = fake_nothing, .remove = fake_remove, .logs = fake_logs, .list = fake_list,
+    .subnet = fake_subnet,
+};
+
+/* The probe hook asks the one fake engine of the running test. */
+static struct fake *fake_now;
+
+static inline void fake_probe(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out)
+{
+    struct fake *f = fake_now;
+    (void)client;
+    *out = (struct probe_answer){0};
+    pthread_mutex_lock(&f->lock);
+    bool up = false;
+    f->probes++;
+    for (int i = 0; i < f->count; i++) {
+        if (0x0A000000u + f->list[i].ip_tail == ask->at.ip && f->list[i].status == CTR_STATUS_RUNNING)
+            up = f->probes > f->probes_until_up && !f->never_up;
+    }
+    pthread_mutex_unlock(&f->lock);
+    out->is_up = up;
+    snprintf(out->text, sizeof out->text, "%s", up ? "status 200" : "connection refused");
+}
+
+/* The status of a container; CTR_STATUS_NONE if there is none. */
+static inline enum ctr_status fake_status(struct fake *f, struct str name)
+{
+    pthread_mutex_lock(&f->lock);
+    int i = fake_find(f, name);
+    enum ctr_status s = i >= 0 ? f->list[i].status : CTR_STATUS_NONE;
+    pthread_mutex_unlock(&f->lock);
+    return s;
+}
+
+static inline void fake_set_status(struct fake *f, struct str name, enum ctr_status s)
+{
+    pthread_mutex_lock(&f->lock);
+    int i = fake_find(f, name);
+    if (i >= 0)
+        f->list[i].status = s;
+    pthread_mutex_unlock(&f->lock);
+}
+
+#endif

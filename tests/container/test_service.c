@@ -1,0 +1,717 @@
+/* tests/container/test_service.c: the life of a service over a fake engine and real loops.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "fake_engine.h"
+#include "http.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <uv.h>
+
+enum { LOOPS = 2 };
+
+struct world {
+    struct fake fake;
+    struct http_loops *loops;
+    struct ctr_manager *m;
+};
+
+static int fetches, releases;
+
+static bool fetch_source(void *arg, struct arena *a, struct str *dir, struct err *err)
+{
+    (void)arg, (void)a, (void)err;
+    fetches++;
+    *dir = STR("/src");
+    return true;
+}
+
+static void release_source(void *arg)
+{
+    (void)arg;
+    releases++;
+}
+
+static struct ctr_service_config config_of(const char *name)
+{
+    struct ctr_service_config c = {
+        .app_id = STR("app_prd_1"),
+        .source = {.fetch = fetch_source, .release = release_source},
+        .build_file = STR("Containerfile"),
+        .log_lines = 10,
+    };
+    c.run.name = str_from(name);
+    c.run.image = STR("cli-1:abc");
+    c.run.port = 8080;
+    return c;
+}
+
+static void world_open(struct world *w)
+{
+    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = fake_probe};
+    scoped_err err = {0};
+    memset(w, 0, sizeof *w);
+    fetches = releases = 0;
+    pthread_mutex_init(&w->fake.lock, NULL);
+    w->fake.seed = 1;
+    fake_now = &w->fake;
+    w->loops = http_loops_open(LOOPS, &err);
+    assert_non_null(w->loops);
+    struct ctr_manager_config c = {.home = STR("/home"), .loop_count = LOOPS, .max_concurrent_builds = 1,
+                                   .max_build_wait_secs = 120};
+    struct ctr_engine *e = ctr_engine_open_with(CTR_DOCKER, &fake_backend, &w->fake);
+    assert_true(ctr_manager_open_with(&c, e, &hooks, &w->m, &err));
+}
+
+static void world_close(struct world *w)
+{
+    ctr_manager_close(w->m);
+    http_loops_close(w->loops);
+    pthread_mutex_destroy(&w->fake.lock);
+}
+
+static struct ctr_service *service(struct world *w, const char *name)
+{
+    struct ctr_service_config c = config_of(name);
+    return ctr_service_get(w->m, &c);
+}
+
+static enum ctr_state state_of(struct ctr_service *svc)
+{
+    scoped_arena a = {0};
+    struct ctr_service_status s;
+    ctr_service_status(svc, &a, &s);
+    return s.state;
+}
+
+/* Waits for a condition that other threads bring about. */
+#define wait_for(condition)                                                                             \
+    do {                                                                                                \
+        int64_t until_ = clock_ms() + 20000;                                                            \
+        while (!(condition)) {                                                                          \
+            if (clock_ms() > until_)                                                                    \
+                fail_msg("waited in vain for: %s", #condition);                                         \
+            fake_sleep(1);                                                                              \
+        }                                                                                               \
+    } while (0)
+
+/* --- Waking from loops --- */
+
+struct crowd {
+    struct ctr_service *svc;
+    int each;                    /* wakes per loop */
+    int cancel_every;            /* cancel each n-th; 0 none */
+    bool cancel_late;            /* from within the first callback, when the others are on their way */
+    _Atomic int ok, failed, leaving;
+    char detail[4000];           /* of the last failure */
+    _Atomic int retry_ms;
+    struct ctr_waiter *waiters[LOOPS][2000];
+    int lane_of[LOOPS];
+};
+static struct crowd crowd;
+
+struct call {
+    int lane, i;
+};
+static struct call calls[LOOPS][2000];
+
+static void on_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_failure *why)
+{
+    struct call *c = arg;
+    crowd.waiters[c->lane][c->i] = NULL;
+    if (crowd.cancel_late && c->i == 0) {
+        for (int i = 1; i < crowd.each; i += 2)
+            ctr_waiter_cancel(crowd.waiters[c->lane][i]);
+    }
+    if (at) {
+        assert_true(at->ip != 0 && at->port == 8080);
+        ctr_service_leave(crowd.svc, c->lane);
+        atomic_fetch_add(&crowd.ok, 1);
+    } else {
+        if (c->lane == 0)
+            snprintf(crowd.detail, sizeof crowd.detail, "%s", why->detail);
+        atomic_store(&crowd.retry_ms, why->retry_after_ms);
+        atomic_fetch_add(&crowd.failed, 1);
+    }
+}
+
+static void crowd_on_loop(struct http_loop *loop, void *arg)
+{
+    (void)arg;
+    int lane = (int)http_loop_index(loop);
+    for (int i = 0; i < crowd.each; i++) {
+        calls[lane][i] = (struct call){lane, i};
+        crowd.waiters[lane][i] = ctr_service_wake(crowd.svc, loop, lane, on_awake, &calls[lane][i]);
+    }
+    for (int i = 0; crowd.cancel_every && i < crowd.each; i += crowd.cancel_every) {
+        ctr_waiter_cancel(crowd.waiters[lane][i]);
+        atomic_fetch_add(&crowd.leaving, 1);
+    }
+}
+
+static void crowd_wake(struct world *w, struct ctr_service *svc, int each)
+{
+    crowd = (struct crowd){.svc = svc, .each = each};
+    http_loops_run(w->loops, crowd_on_loop, NULL);
+}
+
+static void a_thousand_waiters_share_one_start(void **state)
+{
+    struct world w;
+    world_open(&w);
+    w.fake.slow_ms = 3;
+    w.fake.build_ms = 20;
+    w.fake.probes_until_up = 5;
+    struct ctr_service *svc = service(&w, "clc-a");
+    crowd_wake(&w, svc, 1000);
+    wait_for(crowd.ok == 2000);
+    assert_int_equal(w.fake.builds, 1);
+    assert_int_equal(w.fake.runs, 1);
+    assert_int_equal(w.fake.starts, 0);
+    assert_int_equal(fetches, 1);
+    assert_int_equal(state_of(svc), CTR_READY);
+    struct ctr_endpoint at;
+    assert_true(ctr_service_enter(svc, 0, &at));
+    assert_int_equal(at.ip, 0x0A000001u);
+    ctr_service_leave(svc, 0);
+    ctr_service_unref(svc);
+    assert_int_equal(releases, 1);
+    world_close(&w);
+}
+
+static void a_failure_is_shared_and_kept_for_a_while(void **state)
+{
+    struct world w;
+    world_open(&w);
+    w.fake.has_image = true;
+    w.fake.exits_at_once = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    crowd_wake(&w, svc, 100);
+    wait_for(crowd.failed == 200);
+    assert_int_equal(w.fake.runs, 1);
+    assert_non_null(strstr(crowd.detail, "exited with code 3"));
+    assert_non_null(strstr(crowd.detail, "Phases: "));
+    assert_non_null(strstr(crowd.detail, "no module named app"));
+    assert_int_equal(state_of(svc), CTR_FAILED);
+    /* Within the back-off: the same failure at once, nothing asked of the engine. */
+    crowd_wake(&w, svc, 10);
+    wait_for(crowd.failed == 20);
+    assert_true(crowd.retry_ms > 0 && crowd.retry_ms <= SVC_BACKOFF_MIN_MS);
+    assert_int_equal(w.fake.runs + w.fake.starts, 1);
+    /* A deploy does not wait for it. */
+    scoped_err err = {0};
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.exits_at_once = false;
+    pthread_mutex_unlock(&w.fake.lock);
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_int_equal(state_of(svc), CTR_READY);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void waiters_may_leave_before_and_while_being_told(void **state)
+{
+    struct world w;
+    world_open(&w);
+    w.fake.has_image = true;
+    w.fake.probes_until_up = 20;
+    struct ctr_service *svc = service(&w, "clc-a");
+    crowd = (struct crowd){.svc = svc, .each = 300, .cancel_every = 3};
+    http_loops_run(w.loops, crowd_on_loop, NULL);
+    wait_for(crowd.ok == 2 * 200);
+    scoped_err err = {0};
+    assert_true(ctr_service_stop(svc, 0, &err));
+    crowd = (struct crowd){.svc = svc, .each = 300, .cancel_late = true};
+    http_loops_run(w.loops, crowd_on_loop, NULL);
+    wait_for(crowd.ok == 2 * 150);
+    wait_for(state_of(svc) == CTR_READY);
+    scoped_arena a = {0};
+    struct ctr_service_status s;
+    wait_for((ctr_service_status(svc, &a, &s), s.in_flight == 0));   /* cancelled late ones have been let out */
+    assert_int_equal(w.fake.runs + w.fake.starts, 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+/* --- Control --- */
+
+struct lines {
+    int n;
+    bool saw_build, saw_ready;
+};
+static void on_line(void *arg, struct str line)
+{
+    struct lines *l = arg;
+    l->n++;
+    l->saw_build = l->saw_build || str_find(line, STR("FROM fake")) != STR_NPOS;
+    l->saw_ready = l->saw_ready || str_starts(line, STR("ready after"));
+}
+
+static void a_deploy_sees_the_build_as_it_goes(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct lines l = {0};
+    world_open(&w);
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, on_line, &l, NULL, &err));
+    assert_true(l.saw_build && l.saw_ready);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_build_failure_reaches_the_deploy_with_its_output(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.build_fails = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_false(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_non_null(strstr(err_msg(&err), "no such file"));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_cancelled_deploy_ends_its_build(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    atomic_bool cancel = true;
+    world_open(&w);
+    w.fake.build_ms = 60000;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_false(ctr_service_start(svc, NULL, NULL, &cancel, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    wait_for(state_of(svc) == CTR_UNKNOWN);
+    assert_int_equal(w.fake.runs, 0);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+struct sync_start {
+    struct ctr_service *svc;
+    bool ok;
+    pthread_t thread;
+};
+static void *sync_start(void *arg)
+{
+    struct sync_start *s = arg;
+    scoped_err err = {0};
+    s->ok = ctr_service_start(s->svc, NULL, NULL, NULL, &err);
+    return NULL;
+}
+
+static void services_with_one_image_build_it_once(void **state)
+{
+    struct world w;
+    struct sync_start s[4];
+    static const char *const names[] = {"clc-a", "clc-b", "clc-c", "clc-d"};
+    world_open(&w);
+    w.fake.build_ms = 30;
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        s[i].svc = service(&w, names[i]);
+        pthread_create(&s[i].thread, NULL, sync_start, &s[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        pthread_join(s[i].thread, NULL);
+        assert_true(s[i].ok);
+        ctr_service_unref(s[i].svc);
+    }
+    assert_int_equal(w.fake.builds, 1);
+    assert_int_equal(w.fake.runs, 4);
+    world_close(&w);
+}
+
+static void builds_of_different_images_wait_for_their_turn(void **state)
+{
+    struct world w;
+    struct sync_start s[3];
+    static const char *const images[] = {"cli-1:a", "cli-1:b", "cli-1:c"}, *const names[] = {"clc-a", "clc-b", "clc-c"};
+    world_open(&w);
+    w.fake.build_ms = 15;
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        struct ctr_service_config c = config_of(names[i]);
+        c.run.image = str_from(images[i]);
+        s[i].svc = ctr_service_get(w.m, &c);
+        pthread_create(&s[i].thread, NULL, sync_start, &s[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        pthread_join(s[i].thread, NULL);
+        assert_true(s[i].ok);
+        ctr_service_unref(s[i].svc);
+    }
+    assert_int_equal(w.fake.max_building, 1);
+    world_close(&w);
+}
+
+static void a_running_container_is_adopted_and_a_stopped_one_started(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    ctr_service_unref(svc);                       /* as a server that ends: the container runs on */
+    assert_int_equal(fake_status(&w.fake, STR("clc-a")), CTR_STATUS_RUNNING);
+    svc = service(&w, "clc-a");
+    assert_int_equal(state_of(svc), CTR_UNKNOWN);
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 1);
+    assert_int_equal(w.fake.starts, 0);
+    assert_true(ctr_service_stop(svc, 0, &err));
+    assert_int_equal(state_of(svc), CTR_STOPPED);
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 1);
+    assert_int_equal(w.fake.starts, 1);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_stop_waits_for_requests_in_flight(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_endpoint at;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_true(ctr_service_enter(svc, 0, &at));
+    ctr_service_retire(svc, 60);
+    assert_true(ctr_service_enter(svc, 1, &at));  /* a late one is still served */
+    ctr_service_leave(svc, 1);
+    fake_sleep(30);
+    assert_int_equal(state_of(svc), CTR_READY);
+    ctr_service_leave(svc, 0);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    assert_int_equal(w.fake.stops, 1);
+    /* Replaced: nobody starts it again, until its version comes back. */
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.failed == 2);
+    assert_non_null(strstr(crowd.detail, "replaced"));
+    struct ctr_service *again = service(&w, "clc-a");
+    assert_ptr_equal(again, svc);
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.ok == 2);
+    ctr_service_unref(again);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_drain_has_an_end(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_endpoint at;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_true(ctr_service_enter(svc, 0, &at));
+    ctr_service_tunnel(svc, 0);
+    assert_true(ctr_service_stop(svc, 0, &err));
+    assert_int_equal(state_of(svc), CTR_STOPPED);
+    ctr_service_leave_tunnel(svc, 0);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_crash_that_the_proxy_notices_is_repaired_at_once(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_endpoint at;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
+    assert_true(ctr_service_enter(svc, 0, &at));
+    ctr_service_leave(svc, 0);
+    /* A false alarm: the container is fine. */
+    ctr_service_suspect(svc, at.generation);
+    crowd_wake(&w, svc, 50);
+    wait_for(crowd.ok == 100);
+    assert_int_equal(w.fake.runs + w.fake.starts, 1);
+    /* An old suspicion is none. */
+    ctr_service_suspect(svc, at.generation);
+    assert_int_equal(state_of(svc), CTR_READY);
+    /* A real one. */
+    fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
+    fake_set_status(&w.fake, STR("clc-a"), CTR_STATUS_EXITED);
+    assert_true(ctr_service_enter(svc, 0, &at));
+    ctr_service_leave(svc, 0);
+    ctr_service_suspect(svc, at.generation);
+    ctr_service_suspect(svc, at.generation);
+    crowd_wake(&w, svc, 50);
+    wait_for(crowd.ok == 100);
+    assert_int_equal(w.fake.starts, 1);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_crash_loop_ends_in_a_failure(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_endpoint at;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    for (int i = 0; i < SVC_CRASHES; i++) {
+        fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
+        wait_for(ctr_service_enter(svc, 0, &at));
+        ctr_service_leave(svc, 0);
+        fake_set_status(&w.fake, STR("clc-a"), CTR_STATUS_EXITED);
+        ctr_service_suspect(svc, at.generation);
+        wait_for(state_of(svc) == CTR_READY || state_of(svc) == CTR_FAILED);
+    }
+    assert_int_equal(state_of(svc), CTR_FAILED);
+    assert_int_equal(w.fake.starts, SVC_CRASHES - 1);
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.failed == 2);
+    assert_non_null(strstr(crowd.detail, "3 times in a row"));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void an_engine_that_is_gone_says_so_and_recovers(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    w.fake.is_dead = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_false(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_non_null(strstr(err_msg(&err), "does not answer"));
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.is_dead = false;
+    pthread_mutex_unlock(&w.fake.lock);
+    err_release(&err);
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void ending_an_app_stops_all_of_its_containers_but_one(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *old = service(&w, "clc-old"), *new = service(&w, "clc-new");
+    struct ctr_service *unloaded = service(&w, "clc-unloaded");
+    assert_true(ctr_service_start(old, NULL, NULL, NULL, &err) && ctr_service_start(new, NULL, NULL, NULL, &err) &&
+                ctr_service_start(unloaded, NULL, NULL, NULL, &err));
+    ctr_service_unref(unloaded);
+    assert_true(ctr_manager_end_app(w.m, STR("app_prd_1"), STR("clc-new"), false, 5, &err));
+    assert_int_equal(state_of(old), CTR_STOPPED);
+    assert_int_equal(state_of(new), CTR_READY);
+    assert_int_equal(fake_status(&w.fake, STR("clc-old")), CTR_STATUS_EXITED);
+    assert_int_equal(fake_status(&w.fake, STR("clc-unloaded")), CTR_STATUS_EXITED);
+    assert_true(ctr_manager_end_app(w.m, STR("app_prd_1"), (struct str){0}, true, 5, &err));
+    assert_int_equal(w.fake.count, 0);
+    ctr_service_unref(old);
+    ctr_service_unref(new);
+    world_close(&w);
+}
+
+/* --- Idle --- */
+
+static void idle_set(struct ctr_service *svc, int64_t ms, int64_t bytes)
+{
+    pthread_mutex_lock(&svc->m->lock);
+    svc->tune.idle_ms = ms;
+    svc->tune.idle_bytes = bytes;
+    svc_due(svc, clock_ms());
+    pthread_mutex_unlock(&svc->m->lock);
+}
+
+static void an_idle_container_is_stopped_but_not_a_used_one(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_endpoint at;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_true(ctr_service_enter(svc, 0, &at));
+    idle_set(svc, 20, 1000);
+    fake_sleep(100);
+    assert_int_equal(state_of(svc), CTR_READY);   /* one in flight */
+    ctr_service_tunnel(svc, 0);
+    for (int i = 0; i < 20; i++) {
+        ctr_service_moved(svc, 0, 2000);          /* a busy tunnel */
+        fake_sleep(5);
+        assert_int_equal(state_of(svc), CTR_READY);
+    }
+    wait_for(state_of(svc) == CTR_STOPPED);       /* a quiet one does not count */
+    ctr_service_leave_tunnel(svc, 0);
+    assert_int_equal(w.fake.stops, 1);
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.ok == 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+/* Requests at random moments against a container that is stopped after 2 ms without any: none may be inside
+ * when the engine is told to stop, and each must find the container running. */
+enum { RACE_CLIENTS = 8, RACE_REQUESTS = 250 };
+
+struct racer {
+    struct world *w;
+    struct ctr_service *svc;
+    struct http_loop *loop;
+    uv_timer_t timer;            /* to the millisecond, unlike http_timer */
+    int lane, left;
+    unsigned seed;
+    bool is_inside;
+};
+static _Atomic int racers_done, wrong_status, failed_wakes;
+
+static void race_step(struct racer *r);
+
+static unsigned race_random(struct racer *r, unsigned below)
+{
+    r->seed = r->seed * 1664525u + 1013904223u;
+    return (r->seed >> 16) % below;
+}
+
+static void on_race_timer(uv_timer_t *t)
+{
+    race_step(t->data);
+}
+
+static void race_inside(struct racer *r)
+{
+    atomic_fetch_add(&r->w->fake.inside, 1);
+    if (fake_status(&r->w->fake, STR("clc-a")) != CTR_STATUS_RUNNING)
+        atomic_fetch_add(&wrong_status, 1);
+    r->is_inside = true;
+    uv_timer_start(&r->timer, on_race_timer, race_random(r, 3), 0);
+}
+
+static void on_race_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_failure *why)
+{
+    struct racer *r = arg;
+    (void)why;
+    if (at) {
+        race_inside(r);
+        return;
+    }
+    atomic_fetch_add(&failed_wakes, 1);
+    uv_timer_start(&r->timer, on_race_timer, 1, 0);
+}
+
+static void race_step(struct racer *r)
+{
+    struct ctr_endpoint at;
+    if (r->is_inside) {
+        r->is_inside = false;
+        atomic_fetch_sub(&r->w->fake.inside, 1);
+        ctr_service_leave(r->svc, r->lane);
+        if (--r->left == 0) {
+            uv_close((uv_handle_t *)&r->timer, NULL);
+            atomic_fetch_add(&racers_done, 1);
+            return;
+        }
+        uv_timer_start(&r->timer, on_race_timer, race_random(r, 12), 0);
+    } else if (ctr_service_enter(r->svc, r->lane, &at)) {
+        race_inside(r);
+    } else {
+        ctr_service_wake(r->svc, r->loop, r->lane, on_race_awake, r);
+    }
+}
+
+static void race_begin(struct http_loop *loop, void *arg)
+{
+    struct racer *racers = arg;
+    for (int i = 0; i < RACE_CLIENTS; i++) {
+        struct racer *r = &racers[(int)http_loop_index(loop) * RACE_CLIENTS + i];
+        r->loop = loop;
+        r->lane = (int)http_loop_index(loop);
+        uv_timer_init(http_loop_uv(loop), &r->timer);
+        r->timer.data = r;
+        race_step(r);
+    }
+}
+
+static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
+{
+    struct world w;
+    static struct racer racers[LOOPS * RACE_CLIENTS];
+    world_open(&w);
+    w.fake.has_image = true;
+    w.fake.slow_ms = 2;
+    w.fake.guard_stops = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    idle_set(svc, 2, 1000);
+    racers_done = wrong_status = failed_wakes = 0;
+    memset(racers, 0, sizeof racers);
+    for (int i = 0; i < LOOPS * RACE_CLIENTS; i++)
+        racers[i] = (struct racer){.w = &w, .svc = svc, .left = RACE_REQUESTS, .seed = (unsigned)i * 7919u + 1};
+    http_loops_run(w.loops, race_begin, racers);
+    wait_for(racers_done == LOOPS * RACE_CLIENTS);
+    assert_int_equal(wrong_status, 0);
+    assert_int_equal(failed_wakes, 0);
+    assert_int_equal(w.fake.stopped_with_inside, 0);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    print_message("%d requests, %d stops\n", LOOPS * RACE_CLIENTS * RACE_REQUESTS, w.fake.stops);
+    assert_true(w.fake.stops > 1);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void the_log_ring_keeps_the_newest_lines(void **state)
+{
+    struct world w;
+    scoped_arena a = {0};
+    world_open(&w);
+    struct ctr_service *svc = service(&w, "clc-a");
+    uint64_t at = 0;
+    assert_int_equal(ctr_service_log(svc, &a, &at).len, 0);
+    for (int i = 0; i < 10000; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "line %d of the build", i);
+        svc_log_line(svc, str_from(line));
+    }
+    struct str text = ctr_service_log(svc, &a, &at);
+    assert_int_equal(text.len, SVC_LOG_MAX);
+    assert_true(str_ends(text, STR("line 9998 of the build\nline 9999 of the build\n")));
+    svc_log_line(svc, STR("more"));
+    assert_true(str_eq(ctr_service_log(svc, &a, &at), STR("more\n")));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thousand_waiters_share_one_start),
+        cmocka_unit_test(a_failure_is_shared_and_kept_for_a_while),
+        cmocka_unit_test(waiters_may_leave_before_and_while_being_told),
+        cmocka_unit_test(a_deploy_sees_the_build_as_it_goes),
+        cmocka_unit_test(a_build_failure_reaches_the_deploy_with_its_output),
+        cmocka_unit_test(a_cancelled_deploy_ends_its_build),
+        cmocka_unit_test(services_with_one_image_build_it_once),
+        cmocka_unit_test(builds_of_different_images_wait_for_their_turn),
+        cmocka_unit_test(a_running_container_is_adopted_and_a_stopped_one_started),
+        cmocka_unit_test(a_stop_waits_for_requests_in_flight),
+        cmocka_unit_test(a_drain_has_an_end),
+        cmocka_unit_test(a_crash_that_the_proxy_notices_is_repaired_at_once),
+        cmocka_unit_test(a_crash_loop_ends_in_a_failure),
+        cmocka_unit_test(an_engine_that_is_gone_says_so_and_recovers),
+        cmocka_unit_test(ending_an_app_stops_all_of_its_containers_but_one),
+        cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
+        cmocka_unit_test(a_request_never_gets_a_container_that_is_being_stopped),
+        cmocka_unit_test(the_log_ring_keeps_the_newest_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
