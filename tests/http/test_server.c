@@ -1,6 +1,6 @@
 /* tests/http/test_server.c: the HTTP/1.1 server over real sockets, with two loops.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "http_int.h"
+#include "server_int.h"
 #include "web.h"
 
 #include <fcntl.h>
@@ -723,6 +723,21 @@ static void *drain_patiently(void *arg)
     return NULL;
 }
 
+static void count_draining(struct http_loop *loop, void *arg)
+{
+    if (server->at[http_loop_index(loop)].is_draining)
+        atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void wait_until_all_loops_drain(void)
+{
+    atomic_uint n;
+    do {
+        atomic_init(&n, 0);
+        http_loops_run(loops, count_draining, &n);
+    } while (atomic_load(&n) < 2);
+}
+
 static void drains_wait_for_requests(void **state)
 {
     atomic_store(&seen.hold, true);
@@ -736,6 +751,7 @@ static void drains_wait_for_requests(void **state)
     pthread_t t;
     pthread_create(&t, NULL, drain_patiently, &cut);
     assert_true(web_is_ended(&idle));
+    wait_until_all_loops_drain();
     atomic_store(&seen.hold, false);
     web_read(&busy, &r, false);
     expect(&r, 200, "held");
