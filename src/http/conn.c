@@ -220,6 +220,9 @@ static void refuse(struct http_conn *c, int status, const char *why)
 {
     count_add(&c->home->bad_requests, 1);
     resp_refuse(c, status, why);
+    const struct http_handler *handler = &c->listener->handler;
+    if (handler->on_refused)
+        handler->on_refused(c->home->loop, conn_peer(c), status, str_from(why), handler->arg);
     finish_sending(c, true);
 }
 

@@ -95,6 +95,8 @@ struct http_head {
     struct str method_text, target;     /* request */
     int status;                         /* response */
     struct str reason;                  /* response */
+    struct str host;                    /* request: of Host or the target, without port and brackets */
+    int port;                           /* given with it, 0 none */
     uint8_t version;                    /* 10 or 11 */
     bool is_chunked;                    /* Transfer-Encoding is exactly "chunked" */
     bool has_length;
@@ -124,6 +126,8 @@ enum http_parse http_parse_request(struct str text, const struct http_head_limit
 enum http_parse http_parse_response(struct str text, const struct http_head_limits *limits, size_t *scanned,
                                     struct http_head *head, size_t *used, const char **why);
 struct str http_head_known(const struct http_head *head, enum http_hdr id);
+/* The first byte in [p, end) that a field value must not have (RFC 9110 §5.5), or `end`. */
+const char *http_skip_value(const char *p, const char *end);
 
 /* Splits Host or an authority ("host", "host:port", "[v6]:port"; RFC 3986 §3.2). `*host` is without brackets,
  * `*port` 0 if there is none. False if it is malformed. */

@@ -65,6 +65,9 @@ struct http_req;
 struct http_handler {
     void (*on_request)(struct http_req *req, void *arg);
     void *arg;
+    /* For logs, may be NULL: a request that was refused before it became one (malformed, too large, too slow) has
+     * been answered with `status`; `why` is a literal. */
+    void (*on_refused)(struct http_loop *loop, struct str peer, int status, struct str why, void *arg);
 };
 
 /* Limits of a server; 0 means the default. Timeouts are on progress, never on total time. */

@@ -119,8 +119,7 @@ static bool is_value_byte(unsigned char c)
     return (c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
-/* The first byte from `p` that is not allowed in a field value, or `end`. */
-static const char *skip_value(const char *p, const char *end)
+const char *http_skip_value(const char *p, const char *end)
 {
 #if defined(__SSE2__)
     const __m128i low = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f), tab = _mm_set1_epi8('\t');
@@ -252,7 +251,7 @@ static enum http_parse parse_field(struct cursor *c, struct http_head *h)
     while (c->p < c->end && (*c->p == ' ' || *c->p == '\t'))
         c->p++;
     start = c->p;
-    c->p = skip_value(c->p, c->end);
+    c->p = http_skip_value(c->p, c->end);
     const char *stop = c->p;
     enum http_parse r = expect_crlf(c, "a header value has a control character");
     if (r != HTTP_PARSE_DONE)
@@ -344,14 +343,16 @@ static enum http_parse read_framing(struct cursor *c, struct http_head *h)
 
 static bool parse_port(struct str text, int *port)
 {
-    uint64_t n = 0;
-    if (text.len > 5 || (text.len > 0 && (!str_to_u64(text, &n) || n > 65535)))
+    int n = 0;
+    if (text.len > 5)
         return false;
-    for (size_t i = 0; i < text.len; i++)
+    for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] < '0' || text.ptr[i] > '9')
             return false;
-    *port = (int)n;
-    return true;
+        n = n * 10 + (text.ptr[i] - '0');
+    }
+    *port = n;
+    return n <= 65535;
 }
 
 bool http_parse_authority(struct str text, struct str *host, int *port)
@@ -373,10 +374,13 @@ bool http_parse_authority(struct str text, struct str *host, int *port)
             return false;
         rest = str_from_off(rest, MIN(rest.len, (size_t)1));
     } else {
-        str_cut(text, ':', &name, &rest);
-        for (size_t i = 0; i < name.len; i++)
-            if (!(class_of[(unsigned char)name.ptr[i]] & C_HOST))
-                return false;
+        size_t i = 0;
+        while (i < text.len && class_of[(unsigned char)text.ptr[i]] & C_HOST)
+            i++;
+        if (i < text.len && text.ptr[i] != ':')
+            return false;
+        name = str_slice(text, 0, i);
+        rest = str_from_off(text, MIN(i + 1, text.len));
     }
     int n = 0;
     if (name.len == 0 || name.len > 255 || !parse_port(rest, &n))
@@ -405,9 +409,8 @@ static enum http_parse read_target(struct cursor *c, struct http_head *h)
     size_t end = skip;
     while (end < t.len && t.ptr[end] != '/' && t.ptr[end] != '?')
         end++;
-    struct str authority = str_slice(t, skip, end), host;
-    int port;
-    if (!http_parse_authority(authority, &host, &port))
+    struct str authority = str_slice(t, skip, end);
+    if (!http_parse_authority(authority, &h->host, &h->port))
         return bad(c, 400, "the host in the request target is malformed");
     if (h->known[HTTP_H_HOST])
         h->headers[h->known[HTTP_H_HOST] - 1].value = authority;
@@ -418,11 +421,9 @@ static enum http_parse read_host(struct cursor *c, struct http_head *h)
 {
     if (!h->known[HTTP_H_HOST])
         return h->version == 10 ? HTTP_PARSE_DONE : bad(c, 400, "the Host field is missing");
-    struct str host;
-    int port;
     if (count_of(h, HTTP_H_HOST) > 1)
         return bad(c, 400, "the Host field is repeated");
-    if (!http_parse_authority(http_head_known(h, HTTP_H_HOST), &host, &port))
+    if (!http_parse_authority(http_head_known(h, HTTP_H_HOST), &h->host, &h->port))
         return bad(c, 400, "invalid Host header");
     return HTTP_PARSE_DONE;
 }
@@ -524,7 +525,7 @@ static enum http_parse parse_status_line(struct cursor *c, struct http_head *h)
     h->status = (p[1] - '0') * 100 + (p[2] - '0') * 10 + (p[3] - '0');
     c->p += p[4] == ' ' ? 5 : 4;
     const char *start = c->p;
-    c->p = skip_value(c->p, c->end);
+    c->p = http_skip_value(c->p, c->end);
     h->reason = str_of(start, (size_t)(c->p - start));
     return expect_crlf(c, "the status line has a control character");
 }

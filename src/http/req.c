@@ -47,9 +47,8 @@ static void fill_host(struct request *r)
 {
     struct http_req *q = &r->pub;
     q->authority = http_head_known(&r->head, HTTP_H_HOST);
-    struct str host;
-    if (!http_parse_authority(q->authority, &host, &q->port))
-        return; /* HTTP/1.0 without Host */
+    struct str host = r->head.host; /* empty for HTTP/1.0 without Host */
+    q->port = r->head.port;
     for (size_t i = 0; i < host.len; i++) {
         if (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z') {
             host = str_lower(&r->arena, host);
@@ -144,12 +143,16 @@ static void make_peer_text(struct http_conn *c)
     c->peer_len = (uint8_t)len;
 }
 
-struct str http_req_peer(struct http_req *req)
+struct str conn_peer(struct http_conn *c)
 {
-    struct http_conn *c = request_of(req)->conn;
     if (c->peer_len == 0)
         make_peer_text(c);
     return str_of(c->peer_text, c->peer_len);
+}
+
+struct str http_req_peer(struct http_req *req)
+{
+    return conn_peer(request_of(req)->conn);
 }
 
 int http_req_peer_port(struct http_req *req)

@@ -15,12 +15,7 @@ enum {
 
 static bool is_safe_value(struct str v)
 {
-    for (size_t i = 0; i < v.len; i++) {
-        unsigned char c = (unsigned char)v.ptr[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
+    return v.len == 0 || http_skip_value(v.ptr, v.ptr + v.len) == v.ptr + v.len;
 }
 
 static bool add_header(struct request *r, struct str name, struct str value)
@@ -145,7 +140,9 @@ static char *put_number(char *p, uint64_t n)
 static char *put_status_line(char *p, int status)
 {
     p = put(p, STR("HTTP/1.1 "));
-    p = put_number(p, (uint64_t)status);
+    *p++ = (char)('0' + status / 100);
+    *p++ = (char)('0' + status / 10 % 10);
+    *p++ = (char)('0' + status % 10);
     *p++ = ' ';
     p = put(p, http_status_text(status));
     return put(p, STR("\r\n"));

@@ -177,10 +177,6 @@ struct hook {
     void *arg;
 };
 
-struct resp_header {
-    struct http_header h;
-};
-
 /* A request with what only this module sees. */
 struct request {
     struct http_req pub;
@@ -253,6 +249,7 @@ struct request *request_new(struct http_conn *c);
 void request_free(struct request *r);               /* runs nothing; arena and object go back */
 void request_fill(struct request *r);               /* public fields from r->head */
 void hooks_run(struct request *r, struct hook **list);
+struct str conn_peer(struct http_conn *c);
 /* Gives the reader what there is. True if something moved. */
 bool body_deliver(struct http_conn *c);
 void body_fail(struct http_conn *c, enum err_code code, const char *why);

@@ -15,7 +15,7 @@
 
 /* What the handlers have seen. */
 static struct {
-    atomic_int begun, ended, aborted_ends, abort_hooks, read_failed, last_fail;
+    atomic_int begun, ended, aborted_ends, abort_hooks, read_failed, last_fail, refused;
     atomic_ullong bytes;
     atomic_bool hold;           /* /held waits while set */
     _Atomic(struct http_req *) held;
@@ -252,6 +252,12 @@ static void dispatch(struct http_req *req, void *arg)
         describe(req);
 }
 
+static void on_refused(struct http_loop *loop, struct str peer, int status, struct str why, void *arg)
+{
+    if (str_eq(peer, STR("127.0.0.1")) && why.len > 0)
+        atomic_fetch_add(&seen.refused, 1);
+}
+
 static void start(const struct http_limits *limits)
 {
     scoped_err err = {0};
@@ -259,7 +265,7 @@ static void start(const struct http_limits *limits)
     assert_non_null(loops);
     server = http_server_open(loops, limits);
     struct http_listener *l = http_listen(
-        server, &(struct http_listen){.host = STR("127.0.0.1"), .handler = {dispatch, NULL}}, &err);
+        server, &(struct http_listen){.host = STR("127.0.0.1"), .handler = {dispatch, NULL, on_refused}}, &err);
     if (!l)
         fail_msg("%s", err_msg(&err));
     port = http_listener_port(l);
@@ -505,6 +511,7 @@ static void malformed_requests_are_refused(void **state)
         assert_true(web_is_ended(&w));
         web_close(&w);
     }
+    assert_int_equal(atomic_load(&seen.refused), 5); /* the last one had a good head */
     scoped_buf big = BUF_INIT(1 << 20);
     buf_add_z(&big, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
     while (big.len < 60000)
