@@ -4,7 +4,7 @@
  * multi handle) and drives it with curl_multi_poll, so that cancelling and the idle deadline need no
  * help from the peer.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "http_client.h"
+#include "http.h"
 
 #include <curl/curl.h>
 

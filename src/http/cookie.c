@@ -1,6 +1,6 @@
 /* http/cookie.c: Cookie and Set-Cookie (RFC 6265).
  * SPDX-License-Identifier: Apache-2.0 */
-#include "http_url.h"
+#include "http.h"
 
 /* Cuts one `name=value` as it stands in a Cookie header; false when it is not one. */
 static bool cut_cookie(struct str part, struct http_pair *cookie)
