@@ -90,7 +90,7 @@ struct http_proxy_opts {
 };
 
 /* The names that a proxy must not take from a client: Forwarded, X-Forwarded-*, X-Real-IP, X-Openrun-*. */
-extern const struct str http_proxy_drop_forwarded[];
+extern const struct str *const http_proxy_drop_forwarded;
 extern const size_t http_proxy_drop_forwarded_count;
 
 /* Answers `req` with what `to` says to it. Must be the only one who reads its body or answers it from now on. Upgrades

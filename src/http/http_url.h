@@ -105,6 +105,9 @@ bool http_cookie_build(struct arena *a, const struct http_cookie *c, struct str 
 
 /* --- header fields --- */
 
+bool http_is_token(struct str s);        /* RFC 9110 section 5.6.2; false when empty */
+bool http_is_field_value(struct str s);  /* no control characters but tab */
+
 /* Takes the next member off a comma-separated list, trimmed; commas inside quoted strings do not count;
  * empty members are skipped (RFC 9110 section 5.6.1). */
 bool http_list_next(struct str *rest, struct str *member);
