@@ -14,7 +14,8 @@ bool src_apppath_parse(struct str text, struct src_apppath *out, struct err *err
     struct src_apppath p = {.path = text};
     if (str_cut(text, ':', &p.domain, &p.path)) {
         if (str_chr(p.path, ':') != STR_NPOS)
-            return err_set(err, ERR_INVALID, "invalid app path " STR_FMT ", expected one \":\"", STR_ARG(text));
+            return err_set(err, ERR_INVALID, "invalid app path " STR_FMT ", expected one \":\"",
+                           STR_ARG(text));
     } else {
         p.domain = STR("");
         p.path = text;
@@ -78,7 +79,8 @@ static bool is_host(struct str host)
         return false;
     struct str rest = host, label;
     while (str_next(&rest, '.', &label)) {
-        if (str_is_empty(label) || label.len > LABEL_MAX || label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
+        if (str_is_empty(label) || label.len > LABEL_MAX || label.ptr[0] == '-' ||
+            label.ptr[label.len - 1] == '-')
             return false;
         for (size_t i = 0; i < label.len; i++) {
             char c = label.ptr[i];
@@ -101,13 +103,15 @@ bool src_domain_normalize(struct arena *a, struct str domain, struct str default
         if (str_is_empty(default_domain))
             return err_set(err, ERR_INVALID,
                            "domain " STR_FMT " is relative, but no default domain is configured: "
-                           "set system.default_domain or give the whole name", STR_ARG(domain));
+                           "set system.default_domain or give the whole name",
+                           STR_ARG(domain));
         full = str_cat(a, full, str_lower(a, default_domain));
     }
     if (!is_host(full))
         return err_set(err, ERR_INVALID,
                        "invalid domain " STR_FMT ": expected a host name like app.example.com, or one ending "
-                       "in \".\" for a name under the default domain", STR_ARG(domain));
+                       "in \".\" for a name under the default domain",
+                       STR_ARG(domain));
     *out = full;
     return true;
 }
@@ -157,7 +161,8 @@ static bool stage_by_domain(struct arena *a, const struct src_apppath *p, struct
     if (str_is_empty(base))
         return err_set(err, ERR_INVALID,
                        "the staging domain of " STR_FMT " needs a default domain: set system.default_domain, "
-                       "or stage_at to \"path\"", STR_ARG(p->path));
+                       "or stage_at to \"path\"",
+                       STR_ARG(p->path));
     if (str_is_empty(stage_domain))
         stage_domain = STR("stage");
     struct str host = str_printf(a, STR_FMT "%s" STR_FMT, STR_ARG(stage_domain),
@@ -166,8 +171,9 @@ static bool stage_by_domain(struct arena *a, const struct src_apppath *p, struct
     return src_domain_normalize(a, host, STR(""), &out->domain, err);
 }
 
-bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str stage_at, struct str stage_domain,
-                       struct str default_domain, struct src_apppath *out, struct err *err)
+bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str stage_at,
+                       struct str stage_domain, struct str default_domain, struct src_apppath *out,
+                       struct err *err)
 {
     struct src_apppath stage = *p;
     stage_at = str_trim(stage_at);
@@ -179,7 +185,8 @@ bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str 
     } else {
         if (str_chr(stage_at, ':') != STR_NPOS)
             return err_set(err, ERR_INVALID,
-                           "invalid stage_at " STR_FMT ": expected \"domain\", \"path\" or a domain without path",
+                           "invalid stage_at " STR_FMT
+                           ": expected \"domain\", \"path\" or a domain without path",
                            STR_ARG(stage_at));
         if (!src_domain_normalize(a, stage_at, default_domain, &stage.domain, err))
             return err_wrap(err, "stage_at");
@@ -187,8 +194,10 @@ bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str 
     struct str own = str_is_empty(p->domain) ? default_domain : p->domain;
     struct str its = str_is_empty(stage.domain) ? default_domain : stage.domain;
     if (str_eq_nocase(own, its) && str_eq(stage.path, p->path))
-        return err_set(err, ERR_INVALID, "the staging location " STR_FMT ":" STR_FMT
-                       " is the app's own location: choose another stage_at", STR_ARG(its), STR_ARG(p->path));
+        return err_set(err, ERR_INVALID,
+                       "the staging location " STR_FMT ":" STR_FMT
+                       " is the app's own location: choose another stage_at",
+                       STR_ARG(its), STR_ARG(p->path));
     *out = stage;
     return true;
 }

@@ -14,7 +14,8 @@ enum { NAME_MAX_LEN = 4096, SEGMENT_MAX = 255 };
 
 static bool bad_name(struct str name, const char *why, struct err *err)
 {
-    return err_set(err, ERR_INVALID, "invalid file name \"%.*s\": %s", (int)MIN(name.len, 200), name.ptr, why);
+    return err_set(err, ERR_INVALID, "invalid file name \"%.*s\": %s", (int)MIN(name.len, 200), name.ptr,
+                   why);
 }
 
 bool src_name_clean(struct arena *a, struct str name, struct str *out, struct err *err)
@@ -62,13 +63,15 @@ static int open_below(int dir, struct str name)
     while (str_next(&rest, '/', &part)) {
         bool is_last = !rest.ptr;
         int next = -1;
-        if (str_is_empty(part) || part.len > SEGMENT_MAX || str_eq(part, STR(".")) || str_eq(part, STR(".."))) {
+        if (str_is_empty(part) || part.len > SEGMENT_MAX || str_eq(part, STR(".")) ||
+            str_eq(part, STR(".."))) {
             errno = EINVAL;
         } else {
             memcpy(segment, part.ptr, part.len);
             segment[part.len] = '\0';
             /* O_NONBLOCK: opening a fifo must not wait for its writer. */
-            next = openat(at, segment, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (is_last ? O_NONBLOCK : O_DIRECTORY));
+            next =
+                openat(at, segment, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (is_last ? O_NONBLOCK : O_DIRECTORY));
         }
         int why = errno;
         if (at != dir)
@@ -107,7 +110,8 @@ int src_disk_open(struct str dir, struct str name, struct err *err)
     return -1;
 }
 
-bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t max, struct str *out, struct err *err)
+bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t max, struct str *out,
+                   struct err *err)
 {
     scoped_fd int fd = src_disk_open(dir, name, err);
     if (fd < 0)

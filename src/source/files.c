@@ -10,7 +10,7 @@
 
 enum {
     HEX_LEN = 2 * SHA256_LEN,
-    LINKS_NAMED = 10,     /* symbolic links that a message lists */
+    LINKS_NAMED = 10, /* symbolic links that a message lists */
     LFS_POINTER_MAX = 1024,
     CHUNK = 64 * 1024,
 };
@@ -33,8 +33,8 @@ struct disk_reader {
     struct str dir;
 };
 
-static bool read_from_disk(const struct src_reader *self, const struct src_file *f, struct arena *a, struct str *out,
-                           struct err *err)
+static bool read_from_disk(const struct src_reader *self, const struct src_file *f, struct arena *a,
+                           struct str *out, struct err *err)
 {
     const struct disk_reader *r = CONTAINER_OF(self, struct disk_reader, base);
     return src_disk_read(a, r->dir, f->name, f->size, out, err);
@@ -46,8 +46,8 @@ struct scan {
     const struct src_reader *reader;
     VEC(struct src_file) files;
     uint64_t total;
-    struct str_list links;     /* the first LINKS_NAMED symbolic links */
-    size_t links_len;          /* all of them */
+    struct str_list links; /* the first LINKS_NAMED symbolic links */
+    size_t links_len;      /* all of them */
     struct str_list warnings;
 };
 
@@ -57,7 +57,8 @@ static bool is_lfs_pointer(const char *head, size_t len)
 }
 
 /* The hash and true size of an open file; *is_lfs if it is a pointer of git LFS. */
-static bool hash_fd(int fd, uint64_t max, struct src_file *f, char hex[HEX_LEN], bool *is_lfs, struct err *err)
+static bool hash_fd(int fd, uint64_t max, struct src_file *f, char hex[HEX_LEN], bool *is_lfs,
+                    struct err *err)
 {
     char chunk[CHUNK];
     struct sha256 h;
@@ -78,7 +79,8 @@ static bool hash_fd(int fd, uint64_t max, struct src_file *f, char hex[HEX_LEN],
         f->size += (uint64_t)n;
         if (f->size > max) {
             sha256_release(&h);
-            return err_set(err, ERR_TOO_LARGE, "file " STR_FMT " is larger than the limit of %llu bytes for one file",
+            return err_set(err, ERR_TOO_LARGE,
+                           "file " STR_FMT " is larger than the limit of %llu bytes for one file",
                            STR_ARG(f->name), (unsigned long long)max);
         }
     }
@@ -94,7 +96,8 @@ static bool scan_file(struct scan *s, const struct fs_entry *e, struct err *err)
 {
     struct src_file f = {.reader = s->reader};
     if (s->files.len == s->limits.max_files)
-        return err_set(err, ERR_TOO_LARGE, "the source has more than %zu files: leave out what the app does not need",
+        return err_set(err, ERR_TOO_LARGE,
+                       "the source has more than %zu files: leave out what the app does not need",
                        s->limits.max_files);
     if (str_chr(e->path, '\\') != STR_NPOS)
         return err_set(err, ERR_INVALID, "invalid file name \"" STR_FMT "\": it contains a backslash",
@@ -115,11 +118,13 @@ static bool scan_file(struct scan *s, const struct fs_entry *e, struct err *err)
     f.sha = str_of(hex, HEX_LEN);
     s->total += f.size;
     if (s->total > s->limits.max_total)
-        return err_set(err, ERR_TOO_LARGE, "the source is larger than %llu bytes: leave out what the app does not need",
+        return err_set(err, ERR_TOO_LARGE,
+                       "the source is larger than %llu bytes: leave out what the app does not need",
                        (unsigned long long)s->limits.max_total);
     if (is_lfs)
         str_list_add(s->a, &s->warnings,
-                     str_printf(s->a, STR_FMT " is a pointer to a git LFS object; LFS objects are not fetched",
+                     str_printf(s->a,
+                                STR_FMT " is a pointer to a git LFS object; LFS objects are not fetched",
                                 STR_ARG(f.name)));
     if (str_eq(f.name, STR(".gitmodules")))
         str_list_add(s->a, &s->warnings,
@@ -155,7 +160,8 @@ static bool refuse_links(struct scan *s, struct err *err)
 {
     if (s->links_len == 0)
         return true;
-    err_set(err, ERR_INVALID, "symlinks are not allowed in app sources: " STR_FMT, STR_ARG(s->links.items[0]));
+    err_set(err, ERR_INVALID, "symlinks are not allowed in app sources: " STR_FMT,
+            STR_ARG(s->links.items[0]));
     for (size_t i = 1; i < s->links.len; i++)
         err_append(err, ", " STR_FMT, STR_ARG(s->links.items[i]));
     if (s->links_len > s->links.len)
@@ -217,7 +223,13 @@ void src_files_overlay(struct arena *a, const struct src_files *source, const st
                           .warnings = source->warnings};
     size_t i = 0, k = 0;
     while (i < source->len || k < spec->len) {
-        int order = i == source->len ? 1 : k == spec->len ? -1 : str_cmp(source->items[i].name, spec->items[k].name);
+        int order; /* < 0: the next file is the source's alone; > 0: the spec's; 0: both have it */
+        if (i == source->len)
+            order = 1;
+        else if (k == spec->len)
+            order = -1;
+        else
+            order = str_cmp(source->items[i].name, spec->items[k].name);
         struct src_file *f = &s.items[s.len++];
         *f = order > 0 ? spec->items[k] : source->items[i];
         f->is_spec = order > 0;
@@ -265,13 +277,15 @@ bool src_file_read(struct arena *a, const struct src_file *f, struct str *out, s
     }
     scoped_arena scratch = {0};
     if (text.len != f->size || !str_eq(sha256_hex(&scratch, text), f->sha))
-        return err_set(err, ERR_CONFLICT, "file " STR_FMT " has changed since it was listed: run the operation again",
+        return err_set(err, ERR_CONFLICT,
+                       "file " STR_FMT " has changed since it was listed: run the operation again",
                        STR_ARG(f->name));
     *out = text;
     return true;
 }
 
-bool src_files_read(struct arena *a, const struct src_files *s, struct str name, struct str *out, struct err *err)
+bool src_files_read(struct arena *a, const struct src_files *s, struct str name, struct str *out,
+                    struct err *err)
 {
     const struct src_file *f = src_files_find(s, name);
     if (!f)
@@ -333,7 +347,7 @@ bool src_files_hash(struct arena *a, const struct src_files *s, const struct str
 
 /* ---- extraction ---- */
 
-/* Makes the folders above `path` (absolute, below `dir_len` bytes of it, which exist), 0755 whatever the umask. */
+/* Makes the folders above `path`, 0755 whatever the umask; its first `dir_len` bytes are one that exists. */
 static bool make_parents(char *path, size_t dir_len, struct err *err)
 {
     for (char *p = strchr(path + dir_len + 1, '/'); p; p = strchr(p + 1, '/')) {

@@ -1,15 +1,15 @@
 /* source/git.c: sessions, and fetching a folder of a repository with as little as the server allows.
  *
- *     PARTIAL --fails--> SHALLOW --fails--> FULL           a branch or tag; also a commit that the server gives
- *        '--commit refused or short--> HISTORY --fails--> FULL       any other commit
+ *     PARTIAL --fails--> SHALLOW --fails--> FULL              a branch, a tag, a commit that is given
+ *        '--commit refused or short--> HISTORY --fails--> FULL    any other commit
  *
- *     PARTIAL   the commit alone, files of the wanted folder only (protocol filter blob:none, sparse checkout)
+ *     PARTIAL   the commit alone, files of the wanted folder only (filter blob:none, sparse checkout)
  *     SHALLOW   the commit alone, all files
  *     HISTORY   all commits, files of the wanted folder only
  *     FULL      everything
  *
- * Each step starts from an empty repository; a fault that less could not cause (credentials, host, time) ends
- * the descent. Which commit it is, is settled by the first step that gets one.
+ * Each step starts from an empty repository. A fault that asking for less cannot avoid (credentials, host,
+ * time) ends the descent.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "git_int.h"
 
@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 enum {
-    REF_MAX = 250,     /* bytes of a branch's name */
-    REFS_NAMED = 10,   /* branches that a message lists */
-    SHORT_MIN = 4,     /* digits of an abbreviated commit, as git wants them */
+    REF_MAX = 250,   /* bytes of a branch's name */
+    REFS_NAMED = 10, /* branches that a message lists */
+    SHORT_MIN = 4,   /* digits of an abbreviated commit, as git wants them */
     SHA_LEN = 40,
 };
 
@@ -30,9 +30,9 @@ enum level { PARTIAL, SHALLOW, HISTORY, FULL, LEVELS };
 /* A repository at one commit, checked out for one folder after another. */
 struct session_repo {
     struct str key;
-    struct str dir;             /* of the working copy, .git in it */
+    struct str dir; /* of the working copy, .git in it */
     struct str commit, message, branch;
-    struct str_list folders;    /* checked out so far; "" is everything */
+    struct str_list folders; /* checked out so far; "" is everything */
 };
 
 struct session_head {
@@ -118,9 +118,9 @@ static bool is_hex(struct str s)
 struct want {
     struct git *g;
     struct str folder;
-    struct str branch;  /* "" with a commit */
-    struct str commit;  /* hex, lower case; "" without */
-    struct str tag;     /* a commit that is no hash */
+    struct str branch; /* "" with a commit */
+    struct str commit; /* hex, lower case; "" without */
+    struct str tag;    /* a commit that is no hash */
     bool full_history;
 };
 
@@ -160,16 +160,18 @@ static bool next_ref(struct str *rest, struct str *hash, struct str *ref)
 static bool branch_not_found(struct git *g, struct str branch, struct err *err)
 {
     scoped_err ignored = {0};
-    err_set(err, ERR_NOT_FOUND, "branch \"" STR_FMT "\" not found in " STR_FMT, STR_ARG(branch), STR_ARG(g->repo));
-    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "--heads", "origin", NULL},
-                                  &ignored);
+    err_set(err, ERR_NOT_FOUND, "branch \"" STR_FMT "\" not found in " STR_FMT, STR_ARG(branch),
+            STR_ARG(g->repo));
+    const char *args[] = {"ls-remote", "--heads", "origin", NULL};
+    struct git_result r = git_run(g, g->session->dir, args, &ignored);
     if (r.fault != GIT_OK)
         return false;
     struct str rest = r.out, hash, ref;
     size_t n = 0;
     while (next_ref(&rest, &hash, &ref)) {
         if (n++ < REFS_NAMED)
-            err_append(err, "%s" STR_FMT, n == 1 ? ", it has: " : ", ", STR_ARG(str_from_off(ref, strlen("refs/heads/"))));
+            err_append(err, "%s" STR_FMT, n == 1 ? ", it has: " : ", ",
+                       STR_ARG(str_from_off(ref, strlen("refs/heads/"))));
     }
     if (n > REFS_NAMED)
         err_append(err, " and %zu more", n - REFS_NAMED);
@@ -186,8 +188,8 @@ static bool remote_head(struct git *g, struct str name, struct str *commit, stru
     const char *head = str_z(a, str_cat(a, is_full ? STR("") : STR("refs/heads/"), name));
     const char *tag = str_z(a, str_cat(a, is_full ? STR("") : STR("refs/tags/"), name));
     const char *peeled = str_z(a, str_cat(a, str_from(tag), STR("^{}")));
-    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "origin", head, tag, peeled, NULL},
-                                  err);
+    const char *args[] = {"ls-remote", "origin", head, tag, peeled, NULL};
+    struct git_result r = git_run(g, g->session->dir, args, err);
     if (r.fault != GIT_OK)
         return false;
     struct str rest = r.out, hash, ref;
@@ -206,7 +208,8 @@ static bool remote_head(struct git *g, struct str name, struct str *commit, stru
 static struct str advertised(struct git *g, struct str prefix)
 {
     scoped_err ignored = {0};
-    struct git_result r = git_run(g, g->session->dir, (const char *[]){"ls-remote", "origin", NULL}, &ignored);
+    const char *args[] = {"ls-remote", "origin", NULL};
+    struct git_result r = git_run(g, g->session->dir, args, &ignored);
     struct str rest = r.fault == GIT_OK ? r.out : STR(""), hash, ref, found = STR("");
     while (next_ref(&rest, &hash, &ref)) {
         if (!str_starts(hash, prefix))
@@ -219,6 +222,8 @@ static struct str advertised(struct git *g, struct str prefix)
 }
 
 /* ---- fetching ---- */
+
+static const char all_heads[] = "+refs/heads/*:refs/openrun/heads/*";
 
 static enum git_fault fetch(struct git *g, struct str dir, enum level level, bool deep, const char *refspec,
                             struct err *err)
@@ -234,7 +239,7 @@ static enum git_fault fetch(struct git *g, struct str dir, enum level level, boo
     args[n++] = level == PARTIAL || level == HISTORY ? "--filter=blob:none" : "--no-filter";
     args[n++] = "origin";
     args[n++] = refspec;
-    if (!strcmp(refspec, "+refs/heads/*:refs/openrun/heads/*"))
+    if (refspec == all_heads)
         args[n++] = "+refs/tags/*:refs/openrun/tags/*";
     args[n] = NULL;
     return git_run(g, dir, args, err).fault;
@@ -250,16 +255,17 @@ static enum git_fault fetch_want(const struct want *w, struct str dir, enum leve
     if (!str_is_empty(w->commit)) {
         *name = str_z(a, w->commit);
         bool alone = level == PARTIAL || level == SHALLOW;
-        return fetch(g, dir, level, false, alone ? *name : "+refs/heads/*:refs/openrun/heads/*", err);
+        return fetch(g, dir, level, false, alone ? *name : all_heads, err);
     }
-    struct str ref = str_is_empty(w->tag) ? w->branch : w->tag;
-    bool is_full = str_starts(ref, STR("refs/"));
-    const char *kinds[] = {is_full ? "" : str_is_empty(w->tag) ? "refs/heads/" : "refs/tags/",
-                           str_is_empty(w->tag) ? "refs/tags/" : "refs/heads/"};
+    bool is_tag = !str_is_empty(w->tag);
+    struct str ref = is_tag ? w->tag : w->branch;
+    const char *kinds[] = {is_tag ? "refs/tags/" : "refs/heads/", is_tag ? "refs/heads/" : "refs/tags/"};
+    if (str_starts(ref, STR("refs/")))
+        kinds[0] = "";
     enum git_fault fault = GIT_NO_REF;
-    for (size_t i = 0; i < (is_full ? 1u : 2u) && fault == GIT_NO_REF; i++) {
-        const char *spec = str_z(a, str_printf(a, "+%s" STR_FMT ":refs/openrun/head", kinds[i], STR_ARG(ref)));
-        fault = fetch(g, dir, level, w->full_history, spec, err);
+    for (size_t i = 0; i < 2 && fault == GIT_NO_REF; i++) {
+        struct str spec = str_printf(a, "+%s" STR_FMT ":refs/openrun/head", kinds[i], STR_ARG(ref));
+        fault = fetch(g, dir, level, w->full_history, str_z(a, spec), err);
     }
     return fault;
 }
@@ -282,8 +288,8 @@ static enum git_fault resolve(struct git *g, struct str dir, const char *name, s
 {
     struct arena *a = &g->session->arena;
     const char *commit = str_z(g->scratch, str_printf(g->scratch, "%s^{commit}", name));
-    struct git_result r = git_run(g, dir, (const char *[]){"rev-list", "--max-count=1", "--format=%B", commit, "--", NULL},
-                                  err);
+    const char *args[] = {"rev-list", "--max-count=1", "--format=%B", commit, "--", NULL};
+    struct git_result r = git_run(g, dir, args, err);
     if (r.fault != GIT_OK)
         return GIT_NO_OBJECT;
     struct str first, rest;
@@ -316,7 +322,8 @@ static bool write_sparse(struct git *g, const struct session_repo *repo, struct 
     for (size_t i = 0; i < repo->folders.len && !is_whole; i++)
         add_pattern(&text, repo->folders.items[i]);
     if (text.is_full)
-        return err_set(err, ERR_TOO_LARGE, "too many folders of " STR_FMT " in one operation", STR_ARG(g->repo));
+        return err_set(err, ERR_TOO_LARGE, "too many folders of " STR_FMT " in one operation",
+                       STR_ARG(g->repo));
     struct str info = path_join(g->scratch, repo->dir, STR(".git/info"));
     return fs_mkdir_p(info, 0700, err) &&
            fs_write_atomic(path_join(g->scratch, info, STR("sparse-checkout")), buf_str(&text), 0600, err);
@@ -329,21 +336,23 @@ static enum git_fault check_out(struct git *g, struct session_repo *repo, struct
     if (!write_sparse(g, repo, err))
         return GIT_FINAL;
     const char *commit = str_z(g->scratch, repo->commit);
-    struct git_result r = git_run(g, repo->dir, (const char *[]){"-c", "core.sparseCheckout=true", "-c",
-                                  "core.sparseCheckoutCone=false", "read-tree", "-m", "-u", commit, NULL}, err);
+    const char *args[] = {"read-tree", "-m", "-u", commit, NULL};
+    struct git_result r = git_run(g, repo->dir, args, err);
     if (r.fault != GIT_OK)
         repo->folders.len--;
     return r.fault;
 }
 
-static enum git_fault folder_exists(struct git *g, const struct session_repo *repo, struct str folder, struct err *err)
+static enum git_fault folder_exists(struct git *g, const struct session_repo *repo, struct str folder,
+                                    struct err *err)
 {
     if (str_is_empty(folder))
         return GIT_OK;
     scoped_err ignored = {0};
-    const char *object = str_z(g->scratch, str_printf(g->scratch, STR_FMT ":" STR_FMT, STR_ARG(repo->commit),
-                                                      STR_ARG(folder)));
-    struct git_result r = git_run(g, repo->dir, (const char *[]){"cat-file", "-t", object, NULL}, &ignored);
+    const char *object = str_z(
+        g->scratch, str_printf(g->scratch, STR_FMT ":" STR_FMT, STR_ARG(repo->commit), STR_ARG(folder)));
+    const char *args[] = {"cat-file", "-t", object, NULL};
+    struct git_result r = git_run(g, repo->dir, args, &ignored);
     if (r.fault == GIT_OK && str_starts(r.out, STR("tree")))
         return GIT_OK;
     if (ignored.code == ERR_CANCELLED || ignored.code == ERR_TIMEOUT) {
@@ -356,12 +365,15 @@ static enum git_fault folder_exists(struct git *g, const struct session_repo *re
 }
 
 /* One step of the descent. On GIT_OK, *repo is complete and `w->folder` checked out. */
-static enum git_fault try_level(const struct want *w, enum level level, struct session_repo *repo, struct err *err)
+static enum git_fault try_level(const struct want *w, enum level level, struct session_repo *repo,
+                                struct err *err)
 {
     struct git *g = w->g;
-    *repo = (struct session_repo){.dir = git_session_path(g->session, "repo"), .branch = str_dup(&g->session->arena, w->branch)};
+    *repo = (struct session_repo){.dir = git_session_path(g->session, "repo"),
+                                  .branch = str_dup(&g->session->arena, w->branch)};
     const char *dir = str_z(g->scratch, repo->dir), *name;
-    enum git_fault fault = git_run(g, g->session->dir, (const char *[]){"init", "--quiet", "--template=", dir, NULL}, err).fault;
+    const char *args[] = {"init", "--quiet", "--template=", dir, NULL};
+    enum git_fault fault = git_run(g, g->session->dir, args, err).fault;
     if (fault != GIT_OK)
         return GIT_FINAL;
     fault = fetch_want(w, repo->dir, level, &name, err);
@@ -384,8 +396,8 @@ static bool not_found(const struct want *w, struct err *err)
     if (!str_is_empty(w->branch))
         return branch_not_found(g, w->branch, err);
     struct str what = str_is_empty(w->commit) ? w->tag : w->commit;
-    return err_set(err, ERR_NOT_FOUND, "commit \"" STR_FMT "\" not found in " STR_FMT "%s", STR_ARG(what), STR_ARG(g->repo),
-                   what.len < SHA_LEN ? ", or the abbreviation fits several" : "");
+    return err_set(err, ERR_NOT_FOUND, "commit \"" STR_FMT "\" not found in " STR_FMT "%s", STR_ARG(what),
+                   STR_ARG(g->repo), what.len < SHA_LEN ? ", or the abbreviation fits several" : "");
 }
 
 /* The descent of the picture above. */
@@ -416,8 +428,8 @@ static bool fetch_repo(struct want *w, struct session_repo *repo, struct err *er
 }
 
 /* Submodules below the folder: they are empty folders in a checkout. */
-static void warn_submodules(struct git *g, const struct session_repo *repo, struct str folder, struct arena *a,
-                            struct str_list *warnings)
+static void warn_submodules(struct git *g, const struct session_repo *repo, struct str folder,
+                            struct arena *a, struct str_list *warnings)
 {
     scoped_err ignored = {0};
     struct str modules = path_join(g->scratch, repo->dir, STR(".gitmodules"));
@@ -425,14 +437,15 @@ static void warn_submodules(struct git *g, const struct session_repo *repo, stru
         return;
     const char *commit = str_z(g->scratch, repo->commit);
     const char *under = str_is_empty(folder) ? "." : str_z(g->scratch, folder);
-    struct git_result r = git_run(g, repo->dir, (const char *[]){"--literal-pathspecs", "ls-tree", "-r", "-d", "-z",
-                                  commit, "--", under, NULL}, &ignored);
+    const char *args[] = {"--literal-pathspecs", "ls-tree", "-r", "-d", "-z", commit, "--", under, NULL};
+    struct git_result r = git_run(g, repo->dir, args, &ignored);
     struct str rest = r.fault == GIT_OK ? r.out : STR(""), line, head, path;
     size_t n = 0;
     while (!str_is_empty(rest) && str_next(&rest, '\0', &line))
         if (str_starts(line, STR("160000 ")) && str_cut(line, '\t', &head, &path) && n++ < REFS_NAMED)
-            str_list_add(a, warnings, str_printf(a, STR_FMT " is a git submodule; submodules are not fetched",
-                                                 STR_ARG(path)));
+            str_list_add(
+                a, warnings,
+                str_printf(a, STR_FMT " is a git submodule; submodules are not fetched", STR_ARG(path)));
 }
 
 static struct session_repo *find_repo(const struct src_session *s, struct str key)
@@ -469,8 +482,8 @@ static bool start(struct git *g, const struct src_git_opts *o, struct str *folde
     return git_prepare(g, err);
 }
 
-bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct src_checkout *out,
-                   struct err *err)
+bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_opts *opts,
+                   struct src_checkout *out, struct err *err)
 {
     scoped_arena scratch = {0};
     struct git g = {.session = s, .scratch = &scratch};
@@ -491,15 +504,17 @@ bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_
     }
     struct src_checkout c = {
         .dir = str_is_empty(w.folder) ? str_dup(a, repo->dir) : path_join(a, repo->dir, w.folder),
-        .commit = str_dup(a, repo->commit), .message = str_dup(a, repo->message), .branch = str_dup(a, repo->branch),
+        .commit = str_dup(a, repo->commit),
+        .message = str_dup(a, repo->message),
+        .branch = str_dup(a, repo->branch),
     };
     warn_submodules(&g, repo, w.folder, a, &c.warnings);
     *out = c;
     return true;
 }
 
-bool src_git_remote_head(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct str *commit,
-                         struct err *err)
+bool src_git_remote_head(struct src_session *s, struct arena *a, const struct src_git_opts *opts,
+                         struct str *commit, struct err *err)
 {
     scoped_arena scratch = {0};
     struct git g = {.session = s, .scratch = &scratch};

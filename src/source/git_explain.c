@@ -17,8 +17,8 @@ static const struct {
     {"couldn't find remote ref", GIT_NO_REF, ERR_NOT_FOUND, "no such branch or tag in", ""},
     {"not our ref", GIT_NO_OBJECT, ERR_NOT_FOUND, "no such commit in", ""},
     {"unadvertised object", GIT_NO_OBJECT, ERR_NOT_FOUND, "no such commit in", ""},
-    {"Host key verification failed", GIT_FINAL, ERR_UPSTREAM, "the host key is not known or has changed:",
-     ": add it to the known_hosts file of the server's user"},
+    {"Host key verification failed", GIT_FINAL, ERR_UPSTREAM,
+     "the host key is not known or has changed:", ": add it to the known_hosts file of the server's user"},
     {"Enter passphrase", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
     {"terminal prompts disabled", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
     {"could not read Username", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
@@ -29,7 +29,8 @@ static const struct {
     {"returned error: 403", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
     {"Permission denied (", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
     {"Permission denied, please try again", GIT_FINAL, ERR_UNAUTHORIZED, NULL, ""},
-    {"dubious ownership", GIT_FINAL, ERR_FORBIDDEN, "git does not trust this repository, since another user owns it:",
+    {"dubious ownership", GIT_FINAL, ERR_FORBIDDEN,
+     "git does not trust this repository, since another user owns it:",
      ": run \"git config --global --add safe.directory PATH\" as the server's user"},
     {"fatal: repository '", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
     {"epository not found", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
@@ -37,7 +38,8 @@ static const struct {
     {"not appear to be a git repository", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
     {"not a git repository", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
     {"returned error: 404", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
-    {"project you were looking for could not be found", GIT_FINAL, ERR_NOT_FOUND, "repository not found:", ""},
+    {"project you were looking for could not be found", GIT_FINAL, ERR_NOT_FOUND,
+     "repository not found:", ""},
     {"Could not resolve host", GIT_FINAL, ERR_UPSTREAM, "the host name cannot be resolved:", ""},
     {"unable to look up", GIT_FINAL, ERR_UPSTREAM, "the host name cannot be resolved:", ""},
     {"Connection refused", GIT_FINAL, ERR_UPSTREAM, "the host refuses connections:", ""},
@@ -51,8 +53,9 @@ static void explain_auth(const struct git *g, struct err *err)
 {
     err_set(err, ERR_UNAUTHORIZED, "authentication failed for " STR_FMT ": ", STR_ARG(g->repo));
     if (!g->auth)
-        err_append(err, "it is private, or does not exist: set git_auth to an entry of [git_auth] in the server's "
-                        "configuration that may read it");
+        err_append(err,
+                   "it is private, or does not exist: set git_auth to an entry of [git_auth] in the server's "
+                   "configuration that may read it");
     else if (!str_is_empty(g->auth->name))
         err_append(err, "check the git_auth entry " STR_FMT, STR_ARG(g->auth->name));
     else
@@ -84,13 +87,14 @@ enum git_fault git_explain(const struct git *g, struct str said, int exit_code, 
         if (str_find(said, str_from(phrases[i].phrase)) == STR_NPOS)
             continue;
         if (phrases[i].message)
-            err_set(err, phrases[i].code, "%s " STR_FMT "%s", phrases[i].message, STR_ARG(g->repo), phrases[i].advice);
+            err_set(err, phrases[i].code, "%s " STR_FMT "%s", phrases[i].message, STR_ARG(g->repo),
+                    phrases[i].advice);
         else
             explain_auth(g, err);
         return phrases[i].fault;
     }
     struct str words = complaints(g->scratch, said);
-    err_set(err, ERR_UPSTREAM, "git failed with exit code %d for " STR_FMT "%s" STR_FMT, exit_code, STR_ARG(g->repo),
-            str_is_empty(words) ? "" : ": ", STR_ARG(words));
+    err_set(err, ERR_UPSTREAM, "git failed with exit code %d for " STR_FMT "%s" STR_FMT, exit_code,
+            STR_ARG(g->repo), str_is_empty(words) ? "" : ": ", STR_ARG(words));
     return GIT_OTHER;
 }

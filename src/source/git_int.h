@@ -3,17 +3,17 @@
 #ifndef SOURCE_GIT_INT_H
 #define SOURCE_GIT_INT_H
 
-#include "source_int.h"
 #include "buf.h"
+#include "source_int.h"
 
 struct session_repo;
 struct session_head;
 
 struct src_session {
-    struct arena arena;              /* lives as long as the session */
-    struct src_session_opts opts;    /* strings in `arena` */
-    struct str dir;                  /* 0700; empty until it is needed */
-    unsigned next;                   /* number of the next thing made in `dir` */
+    struct arena arena;           /* lives as long as the session */
+    struct src_session_opts opts; /* strings in `arena` */
+    struct str dir;               /* 0700; empty until it is needed */
+    unsigned next;                /* number of the next thing made in `dir` */
     VEC(struct session_repo *) repos;
     VEC(struct session_head *) heads;
 };
@@ -38,15 +38,15 @@ bool git_prepare(struct git *g, struct err *err);
 /* What git's answer means for us. */
 enum git_fault {
     GIT_OK,
-    GIT_NO_REF,      /* the server has no such branch or tag */
-    GIT_NO_OBJECT,   /* the server does not give this commit, or has none such */
-    GIT_OTHER,       /* something that asking for less may avoid */
-    GIT_FINAL,       /* no use in trying again: credentials, host, repository, time, cancelled */
+    GIT_NO_REF,    /* the server has no such branch or tag */
+    GIT_NO_OBJECT, /* the server does not give this commit, or has none such */
+    GIT_OTHER,     /* something that asking for less may avoid */
+    GIT_FINAL,     /* no use in trying again: credentials, host, repository, time, cancelled */
 };
 
 struct git_result {
     enum git_fault fault;
-    struct str out;  /* stdout, in scratch */
+    struct str out; /* stdout, in scratch */
 };
 
 enum { GIT_OUT_MAX = 1 << 20 }; /* bytes of stdout kept, the end of it */

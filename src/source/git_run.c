@@ -22,8 +22,9 @@ enum {
 /* The GIT_ variables that say how to reach servers. The others say which repository to work on, and may be
  * those of a repository that the server was started from. */
 static const char *const kept[] = {
-    "GIT_SSL_", "GIT_HTTP_", "GIT_PROXY_", "GIT_CONFIG_GLOBAL=", "GIT_CONFIG_SYSTEM=", "GIT_CONFIG_NOSYSTEM=",
-    "GIT_EXEC_PATH=", "GIT_CURL_",
+    "GIT_SSL_",           "GIT_HTTP_",          "GIT_PROXY_",
+    "GIT_CONFIG_GLOBAL=", "GIT_CONFIG_SYSTEM=", "GIT_CONFIG_NOSYSTEM=",
+    "GIT_EXEC_PATH=",     "GIT_CURL_",
 };
 
 static const char *const dropped[] = {
@@ -56,8 +57,9 @@ static void env_config(struct git *g, const struct str_list *config)
     for (size_t i = 0; i < config->len; i += 2) {
         str_list_add(g->scratch, &g->env,
                      str_printf(g->scratch, "GIT_CONFIG_KEY_%zu=" STR_FMT, i / 2, STR_ARG(config->items[i])));
-        str_list_add(g->scratch, &g->env,
-                     str_printf(g->scratch, "GIT_CONFIG_VALUE_%zu=" STR_FMT, i / 2, STR_ARG(config->items[i + 1])));
+        str_list_add(
+            g->scratch, &g->env,
+            str_printf(g->scratch, "GIT_CONFIG_VALUE_%zu=" STR_FMT, i / 2, STR_ARG(config->items[i + 1])));
     }
 }
 
@@ -66,6 +68,8 @@ static void config_basics(struct git *g, struct str_list *config)
     static const char *const basics[][2] = {
         {"core.hooksPath", "/dev/null"},
         {"core.fsmonitor", "false"},
+        {"core.sparseCheckout", "true"},
+        {"core.sparseCheckoutCone", "false"}, /* cone mode would take the files of the folders above, too */
         {"core.symlinks", "true"}, /* so that the file set sees and refuses them */
         {"core.autocrlf", "false"},
         {"core.protectHFS", "true"},
@@ -108,7 +112,8 @@ static bool config_password(struct git *g, struct str_list *config, struct err *
     size_t slash = str_chr(str_from_off(g->repo, host), '/');
     struct str origin = str_slice(g->repo, 0, slash == STR_NPOS ? g->repo.len : host + slash);
     config_add(g, config, "credential.helper", STR(""));
-    config_add(g, config, str_z(g->scratch, str_printf(g->scratch, "credential." STR_FMT ".helper", STR_ARG(origin))),
+    config_add(g, config,
+               str_z(g->scratch, str_printf(g->scratch, "credential." STR_FMT ".helper", STR_ARG(origin))),
                STR("!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$OPENRUN_GIT_USER\" "
                    "\"$OPENRUN_GIT_PASSWORD\"; }; f"));
     env_add(g, "OPENRUN_GIT_USER", auth->user);
@@ -140,7 +145,8 @@ static bool key_path(struct git *g, struct str *path, struct err *err)
     const struct src_git_auth *auth = g->auth;
     if (str_is_empty(auth->private_key)) {
         if (!fs_exists(auth->key_file))
-            return err_set(err, ERR_INVALID, "git_auth entry " STR_FMT ": key_file_path " STR_FMT " does not exist",
+            return err_set(err, ERR_INVALID,
+                           "git_auth entry " STR_FMT ": key_file_path " STR_FMT " does not exist",
                            STR_ARG(auth->name), STR_ARG(auth->key_file));
         *path = auth->key_file;
         return true;
@@ -181,7 +187,9 @@ static bool env_ssh(struct git *g, struct err *err)
     if (has_phrase && !askpass(g, err))
         return false;
     env_add(g, "GIT_SSH_COMMAND",
-            str_printf(g->scratch, SSH_COMMON " -o IdentitiesOnly=yes -o PreferredAuthentications=publickey %s -i " STR_FMT,
+            str_printf(g->scratch,
+                       SSH_COMMON
+                       " -o IdentitiesOnly=yes -o PreferredAuthentications=publickey %s -i " STR_FMT,
                        has_phrase ? "-o NumberOfPasswordPrompts=1" : "-o BatchMode=yes",
                        STR_ARG(shell_quote(g->scratch, path))));
     return true;
@@ -198,7 +206,8 @@ bool git_prepare(struct git *g, struct err *err)
             str_list_add(g->scratch, &g->env, str_from(*var));
     env_add(g, "LC_ALL", STR("C"));
     env_add(g, "GIT_TERMINAL_PROMPT", STR("0"));
-    env_add(g, "GIT_CEILING_DIRECTORIES", path_dir(g->session->dir)); /* no repository around the session's folder */
+    env_add(g, "GIT_CEILING_DIRECTORIES",
+            path_dir(g->session->dir)); /* no repository around the session's folder */
     env_add(g, "GIT_LFS_SKIP_SMUDGE", STR("1"));
     env_add(g, "GCM_INTERACTIVE", STR("never"));
     config_basics(g, &config);
@@ -242,9 +251,16 @@ struct git_result git_run(struct git *g, struct str dir, const char *const *args
     scoped_buf out = BUF_INIT(GIT_OUT_MAX), said = BUF_INIT(SAID_MAX);
     struct listener listener = {.opts = opts};
     struct proc_spec spec = {
-        .env = g->env, .env_only = true, .cwd = dir,
-        .on_output = on_output, .arg = &listener, .out = &out, .err_out = &said, .keep_tail = true,
-        .timeout_ms = opts->timeout_ms, .cancel = opts->cancel,
+        .env = g->env,
+        .env_only = true,
+        .cwd = dir,
+        .on_output = on_output,
+        .arg = &listener,
+        .out = &out,
+        .err_out = &said,
+        .keep_tail = true,
+        .timeout_ms = opts->timeout_ms,
+        .cancel = opts->cancel,
     };
     struct proc_result res;
     str_list_add(g->scratch, &spec.argv, STR("git"));

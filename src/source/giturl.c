@@ -11,7 +11,7 @@ enum { URL_MAX = 2048 };
 enum form {
     FORM_HTTP, /* also without a scheme */
     FORM_SSH,
-    FORM_SCP,  /* git@host:path */
+    FORM_SCP, /* git@host:path */
     FORM_GIT,
     FORM_FILE, /* also an absolute path */
 };
@@ -127,8 +127,9 @@ static const char *take_apart(struct str source, struct parts *p)
     if (p->form == FORM_SSH && at != STR_NPOS)
         str_cut(str_slice(authority, 0, at), ':', &p->user, NULL);
     if (p->form == FORM_FILE)
-        return str_is_empty(authority) || str_eq(authority, STR("localhost")) ? NULL
-                                                                               : "expected file:///absolute/path";
+        return str_is_empty(authority) || str_eq(authority, STR("localhost"))
+                   ? NULL
+                   : "expected file:///absolute/path";
     if (!is_user(p->user))
         return "its user is not valid";
     return is_host(p->host) ? NULL : "its host is not valid";
@@ -176,7 +177,8 @@ static const char *split_path(enum form form, struct str path, struct str *repo,
     if (cut == STR_NPOS)
         cut = segments_end(path, 2);
     if (cut == STR_NPOS)
-        return "expected host/org/repo[/folder]; write // or .git where the repository ends if it is not org/repo";
+        return "expected host/org/repo[/folder]; write // or .git where the repository ends if it is not "
+               "org/repo";
     *repo = str_trim_right(str_slice(path, 0, cut), '/');
     *folder = str_from_off(path, cut);
     return str_is_empty(str_trim_char(*repo, '/')) ? "it names no repository" : NULL;
@@ -222,8 +224,8 @@ static struct str repo_text(struct arena *a, const struct parts *p, struct str r
         return str_printf(a, STR_FMT STR_FMT "@" STR_FMT STR_FMT, STR_ARG(p->scheme), STR_ARG(p->user),
                           STR_ARG(p->host), STR_ARG(repo));
     bool is_file = p->form == FORM_FILE;
-    return str_printf(a, STR_FMT "%.*s" STR_FMT, STR_ARG(p->scheme), is_file ? 0 : (int)p->host.len, p->host.ptr,
-                      STR_ARG(repo));
+    return str_printf(a, STR_FMT "%.*s" STR_FMT, STR_ARG(p->scheme), is_file ? 0 : (int)p->host.len,
+                      p->host.ptr, STR_ARG(repo));
 }
 
 struct str src_shown(struct arena *a, struct str source)
@@ -246,7 +248,8 @@ bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, s
         return err_set(err, ERR_INVALID, "invalid github url: it is longer than %d bytes", URL_MAX);
     for (size_t i = 0; i < source.len; i++)
         if ((unsigned char)source.ptr[i] <= 0x20 || source.ptr[i] == 0x7f)
-            return err_set(err, ERR_INVALID, "invalid github url: it contains white space or control characters");
+            return err_set(err, ERR_INVALID,
+                           "invalid github url: it contains white space or control characters");
     struct parts p = {0};
     struct str repo = {0}, folder = {0};
     const char *fault = str_is_empty(source) ? "it is empty" : take_apart(source, &p);
@@ -257,7 +260,8 @@ bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, s
     if (!fault && !str_is_utf8(source))
         fault = "it is not valid UTF-8";
     if (fault)
-        return err_set(err, ERR_INVALID, "invalid github url: " STR_FMT ": %s", STR_ARG(src_shown(a, source)), fault);
+        return err_set(err, ERR_INVALID, "invalid github url: " STR_FMT ": %s", STR_ARG(src_shown(a, source)),
+                       fault);
     out->repo = repo_text(a, &p, repo, ssh_user);
     out->folder = without_empty_segments(a, folder);
     return true;

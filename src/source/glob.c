@@ -37,7 +37,8 @@ struct range {
     uint32_t lo, hi;
 };
 
-struct class {
+struct class
+{
     VEC(struct range) ranges;
     bool is_negated;
 };
@@ -69,8 +70,8 @@ struct compiler {
     struct str pattern;
     size_t pos;
     VEC(struct state) states;
-    struct exits pending;     /* inv. 2 */
-    bool is_segment_start;    /* nothing since the last '/' */
+    struct exits pending;  /* inv. 2 */
+    bool is_segment_start; /* nothing since the last '/' */
     const char *fault;
 };
 
@@ -302,9 +303,7 @@ static bool compile_pattern(struct compiler *c, size_t depth)
 {
     while (c->pos < c->pattern.len) {
         switch (c->pattern.ptr[c->pos]) {
-        case '*':
-            compile_stars(c, depth);
-            continue;
+        case '*': compile_stars(c, depth); continue;
         case '?':
             emit(c, OP_ANY);
             c->is_segment_start = false;
@@ -468,7 +467,8 @@ bool src_appglob_compile(struct arena *a, struct str text, struct src_appglob *o
     struct str domain = STR(""), path = text;
     if (str_cut(text, ':', &domain, &path)) {
         if (str_chr(path, ':') != STR_NPOS)
-            return err_set(err, ERR_INVALID, "path glob has to be in the format of domain:path, got \"" STR_FMT "\"",
+            return err_set(err, ERR_INVALID,
+                           "path glob has to be in the format of domain:path, got \"" STR_FMT "\"",
                            STR_ARG(text));
     } else {
         domain = STR("");

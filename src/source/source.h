@@ -49,14 +49,16 @@ bool src_apppath_eq(const struct src_apppath *x, const struct src_apppath *y);
 
 /* True if one equals or contains the other at a '/' boundary in the same domain. An empty domain is
  * `default_domain`; domains compare without case. */
-bool src_apppath_overlaps(const struct src_apppath *x, const struct src_apppath *y, struct str default_domain);
+bool src_apppath_overlaps(const struct src_apppath *x, const struct src_apppath *y,
+                          struct str default_domain);
 
 /* Where the staging twin of an app is served.
  *   stage_at       "domain" (also when empty), "path", or a domain; what the request or the server says
  *   stage_domain   system.default_stage_domain, put before the app's domain; empty: "stage"
  * Fails (400) on a bad domain and when the stage location would be the app's own. */
-bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str stage_at, struct str stage_domain,
-                       struct str default_domain, struct src_apppath *out, struct err *err);
+bool src_apppath_stage(struct arena *a, const struct src_apppath *p, struct str stage_at,
+                       struct str stage_domain, struct str default_domain, struct src_apppath *out,
+                       struct err *err);
 
 /* "https://host:port/path"; port 0 leaves it out. The root app gives "https://host:port/". */
 struct str src_apppath_url(struct arena *a, const struct src_apppath *p, const char *scheme,
@@ -98,8 +100,8 @@ struct src_reader {
 };
 
 struct src_file {
-    struct str name;                 /* relative, '/'-separated, clean */
-    struct str sha;                  /* hex SHA-256 of the content, 64 bytes */
+    struct str name; /* relative, '/'-separated, clean */
+    struct str sha;  /* hex SHA-256 of the content, 64 bytes */
     uint64_t size;
     bool is_spec;                    /* comes from the app spec, not from the source */
     const char *content;             /* [size] in memory; NULL: ask `reader` */
@@ -110,8 +112,8 @@ struct src_file {
 struct src_files {
     struct src_file *items;
     size_t len;
-    uint64_t total;              /* bytes of all contents */
-    struct str_list warnings;    /* sentences for the user: LFS pointers, submodules */
+    uint64_t total;           /* bytes of all contents */
+    struct str_list warnings; /* sentences for the user: LFS pointers, submodules */
 };
 
 struct src_limits {
@@ -124,8 +126,8 @@ struct src_limits {
 /* Reads the folder `dir` as an app source: every regular file below it, dot files included. A top-level
  * `.git` is skipped, and so are `.git` folders deeper; sockets, devices and fifos too. Fails if `dir` is
  * missing or no folder, on any symbolic link, on names that are not UTF-8 or hold a backslash, and past a
- * limit (NULL: the default ones). Contents stay on disk and are read again on use; if a file has changed by then, that
- * read fails. Zero files is not an error here. */
+ * limit (NULL: the default ones). Contents stay on disk and are read again on use; if a file has changed
+ * by then, that read fails. Zero files is not an error here. */
 bool src_files_scan(struct arena *a, struct str dir, const struct src_limits *limits, struct src_files *out,
                     struct err *err);
 
@@ -144,7 +146,8 @@ const struct src_file *src_files_find(const struct src_files *s, struct str name
 /* The content of one file, checked against its hash. In `a`, or borrowed from the set. */
 bool src_file_read(struct arena *a, const struct src_file *f, struct str *out, struct err *err);
 /* Finds and reads; 404 `file NAME not found` without it. */
-bool src_files_read(struct arena *a, const struct src_files *s, struct str name, struct str *out, struct err *err);
+bool src_files_read(struct arena *a, const struct src_files *s, struct str name, struct str *out,
+                    struct err *err);
 
 /* The files whose names match. With `only_source`, spec files are left out. */
 void src_files_glob(struct arena *a, const struct src_files *s, const struct src_glob *g, bool only_source,
@@ -169,14 +172,15 @@ bool src_name_clean(struct arena *a, struct str name, struct str *out, struct er
 
 /* Reads a file below `dir` (clean relative name), never through a symbolic link, at most `max` bytes.
  * For sources that are served from disk. */
-bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t max, struct str *out, struct err *err);
+bool src_disk_read(struct arena *a, struct str dir, struct str name, uint64_t max, struct str *out,
+                   struct err *err);
 /* The same, opened: a read-only descriptor of a regular file that the caller closes, or -1. */
 int src_disk_open(struct str dir, struct str name, struct err *err);
 
 /* ---- git ------------------------------------------------------------------------------------------ */
 
 /* A source that is a git repository rather than a local path: git@..., http(s)://, ssh://, git://,
- * file://, "github.com/org/repo...", and absolute paths of a bare repository (/srv/x.git, /srv/x.git//sub). */
+ * file://, "github.com/org/repo...", and absolute paths of a bare repository, /srv/x.git, /srv/x.git//sub. */
 bool src_is_git(struct str source);
 
 struct src_giturl {
@@ -197,10 +201,10 @@ bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, s
 
 /* How to sign in; all empty: nobody. With a key ssh is used, otherwise user and password over http(s). */
 struct src_git_auth {
-    struct str name;          /* of the git_auth entry, for messages */
-    struct str user;          /* ssh: default "git" */
-    struct str password;      /* of the http user (or a token), or of the key */
-    struct str private_key;   /* PEM text; wins over the file */
+    struct str name;        /* of the git_auth entry, for messages */
+    struct str user;        /* ssh: default "git" */
+    struct str password;    /* of the http user (or a token), or of the key */
+    struct str private_key; /* PEM text; wins over the file */
     struct str key_file;
 };
 
@@ -208,9 +212,9 @@ struct src_git_auth {
 struct src_session;
 
 struct src_session_opts {
-    struct str tmp_dir;           /* folder for checkouts, made if missing; empty: $TMPDIR or /tmp */
-    int64_t timeout_ms;           /* for each call of git; 0: none */
-    atomic_bool *cancel;          /* set from any thread to end the running git; may be NULL */
+    struct str tmp_dir;  /* folder for checkouts, made if missing; empty: $TMPDIR or /tmp */
+    int64_t timeout_ms;  /* for each call of git; 0: none */
+    atomic_bool *cancel; /* set from any thread to end the running git; may be NULL */
     void (*on_progress)(void *ctx, struct str line); /* what git says, a line at a time; may be NULL */
     void *ctx;
 };
@@ -230,10 +234,10 @@ struct src_git_opts {
 };
 
 struct src_checkout {
-    struct str dir;      /* the app's folder, absolute; lives until the session closes */
-    struct str commit;   /* 40 hex digits */
-    struct str message;  /* of the commit, whole, without the newline at its end */
-    struct str branch;   /* as resolved: "" when a commit was asked for */
+    struct str dir;           /* the app's folder, absolute; lives until the session closes */
+    struct str commit;        /* 40 hex digits */
+    struct str message;       /* of the commit, whole, without the newline at its end */
+    struct str branch;        /* as resolved: "" when a commit was asked for */
     struct str_list warnings; /* sentences for the user: submodules that were left out */
 };
 

@@ -19,8 +19,8 @@ static bool is_spec_name(struct str name)
         return false;
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-              c == '-'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+              c == '_' || c == '-'))
             return false;
     }
     return true;
@@ -54,8 +54,8 @@ static bool load_folder(struct arena *a, struct str dir, struct spec_items *item
             err_release(&ignored);
             continue;
         }
-        *vec_push(a, items) = (struct src_file){.name = str_dup(a, e.name), .content = content.ptr ? content.ptr : "",
-                                                .size = content.len};
+        *vec_push(a, items) = (struct src_file){
+            .name = str_dup(a, e.name), .content = content.ptr ? content.ptr : "", .size = content.len};
     }
     bool ok = !err_is_set(&ignored);
     fs_walk_close(w);
@@ -68,8 +68,8 @@ static void load_bundled(struct arena *a, struct str name, struct spec_items *it
     for (size_t i = 0; i < specs_gen_len; i++) {
         const struct embedded_file *f = &specs_gen[i];
         if (f->name.len > name.len && str_starts(f->name, name) && f->name.ptr[name.len] == '/')
-            *vec_push(a, items) = (struct src_file){.name = str_from_off(f->name, name.len + 1),
-                                                    .content = f->data.ptr, .size = f->data.len};
+            *vec_push(a, items) = (struct src_file){
+                .name = str_from_off(f->name, name.len + 1), .content = f->data.ptr, .size = f->data.len};
     }
 }
 

@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#define CHECK(cond, ...)                  \
-    do {                                  \
-        if (!(cond))                      \
-            fail_msg(__VA_ARGS__);        \
+#define CHECK(cond, ...)                                                                                     \
+    do {                                                                                                     \
+        if (!(cond))                                                                                         \
+            fail_msg(__VA_ARGS__);                                                                           \
     } while (0)
 
 static void test_parse(void **state)
@@ -36,7 +36,8 @@ static void test_parse(void **state)
         struct src_apppath p = {0};
         bool ok = src_apppath_parse(str_from(cases[i].in), &p, &err);
         if (cases[i].err) {
-            CHECK(!ok && strcmp(err_msg(&err), cases[i].err) == 0, "%s: got %s", cases[i].name, err_msg(&err));
+            CHECK(!ok && strcmp(err_msg(&err), cases[i].err) == 0, "%s: got %s", cases[i].name,
+                  err_msg(&err));
             assert_int_equal(err.code, ERR_INVALID);
         } else {
             CHECK(ok && str_eq_z(p.domain, cases[i].domain) && str_eq_z(p.path, cases[i].path),
@@ -168,7 +169,7 @@ static void test_url(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse), cmocka_unit_test(test_new),   cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_new), cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_stage), cmocka_unit_test(test_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

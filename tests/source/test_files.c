@@ -1,8 +1,8 @@
 /* tests/source/test_files.c: file sets from folders and lists, overlay, hash, extraction, and app specs.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "source.h"
 #include "fs.h"
 #include "id.h"
+#include "source.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -207,9 +207,9 @@ static void test_name_clean(void **state)
     static const struct {
         const char *in, *want;
     } cases[] = {
-        {"a", "a"}, {"a/b", "a/b"}, {"./a//b/", "a/b"}, {"a\\b", "a/b"}, {"a/.b", "a/.b"}, {"...", "..."},
-        {"", NULL}, {"/a", NULL}, {"\\a", NULL}, {"..", NULL}, {"a/../b", NULL}, {"a\\..\\b", NULL}, {"C:/x", NULL},
-        {".", NULL}, {"\xff", NULL},
+        {"a", "a"},       {"a/b", "a/b"},     {"./a//b/", "a/b"}, {"a\\b", "a/b"}, {"a/.b", "a/.b"},
+        {"...", "..."},   {"", NULL},         {"/a", NULL},       {"\\a", NULL},   {"..", NULL},
+        {"a/../b", NULL}, {"a\\..\\b", NULL}, {"C:/x", NULL},     {".", NULL},     {"\xff", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         scoped_arena a = {0};
@@ -251,7 +251,8 @@ static void test_overlay_and_hash(void **state)
     struct dir *d = *state;
     struct arena *a = &d->a;
     struct src_files source, spec, all;
-    make(a, (struct src_file[]){mem("main.py", "m"), mem("app.star", "mine"), mem("static/x.css", "c")}, 3, &source);
+    make(a, (struct src_file[]){mem("main.py", "m"), mem("app.star", "mine"), mem("static/x.css", "c")}, 3,
+         &source);
     make(a, (struct src_file[]){mem("app.star", "spec"), mem("Containerfile", "FROM x")}, 2, &spec);
     src_files_overlay(a, &source, &spec, &all);
     assert_string_equal(names(d, &all), "Containerfile app.star main.py static/x.css");
@@ -267,16 +268,20 @@ static void test_overlay_and_hash(void **state)
     size_t order[] = {1, 2, 3, 0};
     for (size_t i = 0; i < 4; i++) {
         const struct src_file *f = &all.items[order[i]];
-        want = str_cat(a, want, str_cat(a, str_cat(a, f->name, str_of("", 1)), str_cat(a, f->sha, str_of("", 1))));
+        want = str_cat(a, want,
+                       str_cat(a, str_cat(a, f->name, str_of("", 1)), str_cat(a, f->sha, str_of("", 1))));
     }
     struct str plain = hash_of(a, &all);
     assert_true(str_eq(plain, sha256_hex(a, want)));
 
     /* With pages at the top, what only pages use does not count. */
     struct src_files pages, pages_too, other;
-    make(a, (struct src_file[]){mem("main.py", "m"), mem("index.go.html", "1"), mem("static/x.css", "c")}, 3, &pages);
-    make(a, (struct src_file[]){mem("main.py", "m"), mem("index.go.html", "2"), mem("static/a/y.css", "d")}, 3, &pages_too);
-    make(a, (struct src_file[]){mem("main.py", "n"), mem("index.go.html", "1"), mem("static/x.css", "c")}, 3, &other);
+    make(a, (struct src_file[]){mem("main.py", "m"), mem("index.go.html", "1"), mem("static/x.css", "c")}, 3,
+         &pages);
+    make(a, (struct src_file[]){mem("main.py", "m"), mem("index.go.html", "2"), mem("static/a/y.css", "d")},
+         3, &pages_too);
+    make(a, (struct src_file[]){mem("main.py", "n"), mem("index.go.html", "1"), mem("static/x.css", "c")}, 3,
+         &other);
     assert_true(str_eq(hash_of(a, &pages), hash_of(a, &pages_too)));
     assert_false(str_eq(hash_of(a, &pages), hash_of(a, &other)));
     struct str bad[] = {STR("[")}, h;
@@ -305,7 +310,8 @@ static void test_extract(void **state)
 {
     struct dir *d = *state;
     struct src_files s, again;
-    make(&d->a, (struct src_file[]){mem("a.txt", "text"), mem("bin/run.sh", "#!/bin/sh\n"), mem("x/y/z", "")}, 3, &s);
+    make(&d->a, (struct src_file[]){mem("a.txt", "text"), mem("bin/run.sh", "#!/bin/sh\n"), mem("x/y/z", "")},
+         3, &s);
     scoped_err err = {0};
     mode_t old = umask(077);
     bool ok = src_files_extract(&s, in(d, "out"), &err);
@@ -328,8 +334,9 @@ static void test_specs(void **state)
     struct src_files s;
     struct str_list all;
     src_spec_list(&d->a, STR(""), &all);
-    static const char *const bundled[] = {"container", "image", "image-cmd", "proxy", "python-flask", "python-wsgi",
-                                          "static", "static_disk", "static_single"};
+    static const char *const bundled[] = {"container", "image",        "image-cmd",
+                                          "proxy",     "python-flask", "python-wsgi",
+                                          "static",    "static_disk",  "static_single"};
     for (size_t i = 0; i < ARRAY_LEN(bundled); i++)
         assert_true(str_list_has(&all, str_from(bundled[i])));
     for (size_t i = 0; i < all.len; i++) {
@@ -374,8 +381,14 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_scan),      TEST(test_scan_refusals), TEST(test_scan_warns),       TEST(test_change_is_noticed),
-        TEST(test_disk_read), TEST(test_name_clean),    TEST(test_overlay_and_hash), TEST(test_extract),
+        TEST(test_scan),
+        TEST(test_scan_refusals),
+        TEST(test_scan_warns),
+        TEST(test_change_is_noticed),
+        TEST(test_disk_read),
+        TEST(test_name_clean),
+        TEST(test_overlay_and_hash),
+        TEST(test_extract),
         TEST(test_specs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

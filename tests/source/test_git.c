@@ -1,8 +1,8 @@
 /* tests/source/test_git.c: fetching with the real git, from local repositories, git daemon and smart HTTP.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "source.h"
 #include "fs.h"
 #include "proc.h"
+#include "source.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@
 
 /* A scratch folder with the bare repository `r.git`:
  *
- *     v1 (tag, annotated) ── v2 (main) ── dev (branch)      files: README, app/app.star, app/sub/x, big/blob
+ *     v1 (annotated tag) -- v2 (main) -- dev (branch)    README, app/app.star, app/sub/x, big/blob
  */
 struct world {
     struct arena a;
@@ -39,8 +39,13 @@ static struct str sh(struct world *w, const char *script)
     const char *argv[] = {"sh", "-ec", script};
     for (size_t i = 0; i < 3; i++)
         str_list_add(&w->a, &spec.argv, str_from(argv[i]));
-    const char *env[] = {"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@t",
-                         "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@t", "GIT_AUTHOR_DATE=2026-01-02T00:00:00Z",
+    const char *env[] = {"GIT_CONFIG_GLOBAL=/dev/null",
+                         "GIT_CONFIG_NOSYSTEM=1",
+                         "GIT_AUTHOR_NAME=t",
+                         "GIT_AUTHOR_EMAIL=t@t",
+                         "GIT_COMMITTER_NAME=t",
+                         "GIT_COMMITTER_EMAIL=t@t",
+                         "GIT_AUTHOR_DATE=2026-01-02T00:00:00Z",
                          "GIT_COMMITTER_DATE=2026-01-02T00:00:00Z"};
     for (size_t i = 0; i < ARRAY_LEN(env); i++)
         str_list_add(&w->a, &spec.env, str_from(env[i]));
@@ -56,12 +61,14 @@ static int setup(void **state)
     setenv("GIT_DIR", "/nonexistent", 1); /* as inside a hook: must not matter to us */
     if (!fs_temp_dir(&w->a, STR("src-git-"), &w->root, &err))
         return -1;
-    sh(w, "unset GIT_DIR; git init -q -b main work; cd work; mkdir -p app/sub big; echo one >README; echo star >app/app.star;"
-          "echo x >app/sub/x; head -c 300000 /dev/urandom >big/blob; git add .; git commit -qm 'first\n\nbody';"
-          "git tag -a v1 -m tagged; echo two >README; git commit -qam 'second'; git checkout -qb dev;"
-          "echo three >app/app.star; git commit -qam third; git checkout -q main; cd ..;"
-          "git clone -q --bare work r.git; git -C r.git config uploadpack.allowFilter true;"
-          "git -C r.git update-server-info");
+    sh(w,
+       "unset GIT_DIR; git init -q -b main work; cd work; mkdir -p app/sub big; echo one >README; echo star "
+       ">app/app.star;"
+       "echo x >app/sub/x; head -c 300000 /dev/urandom >big/blob; git add .; git commit -qm 'first\n\nbody';"
+       "git tag -a v1 -m tagged; echo two >README; git commit -qam 'second'; git checkout -qb dev;"
+       "echo three >app/app.star; git commit -qam third; git checkout -q main; cd ..;"
+       "git clone -q --bare work r.git; git -C r.git config uploadpack.allowFilter true;"
+       "git -C r.git update-server-info");
     w->v1 = sh(w, "git --git-dir r.git rev-parse v1^{commit}");
     w->v2 = sh(w, "git --git-dir r.git rev-parse main");
     w->dev = sh(w, "git --git-dir r.git rev-parse dev");
@@ -85,8 +92,8 @@ static int teardown(void **state)
 
 static struct src_session *session(struct world *w)
 {
-    return src_session_open(&(struct src_session_opts){.tmp_dir = path_join(&w->a, w->root, STR("tmp")),
-                                                       .timeout_ms = 60000});
+    return src_session_open(
+        &(struct src_session_opts){.tmp_dir = path_join(&w->a, w->root, STR("tmp")), .timeout_ms = 60000});
 }
 
 /* `scheme`, the scratch folder, `path`. */
@@ -117,8 +124,11 @@ static void check_file(struct world *w, struct str dir, const char *name, const 
 static int objects(struct world *w, struct str dir, const char *type)
 {
     const char *z = str_z(&w->a, dir);
-    return atoi(sh(w, str_z(&w->a, str_printf(&w->a, "unset GIT_DIR; cd '%s'; git cat-file --batch-check="
-                                              "'%%(objecttype)' --batch-all-objects | grep -c '^%s$' || true", z, type))).ptr);
+    return atoi(sh(w, str_z(&w->a, str_printf(&w->a,
+                                              "unset GIT_DIR; cd '%s'; git cat-file --batch-check="
+                                              "'%%(objecttype)' --batch-all-objects | grep -c '^%s$' || true",
+                                              z, type)))
+                    .ptr);
 }
 
 static void test_branch(void **state)
@@ -193,7 +203,8 @@ static void test_commits_and_tags(void **state)
             fail_msg("%s", cases[i].name);
     }
     /* Neither a branch nor a tag is at it, and the server gives only those. */
-    sh(w, "git --git-dir r.git tag -d v1 >/dev/null; git --git-dir r.git config uploadpack.allowAnySHA1InWant false");
+    sh(w, "git --git-dir r.git tag -d v1 >/dev/null; git --git-dir r.git config "
+          "uploadpack.allowAnySHA1InWant false");
     struct src_git_opts mid = {.url = o.url, .commit = str_slice(w->v1, 0, 10)};
     assert_true(str_eq(fetch(w, s, &mid).commit, w->v1));
     src_session_close(s);
@@ -232,8 +243,8 @@ static void test_remote_head(void **state)
     src_session_close(s);
 }
 
-static void expect(struct world *w, struct src_session *s, const char *name, const struct src_git_opts *o, int code,
-                   const char *msg)
+static void expect(struct world *w, struct src_session *s, const char *name, const struct src_git_opts *o,
+                   int code, const char *msg)
 {
     scoped_err err = {0};
     struct src_checkout c = {0};
@@ -257,10 +268,18 @@ static void test_failures(void **state)
     } cases[] = {
         {"no such branch", {.url = ok, .branch = STR("nope")}, 404, "branch \"nope\" not found in file://"},
         {"no such folder", {.url = url(w, "file://", "/r.git//nope")}, 404, "folder \"nope\" not found"},
-        {"a file for a folder", {.url = url(w, "file://", "/r.git//README")}, 404, "folder \"README\" is not a folder"},
-        {"no such commit", {.url = ok, .commit = STR("0123456789012345678901234567890123456789")}, 404,
+        {"a file for a folder",
+         {.url = url(w, "file://", "/r.git//README")},
+         404,
+         "folder \"README\" is not a folder"},
+        {"no such commit",
+         {.url = ok, .commit = STR("0123456789012345678901234567890123456789")},
+         404,
          "commit \"0123456789012345678901234567890123456789\" not found"},
-        {"no such short commit", {.url = ok, .commit = STR("0123456789")}, 404, "commit \"0123456789\" not found"},
+        {"no such short commit",
+         {.url = ok, .commit = STR("0123456789")},
+         404,
+         "commit \"0123456789\" not found"},
         {"no such tag", {.url = ok, .commit = STR("v9")}, 404, "commit \"v9\" not found"},
         {"no such repository", {.url = url(w, "file://", "/none.git")}, 404, "repository not found: file://"},
         {"no repository", {.url = url(w, "file://", "/plain")}, 404, "repository not found: file://"},
@@ -268,7 +287,10 @@ static void test_failures(void **state)
         {"an option as branch", {.url = ok, .branch = STR("--upload-pack=x")}, 400, "invalid git branch"},
         {"a refspec as branch", {.url = ok, .branch = STR("a:b")}, 400, "invalid git branch"},
         {"an option as commit", {.url = ok, .commit = STR("--all")}, 400, "invalid git commit"},
-        {"no host", {.url = STR("https://no-such-host.invalid/o/r")}, 502, "https://no-such-host.invalid/o/r"},
+        {"no host",
+         {.url = STR("https://no-such-host.invalid/o/r")},
+         502,
+         "https://no-such-host.invalid/o/r"},
         {"nobody listens", {.url = STR("git://127.0.0.1:1/o/r")}, 502, "refuses connections"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -318,8 +340,8 @@ static int free_port(void)
 
 static void wait_port(int port)
 {
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in sa = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int64_t end = clock_ms() + 30000; clock_ms() < end; usleep(5000)) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         int rc = connect(fd, (struct sockaddr *)&sa, sizeof sa);
@@ -336,7 +358,10 @@ static void test_daemon(void **state)
     int port = free_port();
     const char *base = str_z(&w->a, str_cat(&w->a, STR("--base-path="), w->root));
     const char *at = str_z(&w->a, str_printf(&w->a, "--port=%d", port));
-    serve(w, (const char *[]){"git", "daemon", base, at, "--listen=127.0.0.1", "--export-all", "--reuseaddr", NULL}, false);
+    serve(w,
+          (const char *[]){"git", "daemon", base, at, "--listen=127.0.0.1", "--export-all", "--reuseaddr",
+                           NULL},
+          false);
     wait_port(port);
     struct src_session *s = session(w);
     struct src_git_opts o = {.url = str_printf(&w->a, "git://127.0.0.1:%d/r.git/app", port)};
@@ -344,7 +369,8 @@ static void test_daemon(void **state)
     assert_true(str_eq(c.commit, w->v2));
     check_file(w, c.dir, "app.star", "star");
     assert_int_equal(objects(w, c.dir, "blob"), 2);
-    struct src_git_opts sub = {.url = str_printf(&w->a, "git://127.0.0.1:%d/r.git//app/sub", port), .branch = STR("dev")};
+    struct src_git_opts sub = {.url = str_printf(&w->a, "git://127.0.0.1:%d/r.git//app/sub", port),
+                               .branch = STR("dev")};
     check_file(w, fetch(w, s, &sub).dir, "x", "x");
     struct src_git_opts none = {.url = str_printf(&w->a, "git://127.0.0.1:%d/none.git", port)};
     expect(w, s, "the daemon has no such repository", &none, 404, "repository not found");
@@ -354,8 +380,10 @@ static void test_daemon(void **state)
 static void test_http(void **state)
 {
     struct world *w = *state;
-    const char *script = str_z(&w->a, str_cat(&w->a, str_from(getenv("OPENRUN_SOURCE_ROOT")), STR("/tests/source/git_http.py")));
-    struct str port = serve(w, (const char *[]){"python3", script, str_z(&w->a, w->root), "me:hunter2", NULL}, true);
+    const char *script = str_z(
+        &w->a, str_cat(&w->a, str_from(getenv("OPENRUN_SOURCE_ROOT")), STR("/tests/source/git_http.py")));
+    struct str port =
+        serve(w, (const char *[]){"python3", script, str_z(&w->a, w->root), "me:hunter2", NULL}, true);
     struct src_session *s = session(w);
     struct str at = str_cat(&w->a, STR("http://127.0.0.1:"), port);
     struct src_git_opts o = {.url = str_cat(&w->a, at, STR("/r.git/app"))};
@@ -395,7 +423,8 @@ static void test_key_is_private(void **state)
     /* A stand-in for ssh shows how it is called. */
     char *path = str_z(&w->a, str_printf(&w->a, STR_FMT "/bin:%s", STR_ARG(w->root), getenv("PATH")));
     char *before = xstrdup(getenv("PATH"));
-    sh(w, "mkdir bin; printf '#!/bin/sh\\necho \"$@\" >>%s\\nexit 255\\n' \"$PWD/ssh.log\" >bin/ssh; chmod +x bin/ssh");
+    sh(w, "mkdir bin; printf '#!/bin/sh\\necho \"$@\" >>%s\\nexit 255\\n' \"$PWD/ssh.log\" >bin/ssh; chmod "
+          "+x bin/ssh");
     setenv("PATH", path, 1);
     struct src_git_auth key = {.name = STR("k"), .user = STR("deploy"), .private_key = STR("PEM hunter2")};
     struct src_git_opts p = {.url = STR("https://127.0.0.1:8443/o/r"), .auth = &key};
@@ -416,8 +445,8 @@ static void test_cancel_and_timeout(void **state)
     int port = free_port();
     /* A server that accepts and never says anything. */
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in sa = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
     assert_int_equal(listen(fd, 8), 0);
     struct src_git_opts o = {.url = str_printf(&w->a, "git://127.0.0.1:%d/r", port)};
@@ -439,12 +468,14 @@ static void count_lines(void *ctx, struct str line)
 static void test_content(void **state)
 {
     struct world *w = *state;
-    sh(w, "unset GIT_DIR; cd work; mkdir '#o[a]*!' '#oa!'; echo odd >'#o[a]*!/f'; echo decoy >'#oa!/f'; ln -s README app/link;"
+    sh(w, "unset GIT_DIR; cd work; mkdir '#o[a]*!' '#oa!'; echo odd >'#o[a]*!/f'; echo decoy >'#oa!/f'; ln "
+          "-s README app/link;"
           "printf 'app/app.star filter=lfs\\n' >.gitattributes;"
           "git add .; git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),app/module;"
           "git commit -qm \"$(printf 'caf\\351')\"; git push -q ../r.git main");
     size_t lines = 0;
-    struct src_session *s = src_session_open(&(struct src_session_opts){.on_progress = count_lines, .ctx = &lines});
+    struct src_session *s =
+        src_session_open(&(struct src_session_opts){.on_progress = count_lines, .ctx = &lines});
     struct src_git_opts o = {.url = url(w, "file://", "/r.git//app")};
     struct src_checkout c = fetch(w, s, &o);
     assert_int_equal(c.warnings.len, 1);
@@ -471,9 +502,10 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_branch),   TEST(test_commits_and_tags), TEST(test_server_without_filter), TEST(test_remote_head),
-        TEST(test_failures), TEST(test_daemon),           TEST(test_http),                  TEST(test_key_is_private),
-        TEST(test_cancel_and_timeout), TEST(test_content),
+        TEST(test_branch),      TEST(test_commits_and_tags), TEST(test_server_without_filter),
+        TEST(test_remote_head), TEST(test_failures),         TEST(test_daemon),
+        TEST(test_http),        TEST(test_key_is_private),   TEST(test_cancel_and_timeout),
+        TEST(test_content),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

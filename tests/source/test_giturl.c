@@ -49,17 +49,20 @@ static void test_split(void **state)
         {"a folder", "github.com/org/repo/a/b/", "", "https://github.com/org/repo", "a/b"},
         {"a .git suffix", "https://github.com/org/repo.git", "", "https://github.com/org/repo.git", ""},
         {"a folder behind .git", "https://h.com/g/sub/repo.git/a", "", "https://h.com/g/sub/repo.git", "a"},
-        {"a nested group", "gitlab.com/g/sub/repo//folder/x", "", "https://gitlab.com/g/sub/repo", "folder/x"},
+        {"a nested group", "gitlab.com/g/sub/repo//folder/x", "", "https://gitlab.com/g/sub/repo",
+         "folder/x"},
         {"a double slash and no folder", "gitlab.com/g/sub/repo//", "", "https://gitlab.com/g/sub/repo", ""},
         {"http with a port", "http://127.0.0.1:8080/org/repo/f", "", "http://127.0.0.1:8080/org/repo", "f"},
         {"one segment with .git", "http://h:1/repo.git/f", "", "http://h:1/repo.git", "f"},
         {"one segment with a double slash", "http://h:1/repo//f", "", "http://h:1/repo", "f"},
         {"user, query and fragment go", "https://u:p@h.com/o/r/f?q=1#x", "", "https://h.com/o/r", "f"},
         {"the short ssh form", "git@github.com:org/repo", "", "git@github.com:org/repo", ""},
-        {"the short ssh form with .git", "git@github.com:org/repo.git/a/b", "", "git@github.com:org/repo.git", "a/b"},
+        {"the short ssh form with .git", "git@github.com:org/repo.git/a/b", "", "git@github.com:org/repo.git",
+         "a/b"},
         {"the short ssh form with a folder", "git@github.com:org/repo/a", "", "git@github.com:org/repo", "a"},
         {"the short ssh form, nested", "git@h.com:g/sub/repo//a", "", "git@h.com:g/sub/repo", "a"},
-        {"ssh keeps user and port", "ssh://me@h.com:2222/org/repo/a", "", "ssh://me@h.com:2222/org/repo", "a"},
+        {"ssh keeps user and port", "ssh://me@h.com:2222/org/repo/a", "", "ssh://me@h.com:2222/org/repo",
+         "a"},
         {"ssh drops a password", "ssh://me:pw@h.com/org/repo", "", "ssh://me@h.com/org/repo", ""},
         {"ssh without user", "ssh://h.com/org/repo", "", "ssh://h.com/org/repo", ""},
         {"the git protocol is all repository", "git://h:9418/a/b/c", "", "git://h:9418/a/b/c", ""},
@@ -69,7 +72,8 @@ static void test_split(void **state)
         {"a file url with a folder", "file:///srv/git/repo//a", "", "file:///srv/git/repo", "a"},
         {"a file url on localhost", "file://localhost/srv/repo", "", "file:///srv/repo", ""},
         {"an absolute path", "/srv/repo.git//a//b", "", "file:///srv/repo.git", "a/b"},
-        {"a key turns http to ssh", "https://github.com/org/repo/f", "git", "git@github.com:org/repo.git", "f"},
+        {"a key turns http to ssh", "https://github.com/org/repo/f", "git", "git@github.com:org/repo.git",
+         "f"},
         {"a key keeps one .git", "github.com/org/repo.git", "git", "git@github.com:org/repo.git", ""},
         {"a key drops the http port", "https://h.com:8443/o/r", "me", "me@h.com:o/r.git", ""},
         {"a key leaves ssh forms", "git@h.com:o/r", "me", "git@h.com:o/r", ""},
@@ -81,7 +85,8 @@ static void test_split(void **state)
         if (!src_giturl_parse(&a, str_from(cases[i].source), str_from(cases[i].ssh_user), &u, &err))
             fail_msg("%s: %s", cases[i].name, err_msg(&err));
         if (!str_eq_z(u.repo, cases[i].repo) || !str_eq_z(u.folder, cases[i].folder))
-            fail_msg("%s: got [" STR_FMT "] [" STR_FMT "]", cases[i].name, STR_ARG(u.repo), STR_ARG(u.folder));
+            fail_msg("%s: got [" STR_FMT "] [" STR_FMT "]", cases[i].name, STR_ARG(u.repo),
+                     STR_ARG(u.folder));
     }
 }
 
@@ -110,7 +115,8 @@ static void test_refused(void **state)
         scoped_err err = {0};
         struct src_giturl u = {0};
         if (src_giturl_parse(&a, str_from(cases[i].source), STR(""), &u, &err))
-            fail_msg("%s: accepted as [" STR_FMT "] [" STR_FMT "]", cases[i].name, STR_ARG(u.repo), STR_ARG(u.folder));
+            fail_msg("%s: accepted as [" STR_FMT "] [" STR_FMT "]", cases[i].name, STR_ARG(u.repo),
+                     STR_ARG(u.folder));
         if (!strstr(err_msg(&err), cases[i].err) || strstr(err_msg(&err), "hunter2"))
             fail_msg("%s: got \"%s\"", cases[i].name, err_msg(&err));
     }
