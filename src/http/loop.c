@@ -239,12 +239,14 @@ void http_loop_post(struct http_loop *loop, void (*fn)(struct http_loop *, void 
     struct letter *l = xmalloc(sizeof *l);
     l->fn = fn;
     l->arg = arg;
-    l->next = atomic_load_explicit(&loop->mailbox, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&loop->mailbox, &l->next, l, memory_order_release,
-                                                  memory_order_relaxed))
-        ;
-    /* Who finds the box empty wakes the loop; the others' letters are taken with that one. */
-    if (!l->next)
+    struct letter *newest = atomic_load_explicit(&loop->mailbox, memory_order_relaxed);
+    do
+        l->next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->mailbox, &newest, l, memory_order_release,
+                                                  memory_order_relaxed));
+    /* Who finds the box empty wakes the loop; the others' letters are taken with that one. The letter itself may
+     * be gone by now. */
+    if (!newest)
         uv_async_send(&loop->wake);
 }
 
