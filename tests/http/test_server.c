@@ -845,6 +845,80 @@ static void many_clients_at_once(void **state)
     web_free(&r);
 }
 
+/* Clients that do anything at any time: whatever they do, every request ends once (tear_down counts) and
+ * the server goes on. */
+static void erratic_clients_break_nothing(void **state)
+{
+    static const char *const requests[] = {
+        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /later?x HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n01234567890123456789",
+        "POST /pipe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n3;x\r\nfgh\r\n0\r\n\r\n",
+        "POST /hello HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+        "GET /stream?70000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /bytes?400000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /file?90000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /short HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /abort HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /headers HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\nxyz",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+        "POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n012345678901234567890123456789",
+        "HEAD /stream?7 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "BAD\r\n\r\n",
+    };
+    unsigned short seed[3] = {1, 2, 3};
+    for (int round = 0; round < 400; round++) {
+        scoped_buf all = BUF_INIT(1 << 16);
+        for (long n = 1 + nrand48(seed) % 6; n > 0; n--)
+            buf_add_z(&all, requests[(size_t)nrand48(seed) % ARRAY_LEN(requests)]);
+        size_t len = nrand48(seed) % 2 ? all.len : (size_t)nrand48(seed) % all.len;
+        struct web w = web_open(port);
+        for (size_t at = 0; at < len;) {
+            size_t piece = 1 + (size_t)nrand48(seed) % 200, n = MIN(len - at, piece);
+            if (!web_send(&w, all.ptr + at, n))
+                break;
+            at += n;
+        }
+        long end = nrand48(seed) % 4;
+        if (end == 0)
+            shutdown(w.fd, SHUT_WR);
+        if (end <= 1)
+            for (int i = 0; i < 3 && recv(w.fd, (char[5000]){0}, 5000, MSG_DONTWAIT) > 0; i++)
+                ;
+        if (end == 2)
+            setsockopt(w.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        web_close(&w);
+    }
+    struct web_resp r = {0};
+    web_once(port, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", &r);
+    expect(&r, 200, "hello");
+    web_free(&r);
+}
+
+static int set_up_narrow(void **state)
+{
+    memset(&seen, 0, sizeof seen);
+    start(&(struct http_limits){.max_conns = 1});
+    return 0;
+}
+
+static void connections_beyond_the_limit_wait(void **state)
+{
+    struct web w[8];
+    struct web_resp r = {0};
+    for (int i = 0; i < 8; i++) {
+        w[i] = web_open(port);
+        web_say(&w[i], "GET /later?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    }
+    for (int i = 0; i < 8; i++) {
+        web_read(&w[i], &r, false);
+        expect(&r, 200, "q");
+        web_close(&w[i]);
+    }
+    web_free(&r);
+}
+
 static void hand_off_spreads_connections(void **state)
 {
     scoped_err err = {0};
@@ -955,6 +1029,8 @@ int main(void)
         T(drains_wait_for_requests),
         HASTY(slow_clients_are_given_up),
         T(many_clients_at_once),
+        cmocka_unit_test_setup_teardown(connections_beyond_the_limit_wait, set_up_narrow, tear_down),
+        T(erratic_clients_break_nothing),
         T(hand_off_spreads_connections),
         T(listening_fails_with_advice),
         T(unix_sockets),
