@@ -13,9 +13,9 @@
 enum { MAX_IDLE_CLIENTS = 16 };
 
 struct api {
-    struct ctr_program *program;          /* for builds, pulls, and flags that the API has no member for */
+    struct ctr_program *program; /* for builds, pulls, and flags that the API has no member for */
     char *socket;
-    pthread_mutex_t lock;                 /* guards the pool */
+    pthread_mutex_t lock; /* guards the pool */
     struct http_client *idle[MAX_IDLE_CLIENTS];
     int idle_count;
 };
@@ -41,7 +41,8 @@ static void client_put(struct api *api, struct http_client *c)
     http_client_close(c);
 }
 
-static bool fetch(struct api *api, struct arena *a, struct http_fetch *f, struct http_answer *res, struct err *err)
+static bool fetch(struct api *api, struct arena *a, struct http_fetch *f, struct http_answer *res,
+                  struct err *err)
 {
     struct http_client *c = client_get(api);
     f->unix_socket = str_from(api->socket);
@@ -52,11 +53,14 @@ static bool fetch(struct api *api, struct arena *a, struct http_fetch *f, struct
     if (ok)
         return true;
     if (err->code == ERR_UNAVAILABLE)
-        return err_set(err, ERR_UNAVAILABLE, "the container engine does not answer at %s: is it running? Start it (for "
-                       "example systemctl start %s), or set system.container_command", api->socket, api->program->name);
+        return err_set(err, ERR_UNAVAILABLE,
+                       "the container engine does not answer at %s: is it running? Start it (for "
+                       "example systemctl start %s), or set system.container_command",
+                       api->socket, api->program->name);
     if (err->code == ERR_TIMEOUT)
-        return err_set(err, ERR_TIMEOUT, "the container engine at %s did not answer within %lld s: is it hanging?",
-                       api->socket, (long long)f->total_timeout_ms / 1000);
+        return err_set(err, ERR_TIMEOUT,
+                       "the container engine at %s did not answer within %lld s: is it hanging?", api->socket,
+                       (long long)f->total_timeout_ms / 1000);
     return err_wrap(err, "asking the container engine at %s", api->socket);
 }
 
@@ -86,7 +90,8 @@ static bool call(struct api *api, struct arena *a, const char *method, struct st
                  int64_t timeout_ms, struct http_answer *res, struct err *err)
 {
     static const struct http_pair type = {STR_INIT("Content-Type"), STR_INIT("application/json")};
-    struct http_fetch f = {.method = str_from(method), .total_timeout_ms = timeout_ms, .connect_timeout_ms = 5000};
+    struct http_fetch f = {
+        .method = str_from(method), .total_timeout_ms = timeout_ms, .connect_timeout_ms = 5000};
     f.url = str_printf(a, "http://engine" STR_FMT, STR_ARG(path));
     if (body) {
         f.body = json_text(a, body, JSON_STYLE_COMPACT);
@@ -107,8 +112,8 @@ static bool complain(const struct api *api, struct arena *a, const struct http_a
                          : res->status == 409 ? ERR_CONFLICT
                          : res->status == 400 ? ERR_INVALID
                                               : ERR_UPSTREAM;
-    return err_set(err, code, "%s %s " STR_FMT ": " STR_FMT " (status %d)", api->program->name, doing, STR_ARG(name),
-                   STR_ARG(str_slice(said, 0, 4096)), res->status);
+    return err_set(err, code, "%s %s " STR_FMT ": " STR_FMT " (status %d)", api->program->name, doing,
+                   STR_ARG(name), STR_ARG(str_slice(said, 0, 4096)), res->status);
 }
 
 /* Calls and wants a 2xx or 304; 404 too where `absent_is_fine`. */
@@ -147,7 +152,8 @@ static bool api_ping(void *ctx, struct arena *a, struct str *version, struct err
 {
     struct api *api = ctx;
     bool absent = false;
-    scoped_json *j = get_json(api, a, STR("/version"), "version", (struct str){0}, CTR_INSPECT_MS, &absent, err);
+    scoped_json *j =
+        get_json(api, a, STR("/version"), "version", (struct str){0}, CTR_INSPECT_MS, &absent, err);
     if (!j)
         return absent ? err_set(err, ERR_UPSTREAM, "%s is no container engine's socket", api->socket) : false;
     struct str v = json_get_str(j, "Version", STR("of unknown version"));
@@ -160,8 +166,8 @@ static bool api_image_inspect(void *ctx, struct arena *a, struct str image, bool
 {
     struct str name = escape(a, image);
     bool absent = false;
-    scoped_json *j = get_json(ctx, a, str_printf(a, "/images/" STR_FMT "/json", STR_ARG(name)), "image inspect", image,
-                             CTR_INSPECT_MS, &absent, err);
+    scoped_json *j = get_json(ctx, a, str_printf(a, "/images/" STR_FMT "/json", STR_ARG(name)),
+                              "image inspect", image, CTR_INSPECT_MS, &absent, err);
     if (!j && !absent)
         return false;
     *exists = j != NULL;
@@ -174,8 +180,8 @@ static bool api_image_remove(void *ctx, struct str image, struct err *err)
 {
     scoped_arena a = {0};
     struct str name = escape(&a, image);
-    return change(ctx, "DELETE", "rmi", image, str_printf(&a, "/images/" STR_FMT, STR_ARG(name)), CTR_CHANGE_MS, true,
-                  err);
+    return change(ctx, "DELETE", "rmi", image, str_printf(&a, "/images/" STR_FMT, STR_ARG(name)),
+                  CTR_CHANGE_MS, true, err);
 }
 
 static bool api_image_pull(void *ctx, struct str image, const atomic_bool *cancel, struct err *err)
@@ -269,7 +275,8 @@ static json_t *create_json(struct arena *a, const struct api *api, const struct 
     if (run->command.len > 0)
         json_object_set_new(body, "Cmd", json_from_list(&run->command));
     if (run->entrypoint.len > 0)
-        json_object_set_new(body, "Entrypoint", json_from_list(&(struct str_list){(struct str *)&run->entrypoint, 1, 1}));
+        json_object_set_new(body, "Entrypoint",
+                            json_from_list(&(struct str_list){(struct str *)&run->entrypoint, 1, 1}));
     if (run->workdir.len > 0)
         json_set_str(body, "WorkingDir", run->workdir);
     snprintf(port_key, sizeof port_key, "%u/tcp", (unsigned)run->port);
@@ -286,8 +293,8 @@ static bool api_start(void *ctx, struct str name, struct err *err)
 {
     scoped_arena a = {0};
     struct str n = escape(&a, name);
-    return change(ctx, "POST", "start", name, str_printf(&a, "/containers/" STR_FMT "/start", STR_ARG(n)), CTR_CHANGE_MS,
-                  false, err);
+    return change(ctx, "POST", "start", name, str_printf(&a, "/containers/" STR_FMT "/start", STR_ARG(n)),
+                  CTR_CHANGE_MS, false, err);
 }
 
 static bool api_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
@@ -303,25 +310,27 @@ static bool api_run(void *ctx, const struct ctr_run *run, bool publish, struct e
     struct http_answer res;
     scoped_json *body = create_json(&a, api, run, publish);
     struct str name = escape(&a, run->name);
-    if (!call(api, &a, "POST", str_printf(&a, "/containers/create?name=" STR_FMT, STR_ARG(name)), body, CTR_CHANGE_MS,
-              &res, err))
+    if (!call(api, &a, "POST", str_printf(&a, "/containers/create?name=" STR_FMT, STR_ARG(name)), body,
+              CTR_CHANGE_MS, &res, err))
         return false;
     if (res.status / 100 != 2)
         return complain(api, &a, &res, "create", run->name, err);
     return api_start(api, run->name, err);
 }
 
-static bool api_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out, struct err *err)
+static bool api_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
+                        struct err *err)
 {
     struct str n = escape(a, name);
     bool absent = false;
-    scoped_json *j = get_json(ctx, a, str_printf(a, "/containers/" STR_FMT "/json", STR_ARG(n)), "inspect", name,
-                             CTR_INSPECT_MS, &absent, err);
+    scoped_json *j = get_json(ctx, a, str_printf(a, "/containers/" STR_FMT "/json", STR_ARG(n)), "inspect",
+                              name, CTR_INSPECT_MS, &absent, err);
     if (!j && !absent)
         return false;
     struct ctr_info info = {.status = CTR_STATUS_NONE};
     if (j && !ctr_info_from_json(a, j, port, &info))
-        return err_set(err, ERR_UPSTREAM, "the engine's answer about container " STR_FMT " makes no sense", STR_ARG(name));
+        return err_set(err, ERR_UPSTREAM, "the engine's answer about container " STR_FMT " makes no sense",
+                       STR_ARG(name));
     /* Ids are found by their beginning too: only the exact name counts. */
     if (!str_eq(info.name, name))
         info = (struct ctr_info){.status = CTR_STATUS_NONE};
@@ -333,7 +342,8 @@ static bool api_stop(void *ctx, struct str name, int grace_secs, struct err *err
 {
     scoped_arena a = {0};
     struct str n = escape(&a, name);
-    return change(ctx, "POST", "stop", name, str_printf(&a, "/containers/" STR_FMT "/stop?t=%d", STR_ARG(n), grace_secs),
+    return change(ctx, "POST", "stop", name,
+                  str_printf(&a, "/containers/" STR_FMT "/stop?t=%d", STR_ARG(n), grace_secs),
                   CTR_CHANGE_MS + grace_secs * 1000LL, true, err);
 }
 
@@ -341,8 +351,8 @@ static bool api_verb(void *ctx, struct str name, const char *verb, bool absent_i
 {
     scoped_arena a = {0};
     struct str n = escape(&a, name);
-    return change(ctx, "POST", verb, name, str_printf(&a, "/containers/" STR_FMT "/%s", STR_ARG(n), verb), CTR_CHANGE_MS,
-                  absent_is_fine, err);
+    return change(ctx, "POST", verb, name, str_printf(&a, "/containers/" STR_FMT "/%s", STR_ARG(n), verb),
+                  CTR_CHANGE_MS, absent_is_fine, err);
 }
 
 static bool api_kill(void *ctx, struct str name, struct err *err)
@@ -376,10 +386,10 @@ static bool api_remove(void *ctx, struct str name, struct err *err)
 /* Undoes the framing of a log stream: 8 bytes (stream, 3 zeros, big-endian length), then that many bytes. A
  * stream that does not start so comes from a terminal and is taken as it is. */
 struct log_demux {
-    struct buf *out;          /* keeps the newest CTR_LOG_MAX bytes */
+    struct buf *out; /* keeps the newest CTR_LOG_MAX bytes */
     unsigned char head[8];
     size_t head_len;
-    uint32_t left;            /* of the current frame */
+    uint32_t left; /* of the current frame */
     bool is_raw;
 };
 
@@ -417,7 +427,8 @@ static bool log_part(void *arg, struct str part, struct err *err)
             log_keep(d->out, str_of(d->head, sizeof d->head));
             continue;
         }
-        d->left = (uint32_t)d->head[4] << 24 | (uint32_t)d->head[5] << 16 | (uint32_t)d->head[6] << 8 | d->head[7];
+        d->left =
+            (uint32_t)d->head[4] << 24 | (uint32_t)d->head[5] << 16 | (uint32_t)d->head[6] << 8 | d->head[7];
     }
     return true;
 }
@@ -428,9 +439,10 @@ static bool api_logs(void *ctx, struct arena *a, struct str name, int lines, str
     struct log_demux demux = {.out = &text};
     struct http_answer res;
     struct str n = escape(a, name);
-    struct http_fetch f = {.total_timeout_ms = CTR_LIST_MS, .connect_timeout_ms = 5000, .on_body = log_part,
-                           .body_arg = &demux};
-    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%d", STR_ARG(n), lines);
+    struct http_fetch f = {
+        .total_timeout_ms = CTR_LIST_MS, .connect_timeout_ms = 5000, .on_body = log_part, .body_arg = &demux};
+    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%d", STR_ARG(n),
+                       lines);
     if (!fetch(ctx, a, &f, &res, err))
         return false;
     if (demux.head_len > 0 && !demux.is_raw && text.len == 0)
@@ -455,31 +467,34 @@ static void list_one(struct arena *a, const json_t *j, struct ctr_info_list *out
     };
     const char *key;
     json_t *value;
-    json_object_foreach(json_get(j, "Labels"), key, value)
+    json_object_foreach(json_get(j, "Labels"), key, value) {
         *vec_push(a, &info.labels) = (struct ctr_kv){str_dup(a, str_from(key)), str_dup(a, json_str(value))};
+    }
     *vec_push(a, out) = info;
 }
 
-static bool api_list(void *ctx, struct arena *a, struct str key, struct str value, bool all, struct ctr_info_list *out,
-                     struct err *err)
+static bool api_list(void *ctx, struct arena *a, struct str key, struct str value, bool all,
+                     struct ctr_info_list *out, struct err *err)
 {
     scoped_json *filters = json_object();
     json_t *labels = json_array();
-    json_array_append_new(labels, json_from_str(value.len > 0 ? str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(key),
-                                                                           STR_ARG(value))
-                                                              : key));
+    json_array_append_new(
+        labels, json_from_str(value.len > 0 ? str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
+                                            : key));
     json_object_set_new(filters, "label", labels);
     struct str query = escape(a, json_text(a, filters, JSON_STYLE_COMPACT));
     bool absent = false;
-    scoped_json *j = get_json(ctx, a, str_printf(a, "/containers/json?all=%d&filters=" STR_FMT, all ? 1 : 0, STR_ARG(query)),
-                             "list", (struct str){0}, CTR_LIST_MS, &absent, err);
+    scoped_json *j = get_json(
+        ctx, a, str_printf(a, "/containers/json?all=%d&filters=" STR_FMT, all ? 1 : 0, STR_ARG(query)),
+        "list", (struct str){0}, CTR_LIST_MS, &absent, err);
     if (!json_is_array(j))
         return j || absent ? err_set(err, ERR_UPSTREAM, "the container engine's list makes no sense") : false;
     struct ctr_info_list list = {0};
     size_t i;
     json_t *one;
-    json_array_foreach(j, i, one)
+    json_array_foreach(j, i, one) {
         list_one(a, one, &list);
+    }
     *out = list;
     return true;
 }
@@ -489,8 +504,8 @@ static bool api_subnet(void *ctx, struct arena *a, struct str *cidr, struct err 
     struct api *api = ctx;
     const char *name = api->program->kind == CTR_PODMAN ? "podman" : "bridge";
     bool absent = false;
-    scoped_json *j = get_json(api, a, str_printf(a, "/networks/%s", name), "network inspect", str_from(name), CTR_INSPECT_MS,
-                             &absent, err);
+    scoped_json *j = get_json(api, a, str_printf(a, "/networks/%s", name), "network inspect", str_from(name),
+                              CTR_INSPECT_MS, &absent, err);
     if (!j && !absent)
         return false;
     const json_t *config = json_array_get(json_get(json_get(j, "IPAM"), "Config"), 0);
@@ -524,7 +539,8 @@ bool ctr_api_answers(struct str socket, int64_t timeout_ms)
     scoped_err ignored = {0};
     scoped_http_client struct http_client *c = http_client_open();
     struct http_answer res;
-    struct http_fetch f = {.url = STR("http://engine/_ping"), .unix_socket = socket, .total_timeout_ms = timeout_ms};
+    struct http_fetch f = {
+        .url = STR("http://engine/_ping"), .unix_socket = socket, .total_timeout_ms = timeout_ms};
     return http_fetch(c, &a, &f, &res, &ignored) && res.status == 200;
 }
 
@@ -533,7 +549,8 @@ bool ctr_api_store(struct arena *a, struct str socket, struct str *dir)
     scoped_err ignored = {0};
     scoped_http_client struct http_client *c = http_client_open();
     struct http_answer res;
-    struct http_fetch f = {.url = STR("http://engine/info"), .unix_socket = socket, .total_timeout_ms = CTR_INSPECT_MS};
+    struct http_fetch f = {
+        .url = STR("http://engine/info"), .unix_socket = socket, .total_timeout_ms = CTR_INSPECT_MS};
     if (!http_fetch(c, a, &f, &res, &ignored) || res.status != 200)
         return false;
     scoped_json *j = json_parse(res.body, &ignored);

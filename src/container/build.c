@@ -13,8 +13,8 @@ enum { TAIL_MAX = 8 << 10, LINE_MAX_BYTES = 4096, TAIL_LINES = 40 };
 struct lines {
     ctr_line_fn *on_line;
     void *arg;
-    struct buf line;    /* the line so far; what goes beyond LINE_MAX_BYTES is cut */
-    struct buf tail;    /* newest lines, each with its '\n' */
+    struct buf line; /* the line so far; what goes beyond LINE_MAX_BYTES is cut */
+    struct buf tail; /* newest lines, each with its '\n' */
 };
 
 static void line_done(struct lines *l)
@@ -66,15 +66,18 @@ static bool has(struct str s, const char *needle)
 /* What to do about failures whose own words do not say it. */
 static const char *hint(const struct ctr_program *p, struct str tail)
 {
-    if (has(tail, "requires BuildKit") || has(tail, "the --mount option requires") || has(tail, "--chmod option requires"))
-        return "\nThis file needs BuildKit: install docker's buildx plugin (Debian: docker-buildx or docker-buildx-plugin), or "
+    if (has(tail, "requires BuildKit") || has(tail, "the --mount option requires") ||
+        has(tail, "--chmod option requires"))
+        return "\nThis file needs BuildKit: install docker's buildx plugin (Debian: docker-buildx or "
+               "docker-buildx-plugin), or "
                "use podman.";
     if (has(tail, "buildx component is missing"))
         return "\nInstall docker's buildx plugin, or use podman.";
     if (has(tail, "short-name") || has(tail, "pull access denied") || has(tail, "failed to resolve") ||
         has(tail, "no such host") || has(tail, "i/o timeout") || has(tail, "connection refused") ||
         has(tail, "initializing source docker://"))
-        return "\nA base image could not be had: check the network or the registry, pull it by hand, or name another one "
+        return "\nA base image could not be had: check the network or the registry, pull it by hand, or name "
+               "another one "
                "with a build argument (--carg).";
     if (has(tail, "no space left on device"))
         return "\nThe disk is full: remove unused images (docker image prune, podman image prune).";
@@ -82,8 +85,8 @@ static const char *hint(const struct ctr_program *p, struct str tail)
     return "";
 }
 
-static bool stream(const struct ctr_program *p, const struct proc_spec *base, struct lines *l, const char *doing,
-                   struct str image, struct err *err)
+static bool stream(const struct ctr_program *p, const struct proc_spec *base, struct lines *l,
+                   const char *doing, struct str image, struct err *err)
 {
     struct proc_spec spec = *base;
     struct proc_result res;
@@ -98,13 +101,13 @@ static bool stream(const struct ctr_program *p, const struct proc_spec *base, st
     if (res.cancelled)
         return err_set(err, ERR_CANCELLED, "%s " STR_FMT " was cancelled", doing, STR_ARG(image));
     if (res.timed_out)
-        return err_set(err, ERR_TIMEOUT, "%s " STR_FMT " took longer than %lld min and was ended", doing, STR_ARG(image),
-                       (long long)spec.timeout_ms / 60000);
+        return err_set(err, ERR_TIMEOUT, "%s " STR_FMT " took longer than %lld min and was ended", doing,
+                       STR_ARG(image), (long long)spec.timeout_ms / 60000);
     if (res.exit_code == 0)
         return true;
     struct str tail = lines_tail(l);
-    return err_set(err, ERR_UPSTREAM, "%s " STR_FMT " failed (%s exit code %d):\n" STR_FMT "%s", doing, STR_ARG(image),
-                   p->name, res.exit_code, STR_ARG(tail), hint(p, tail));
+    return err_set(err, ERR_UPSTREAM, "%s " STR_FMT " failed (%s exit code %d):\n" STR_FMT "%s", doing,
+                   STR_ARG(image), p->name, res.exit_code, STR_ARG(tail), hint(p, tail));
 }
 
 static void add(struct arena *a, struct str_list *l, const char *z)
@@ -113,7 +116,8 @@ static void add(struct arena *a, struct str_list *l, const char *z)
 }
 
 /* Arguments by name, their values in the program's environment: they may be secrets. */
-static void build_args(struct arena *a, const struct ctr_build *b, struct str_list *argv, struct str_list *env)
+static void build_args(struct arena *a, const struct ctr_build *b, struct str_list *argv,
+                       struct str_list *env)
 {
     for (size_t i = 0; b->args && i < b->args->len; i++) {
         struct str key = b->args->items[i].key;
@@ -126,15 +130,17 @@ static void build_args(struct arena *a, const struct ctr_build *b, struct str_li
     }
     for (size_t i = 0; b->labels && i < b->labels->len; i++) {
         add(a, argv, "--label");
-        str_list_add(a, argv, str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(b->labels->items[i].key),
-                                         STR_ARG(b->labels->items[i].value)));
+        str_list_add(a, argv,
+                     str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(b->labels->items[i].key),
+                                STR_ARG(b->labels->items[i].value)));
     }
 }
 
 bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, struct err *err)
 {
     scoped_arena a = {0};
-    struct proc_spec spec = {.cwd = b->dir, .timeout_ms = b->timeout_ms > 0 ? b->timeout_ms : CTR_BUILD_MS,
+    struct proc_spec spec = {.cwd = b->dir,
+                             .timeout_ms = b->timeout_ms > 0 ? b->timeout_ms : CTR_BUILD_MS,
                              .cancel = (atomic_bool *)b->cancel};
     add(&a, &spec.argv, p->path);
     add(&a, &spec.argv, "build");
@@ -152,14 +158,18 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
     if (p->kind == CTR_DOCKER && ctr_program_major(p) > 0 && ctr_program_major(p) < 23)
         add(&a, &spec.env, "DOCKER_BUILDKIT=1");
     add(&a, &spec.argv, ".");
-    struct lines l = {.on_line = b->on_line, .arg = b->line_arg, .line = BUF_INIT(LINE_MAX_BYTES), .tail = BUF_INIT(TAIL_MAX)};
+    struct lines l = {.on_line = b->on_line,
+                      .arg = b->line_arg,
+                      .line = BUF_INIT(LINE_MAX_BYTES),
+                      .tail = BUF_INIT(TAIL_MAX)};
     bool ok = stream(p, &spec, &l, "building image", b->image, err);
     buf_release(&l.line);
     buf_release(&l.tail);
     return ok;
 }
 
-bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel, struct err *err)
+bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel,
+                           struct err *err)
 {
     scoped_arena a = {0};
     struct proc_spec spec = {.timeout_ms = CTR_PULL_MS, .cancel = (atomic_bool *)cancel};

@@ -87,7 +87,8 @@ bool ctr_flag_is_native(struct str key);
 bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct str_list *args,
                      const struct str_list *env, struct str input, int64_t timeout_ms, struct str *out,
                      struct err *err);
-/* True for variables that steer the program itself, so that an app's value must not be put in its environment. */
+/* True for variables that steer the program itself, so that an app's value must not be put in its
+ * environment. */
 bool ctr_env_is_reserved(struct str name);
 
 /* build.c */

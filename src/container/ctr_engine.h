@@ -21,8 +21,8 @@ struct ctr_engine;
 enum ctr_kind { CTR_OFF, CTR_DOCKER, CTR_PODMAN };
 
 /* `command` is system.container_command: auto, docker, podman, a path, or "" for off. An engine whose
- * daemon does not answer opens (it may come up later). Fails with ERR_INVALID on a program that does not exist, and
- * ERR_UNSUPPORTED on "kubernetes". */
+ * daemon does not answer opens (it may come up later). Fails with ERR_INVALID on a program that does not
+ * exist, and ERR_UNSUPPORTED on "kubernetes". */
 bool ctr_engine_open(struct str command, struct ctr_engine **out, struct err *err);
 void ctr_engine_close(struct ctr_engine *e);   /* NULL is fine */
 
@@ -37,11 +37,12 @@ bool ctr_engine_ping(struct ctr_engine *e, struct arena *a, struct str *about, s
 /* --- Images --- */
 
 /* Local images only. `*digest` (may be NULL) is the repository digest ("sha256:..."), else the image id. */
-bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists, struct str *digest,
-                       struct err *err);
-/* Pulls `image`; when that fails but it is here already, uses the local one (and *is_stale, may be NULL, says so). */
-bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, bool *is_stale, struct str *digest,
-                    const atomic_bool *cancel, struct err *err);
+bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists,
+                       struct str *digest, struct err *err);
+/* Pulls `image`; when that fails but it is here already, uses the local one (and *is_stale, may be NULL,
+ * says so). */
+bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, bool *is_stale,
+                    struct str *digest, const atomic_bool *cancel, struct err *err);
 bool ctr_image_remove(struct ctr_engine *e, struct str image, struct err *err);  /* absent is fine */
 
 typedef void ctr_line_fn(void *arg, struct str line);
@@ -63,7 +64,8 @@ bool ctr_image_build(struct ctr_engine *e, const struct ctr_build *b, struct err
 
 /* --- Volumes --- */
 
-bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_kv_list *labels, struct err *err);
+bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_kv_list *labels,
+                       struct err *err);
 
 /* --- Containers --- */
 
@@ -112,7 +114,8 @@ struct ctr_info {
     struct ctr_endpoint at;             /* for the port asked */
     bool is_direct;                     /* `at` is the container's own address, not a published port */
 };
-/* The container named exactly `name`; status NONE if there is none. `port` is the container port to resolve `at` for. */
+/* The container named exactly `name`; status NONE if there is none. `port` is the container port to
+ * resolve `at` for. */
 bool ctr_container_inspect(struct ctr_engine *e, struct arena *a, struct str name, uint16_t port,
                            struct ctr_info *out, struct err *err);
 
@@ -122,13 +125,15 @@ bool ctr_container_stop(struct ctr_engine *e, struct str name, int grace_secs, s
 bool ctr_container_kill(struct ctr_engine *e, struct str name, struct err *err);
 bool ctr_container_pause(struct ctr_engine *e, struct str name, struct err *err);
 bool ctr_container_unpause(struct ctr_engine *e, struct str name, struct err *err);
-bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err);  /* by force; absent is fine */
+/* By force; absent is fine. */
+bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err);
 
 /* The last `lines` lines of output, stdout and stderr merged, at most 256 KiB. */
 bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, struct str *out,
                         struct err *err);
 
-/* Containers that carry label `key` (with exactly `value` unless that is empty); `all`: those not running too. */
+/* Containers that carry label `key` (with exactly `value` unless that is empty); `all`: those not running
+ * too. */
 struct ctr_info_list {
     struct ctr_info *items;
     size_t len, cap;

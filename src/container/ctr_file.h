@@ -28,12 +28,12 @@ struct ctr_stage {
 struct ctr_file {
     struct ctr_stage *stages;    /* [n_stages], at least one */
     size_t n_stages;
-    uint16_t *ports;             /* [n_ports]: EXPOSE of the final stage and of those it builds on, in order */
+    uint16_t *ports;             /* [n_ports]: EXPOSE of the final stage and those it builds on */
     size_t n_ports;
     uint16_t port;               /* the first port of the last EXPOSE, 0 without */
-    struct str port_problem;     /* why an EXPOSE did not count ("line 7: EXPOSE $PORT: PORT has no value"), or empty */
+    struct str port_problem;     /* why an EXPOSE did not count ("line 7: EXPOSE $PORT: PORT has no value") */
     struct str_list volumes;     /* VOLUME of all stages, resolved, in order, without duplicates */
-    struct str_list images;      /* images that must exist or be pulled: FROM and COPY --from, no stages, no scratch */
+    struct str_list images;      /* that must exist or be pulled: FROM, --from; no stages, no scratch */
     bool needs_buildkit;         /* uses RUN --mount, COPY --link or --chmod, or here-documents */
     struct str syntax;           /* of the "# syntax=" line */
 };

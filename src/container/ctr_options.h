@@ -1,6 +1,5 @@
-/* container/ctr_options.h: container options and volume entries as users write them (spec containers.md 6, 7).
- *
- * SPDX-License-Identifier: Apache-2.0 */
+/* container/ctr_options.h: container options and volume entries as users write them (spec containers.md 6,
+ * 7).  SPDX-License-Identifier: Apache-2.0 */
 #ifndef CTR_OPTIONS_H
 #define CTR_OPTIONS_H
 
@@ -40,13 +39,14 @@ struct ctr_volume {
     bool is_read_only;
 };
 
-/* Parses one entry. $VAR and ${VAR} in its source come from `getvar` (NULL: the process environment; a variable that
- * is not set is an error). Fails on an empty part, a target that is not absolute, a NUL or newline. */
+/* Parses one entry. $VAR and ${VAR} in its source come from `getvar` (NULL: the process environment; a
+ * variable that is not set is an error). Fails on an empty part, a target that is not absolute, a NUL or
+ * newline. */
 bool ctr_volume_parse(struct arena *a, struct str entry, const char *(*getvar)(const char *name),
                       struct ctr_volume *out, struct err *err);
 
-/* Merges entries in the order given: a later one with the same target replaces an earlier one, but a plain entry
- * equal to the rest of a cl_secret entry does not. Variables come from the process environment. */
+/* Merges entries in the order given: a later one with the same target replaces an earlier one, but a plain
+ * entry equal to the rest of a cl_secret entry does not. Variables come from the process environment. */
 bool ctr_volumes_parse(struct arena *a, const struct str_list *entries, struct ctr_volume **out, size_t *n,
                        struct err *err);
 

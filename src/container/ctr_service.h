@@ -3,13 +3,15 @@
  * Warm path, on a loop, no lock and no call to the engine:
  *
  *     struct ctr_endpoint at;
- *     if (ctr_service_enter(svc, loop_index, &at)) { ... proxy to at ...; ctr_service_leave(svc, loop_index); }
- *     else waiter = ctr_service_wake(svc, loop, loop_index, on_awake, arg);
+ *     if (ctr_service_enter(svc, loop_index, &at))
+ *         ... proxy to at ..., ctr_service_leave(svc, loop_index);
+ *     else
+ *         waiter = ctr_service_wake(svc, loop, loop_index, on_awake, arg);
  *
  * A wake starts the container once however many wait; all share the result. After a failure the next
- * attempt waits (1 s, 2 s, ... 30 s) and wakes in between get the same failure at once. Starts, stops and checks
- * run on the manager's threads, detached from the requests that asked. A container is never stopped for
- * idleness with a request in flight, and a request never gets a container that is being stopped.
+ * attempt waits (1 s, 2 s, ... 30 s) and wakes in between get the same failure at once. Starts, stops and
+ * checks run on the manager's threads, detached from the requests that asked. A container is never stopped
+ * for idleness with a request in flight, and a request never gets a container that is being stopped.
  *
  * Locks: one per manager, held for list work only, never across a call to the engine. The callbacks given
  * here are called without it.
@@ -34,15 +36,16 @@ struct ctr_manager_config {
 
 bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manager **out, struct err *err);
 /* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. The
- * loops must still run, and every service must have been unreferenced, or its reference is lost. NULL is fine. */
+ * loops must still run, and every service must have been unreferenced, or its reference is lost. NULL is
+ * fine. */
 void ctr_manager_close(struct ctr_manager *m);
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m);
 
-/* Stops, and with `remove` also removes, every container of the app `app_id` except the one named `keep` (may be
- * empty), whether a service for it is loaded or not. Loaded ones are drained first, for up to
+/* Stops, and with `remove` also removes, every container of the app `app_id` except the one named `keep`
+ * (may be empty), whether a service for it is loaded or not. Loaded ones are drained first, for up to
  * `drain_secs`. Blocking; for job threads. */
-bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove, int drain_secs,
-                         struct err *err);
+bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove,
+                         int drain_secs, struct err *err);
 
 /* How the build context comes into being when the image is missing. Called on the manager's threads. */
 struct ctr_source {
@@ -96,12 +99,12 @@ void ctr_service_unref(struct ctr_service *svc);
  *    at the door second: so one of them always sees the other. */
 enum ctr_state {
     CTR_UNKNOWN,    /* nothing asked of the engine yet; ends at a wake */
-    CTR_BUILDING,   /* image being built or pulled, or waiting for its turn; ends with the image, or failure */
-    CTR_STARTING,   /* being inspected, created, started, probed; ends at the first good probe, failure or deadline */
+    CTR_BUILDING,   /* image built or pulled, or waiting for its turn; ends with the image, or failure */
+    CTR_STARTING,   /* looked for, created, started, probed; ends at the first good probe or a failure */
     CTR_READY,      /* the only state in which requests enter */
-    CTR_STOPPING,   /* no request enters, none is in flight (or its time is up); ends when the engine says so */
+    CTR_STOPPING,   /* no request enters; drained or its time is up; ends when the engine says so */
     CTR_STOPPED,    /* not running by our own doing; ends at a wake */
-    CTR_FAILED,     /* the failure is kept, all waiters have been told; ends at a wake after the back-off, or a deploy */
+    CTR_FAILED,     /* waiters have been told; ends at a wake after the back-off, or at a deploy */
 };
 const char *ctr_state_name(enum ctr_state s);
 
@@ -112,8 +115,8 @@ bool ctr_service_enter(struct ctr_service *svc, int loop_index, struct ctr_endpo
 void ctr_service_leave(struct ctr_service *svc, int loop_index);
 /* Counts body bytes moved either way, as they move; they keep the container awake. */
 void ctr_service_moved(struct ctr_service *svc, int loop_index, uint64_t bytes);
-/* A request in flight became a tunnel (WebSocket, upgrade): from now on only its bytes keep the container awake,
- * but a drain waits for it. Ends with ctr_service_leave_tunnel() instead of _leave(). */
+/* A request in flight became a tunnel (WebSocket, upgrade): from now on only its bytes keep the container
+ * awake, but a drain waits for it. Ends with ctr_service_leave_tunnel() instead of _leave(). */
 void ctr_service_tunnel(struct ctr_service *svc, int loop_index);
 void ctr_service_leave_tunnel(struct ctr_service *svc, int loop_index);
 
@@ -121,17 +124,18 @@ void ctr_service_leave_tunnel(struct ctr_service *svc, int loop_index);
 struct ctr_failure {
     enum err_code code;
     const char *summary;                /* one line without logs: for anyone */
-    const char *detail;                 /* phase, times, last probe answer, last log lines: for those who may see logs */
+    const char *detail;                 /* with phases, last probe, last log lines: who may see logs */
     int retry_after_ms;                 /* when the next attempt is allowed */
 };
 
-/* How a wake ended. `at` is not NULL: the container runs and the caller has entered (must leave). Else `why` says it. */
+/* How a wake ended. `at` is not NULL: the container runs and the caller has entered (must leave). Else
+ * `why` says it. */
 typedef void ctr_wake_fn(void *arg, const struct ctr_endpoint *at, const struct ctr_failure *why);
 struct ctr_waiter;
 
 /* Asks for the container. `fn` is called exactly once, later, on `loop`, unless cancelled. */
-struct ctr_waiter *ctr_service_wake(struct ctr_service *svc, struct http_loop *loop, int loop_index, ctr_wake_fn *fn,
-                                    void *arg);
+struct ctr_waiter *ctr_service_wake(struct ctr_service *svc, struct http_loop *loop, int loop_index,
+                                    ctr_wake_fn *fn, void *arg);
 /* The client left: `fn` will not be called. Only before it has been, on its loop. */
 void ctr_waiter_cancel(struct ctr_waiter *w);
 
@@ -144,14 +148,14 @@ void ctr_service_suspect(struct ctr_service *svc, uint16_t generation);
 /* Starts the container (builds its image first if need be) unless it is ready, and waits until it is, at once
  * even after a failure. `on_line` (may be NULL) gets build and phase lines as they come. On cancel
  * (may be NULL) only this caller stops waiting, unless nobody else waits: then the start ends too. */
-bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg, const atomic_bool *cancel,
-                       struct err *err);
+bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg,
+                       const atomic_bool *cancel, struct err *err);
 /* Lets nothing new in, waits up to `drain_secs` for what is in flight, stops the container and waits for
  * that. Requests that come meanwhile wait, and start it again afterwards. */
 bool ctr_service_stop(struct ctr_service *svc, int drain_secs, struct err *err);
-/* A newer version has taken over: when nothing is in flight any more, or after `drain_secs`, the container is
- * stopped. Late requests are served until then; afterwards a wake fails, until ctr_service_get() revives it. Does
- * not wait. */
+/* A newer version has taken over: when nothing is in flight any more, or after `drain_secs`, the container
+ * is stopped. Late requests are served until then; afterwards a wake fails, until ctr_service_get()
+ * revives it. Does not wait. */
 void ctr_service_retire(struct ctr_service *svc, int drain_secs);
 
 struct ctr_service_status {

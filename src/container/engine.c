@@ -21,16 +21,17 @@ struct ctr_engine {
     struct ctr_program program;
     const struct ctr_backend *ops;
     void *ctx;
-    bool is_local;              /* runs on this host, as root: containers may be reached at their own address */
-    _Atomic int direct;         /* 1: they are, 0: they are not, -1: not known yet */
-    const char *why_off;        /* kind CTR_OFF: what every call says */
+    bool is_local;       /* runs on this host, as root: containers may be reached at their own address */
+    _Atomic int direct;  /* 1: they are, 0: they are not, -1: not known yet */
+    const char *why_off; /* kind CTR_OFF: what every call says */
 };
 
 /* --- Finding it --- */
 
 static bool program_find(struct arena *a, struct str name, struct str *path)
 {
-    static const char *const more[] = {"/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"};
+    static const char *const more[] = {"/usr/local/bin", "/opt/homebrew/bin",
+                                       "/home/linuxbrew/.linuxbrew/bin"};
     scoped_err ignored = {0};
     if (proc_find(a, name, path, &ignored))
         return true;
@@ -142,11 +143,13 @@ bool ctr_engine_open(struct str command, struct ctr_engine **out, struct err *er
     struct str path;
     struct ctr_engine *e = xcalloc(1, sizeof *e);
     e->direct = -1;
-    e->why_off = "containers are not enabled: system.container_command is empty; install docker or podman and set it to "
+    e->why_off = "containers are not enabled: system.container_command is empty; install docker or podman "
+                 "and set it to "
                  "auto, docker or podman";
     if (str_eq(command, STR("kubernetes"))) {
         free(e);
-        return err_set(err, ERR_UNSUPPORTED, "system.container_command: kubernetes is not supported yet, use docker or podman");
+        return err_set(err, ERR_UNSUPPORTED,
+                       "system.container_command: kubernetes is not supported yet, use docker or podman");
     }
     if (str_eq(command, STR("auto"))) {
         e->why_off = "no container engine was found: install podman or docker and start the server again";
@@ -155,8 +158,11 @@ bool ctr_engine_open(struct str command, struct ctr_engine **out, struct err *er
     } else if (command.len > 0) {
         if (!program_find(&a, command, &path)) {
             free(e);
-            return err_set(err, ERR_INVALID, "system.container_command: the program " STR_FMT " was not found; install it or use "
-                           "auto", STR_ARG(command));
+            return err_set(err, ERR_INVALID,
+                           "system.container_command: the program " STR_FMT
+                           " was not found; install it or use "
+                           "auto",
+                           STR_ARG(command));
         }
         program_set(e, &a, path);
     }
@@ -221,7 +227,8 @@ static bool check(const struct ctr_engine *e, struct str name, const char *what,
     bool ok = name.len > 0 && name.len <= max && (is_word(name.ptr[0]));
     for (size_t i = 0; ok && i < name.len; i++)
         ok = is_word(name.ptr[i]) || (name.ptr[i] && strchr(more, name.ptr[i]));
-    return ok || err_set(err, ERR_INVALID, "\"" STR_FMT "\" is no valid %s name", STR_ARG(str_slice(name, 0, 200)), what);
+    return ok || err_set(err, ERR_INVALID, "\"" STR_FMT "\" is no valid %s name",
+                         STR_ARG(str_slice(name, 0, 200)), what);
 }
 
 static bool check_name(const struct ctr_engine *e, struct str name, struct err *err)
@@ -243,7 +250,8 @@ static bool check_no_nul(const struct ctr_kv_list *l, const char *what, bool str
         for (size_t j = 0; strict_key && ok && j < k.len; j++)
             ok = (unsigned char)k.ptr[j] > 0x20;
         if (!ok || k.ptr[0] == '-')
-            return err_set(err, ERR_INVALID, "%s \"" STR_FMT "\" has a name or value that cannot be passed on", what,
+            return err_set(err, ERR_INVALID,
+                           "%s \"" STR_FMT "\" has a name or value that cannot be passed on", what,
                            STR_ARG(str_slice(k, 0, 100)));
     }
     return true;
@@ -261,14 +269,14 @@ bool ctr_engine_ping(struct ctr_engine *e, struct arena *a, struct str *about, s
     return true;
 }
 
-bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists, struct str *digest,
-                       struct err *err)
+bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists,
+                       struct str *digest, struct err *err)
 {
     return check_image(e, image, err) && e->ops->image_inspect(e->ctx, a, image, exists, digest, err);
 }
 
-bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, bool *is_stale, struct str *digest,
-                    const atomic_bool *cancel, struct err *err)
+bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, bool *is_stale,
+                    struct str *digest, const atomic_bool *cancel, struct err *err)
 {
     if (!check_image(e, image, err))
         return false;
@@ -279,7 +287,8 @@ bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, boo
         return err_move(err, &pull);
     if (!e->ops->image_inspect(e->ctx, a, image, &exists, &d, &ignored) || !exists) {
         if (pulled)
-            return err_set(err, ERR_UPSTREAM, "image " STR_FMT " was pulled, but is not here", STR_ARG(image));
+            return err_set(err, ERR_UPSTREAM, "image " STR_FMT " was pulled, but is not here",
+                           STR_ARG(image));
         err_append(&pull, "\nand no local image has that name");
         return err_move(err, &pull);
     }
@@ -307,7 +316,8 @@ bool ctr_image_build(struct ctr_engine *e, const struct ctr_build *b, struct err
     return e->ops->image_build(e->ctx, b, err);
 }
 
-bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_kv_list *labels, struct err *err)
+bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_kv_list *labels,
+                       struct err *err)
 {
     return check(e, name, "volume", "_.-", 255, err) && check_no_nul(labels, "label", true, err) &&
            e->ops->volume_ensure(e->ctx, name, labels, err);
@@ -320,13 +330,14 @@ bool ctr_is_on_network(struct str cidr)
     uint32_t network;
     uint64_t n = 0;
     bool found = false;
-    if (!str_cut(cidr, '/', &base, &bits) || !ctr_ipv4_parse(base, &network) || !str_to_u64(bits, &n) || n == 0 ||
-        n > 32 || getifaddrs(&list) != 0)
+    if (!str_cut(cidr, '/', &base, &bits) || !ctr_ipv4_parse(base, &network) || !str_to_u64(bits, &n) ||
+        n == 0 || n > 32 || getifaddrs(&list) != 0)
         return false;
     uint32_t mask = UINT32_MAX << (32 - n);
     for (struct ifaddrs *i = list; i && !found; i = i->ifa_next) {
         if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
-            found = (ntohl(((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr) & mask) == (network & mask);
+            found = (ntohl(((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr) & mask) ==
+                    (network & mask);
     }
     freeifaddrs(list);
     return found;
@@ -362,7 +373,8 @@ static bool run_once(struct ctr_engine *e, const struct ctr_run *run, bool publi
 {
     if (e->ops->run(e->ctx, run, publish, err))
         return true;
-    /* What was created but would not start must not be found by the next attempt. A taken name is not ours. */
+    /* What was created but would not start must not be found by the next attempt. A taken name is not ours.
+     */
     scoped_err ignored = {0};
     if (err->code != ERR_CONFLICT)
         e->ops->remove(e->ctx, run->name, &ignored);
@@ -372,7 +384,8 @@ static bool run_once(struct ctr_engine *e, const struct ctr_run *run, bool publi
 bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
 {
     if (!check_name(e, run->name, err) || !check_image(e, run->image, err) ||
-        !check_no_nul(&run->labels, "label", true, err) || !check_no_nul(&run->env, "environment variable", false, err))
+        !check_no_nul(&run->labels, "label", true, err) ||
+        !check_no_nul(&run->env, "environment variable", false, err))
         return false;
     if (run->workdir.len > 0 && run->workdir.ptr[0] != '/')
         return err_set(err, ERR_INVALID, "the working directory of a container must be absolute");

@@ -11,23 +11,23 @@ enum { SUBST_BUDGET = 4 << 20, SUBST_DEPTH = 8, MAX_HEREDOCS = 16 };
 
 /* What a stage knows while it is being read. */
 struct scope {
-    struct ctr_kv_list env;   /* ENV, inherited by stages built on this one */
-    struct ctr_kv_list args;  /* ARG, this stage's own */
+    struct ctr_kv_list env;  /* ENV, inherited by stages built on this one */
+    struct ctr_kv_list args; /* ARG, this stage's own */
     VEC(uint16_t) ports;
     uint16_t port;
 };
 
 struct parser {
     struct arena *arena;
-    struct str rest;                     /* text not read yet */
-    int line;                            /* number of the physical line read last */
-    int at;                              /* line where the current instruction starts */
+    struct str rest; /* text not read yet */
+    int line;        /* number of the physical line read last */
+    int at;          /* line where the current instruction starts */
     char escape;
     size_t budget;
-    const struct ctr_kv_list *given;     /* build arguments */
-    struct ctr_kv_list global;           /* ARG before the first FROM */
+    const struct ctr_kv_list *given; /* build arguments */
+    struct ctr_kv_list global;       /* ARG before the first FROM */
     VEC(struct ctr_stage) stages;
-    VEC(struct scope) scopes;            /* one per stage */
+    VEC(struct scope) scopes; /* one per stage */
     struct ctr_file *out;
     struct err *err;
 };
@@ -111,9 +111,9 @@ static struct str lookup(const struct parser *p, const struct scope *sc, struct 
 
 struct expand {
     struct parser *p;
-    const struct scope *scope;   /* NULL: global arguments only */
+    const struct scope *scope; /* NULL: global arguments only */
     struct buf *out;
-    struct str missing;          /* first variable without a value */
+    struct str missing; /* first variable without a value */
 };
 
 static bool is_name_char(char c, bool first)
@@ -292,9 +292,10 @@ static bool do_from(struct parser *p, struct str args)
         return fail(p, "too many stages");
     struct str base = resolve(p, NULL, word, &missing);
     if (base.len == 0 && missing.len > 0)
-        return err_set(p->err, ERR_INVALID, "Containerfile line %d: FROM " STR_FMT ": " STR_FMT " has no value; give it a default "
-                       "with ARG before the first FROM, or pass it as a build argument", p->at, STR_ARG(word),
-                       STR_ARG(missing));
+        return err_set(p->err, ERR_INVALID,
+                       "Containerfile line %d: FROM " STR_FMT ": " STR_FMT " has no value; give it a default "
+                       "with ARG before the first FROM, or pass it as a build argument",
+                       p->at, STR_ARG(word), STR_ARG(missing));
     if (base.len == 0)
         return fail(p, "FROM without an image");
     struct ctr_stage stage = {.base = base, .line = p->at, .base_stage = stage_find(p, base)};
@@ -386,13 +387,14 @@ static bool do_expose(struct parser *p, struct str args)
     uint16_t first = 0;
     while (args.len > 0) {
         struct str missing, word = take_quoted_word(p, &args), text = resolve(p, sc, word, &missing);
-        while (text.len > 0) {   /* a variable may hold several ports */
+        while (text.len > 0) { /* a variable may hold several ports */
             struct str one = take_word(&text);
             uint16_t port = port_parse(one);
             if (port == 0) {
                 if (!str_ends(one, STR("/udp")) && !str_ends(one, STR("/sctp")))
-                    p->out->port_problem = str_printf(p->arena, "line %d: EXPOSE " STR_FMT ": not a port number", p->at,
-                                                      STR_ARG(str_slice(all, 0, 80)));
+                    p->out->port_problem =
+                        str_printf(p->arena, "line %d: EXPOSE " STR_FMT ": not a port number", p->at,
+                                   STR_ARG(str_slice(all, 0, 80)));
                 continue;
             }
             if (sc->ports.len >= CTR_FILE_MAX_LIST)
@@ -401,9 +403,11 @@ static bool do_expose(struct parser *p, struct str args)
             first = first ? first : port;
         }
         if (missing.len > 0)
-            p->out->port_problem = str_printf(p->arena, "line %d: EXPOSE " STR_FMT ": " STR_FMT " has no value; give it a "
-                                              "default with ARG or ENV", p->at, STR_ARG(str_slice(all, 0, 80)),
-                                              STR_ARG(str_slice(missing, 0, 80)));
+            p->out->port_problem =
+                str_printf(p->arena,
+                           "line %d: EXPOSE " STR_FMT ": " STR_FMT " has no value; give it a "
+                           "default with ARG or ENV",
+                           p->at, STR_ARG(str_slice(all, 0, 80)), STR_ARG(str_slice(missing, 0, 80)));
     }
     if (first)
         sc->port = first;
@@ -448,7 +452,8 @@ static bool do_volume(struct parser *p, struct str args)
 static bool from_add(struct parser *p, struct str name)
 {
     uint64_t n;
-    if (stage_find(p, name) >= 0 || (str_to_u64(name, &n) && n < p->stages.len) || str_chr(name, '$') != STR_NPOS)
+    if (stage_find(p, name) >= 0 || (str_to_u64(name, &n) && n < p->stages.len) ||
+        str_chr(name, '$') != STR_NPOS)
         return true;
     return image_add(p, name);
 }
@@ -515,7 +520,8 @@ static bool skip_heredocs(struct parser *p, struct str args)
         p->out->needs_buildkit = true;
         for (;;) {
             if (!next_physical(p, &line))
-                return err_set(p->err, ERR_INVALID, "Containerfile line %d: the here-document " STR_FMT " has no end", p->at,
+                return err_set(p->err, ERR_INVALID,
+                               "Containerfile line %d: the here-document " STR_FMT " has no end", p->at,
                                STR_ARG(str_slice(names[i], 0, 80)));
             while (strips[i] && line.len > 0 && line.ptr[0] == '\t')
                 line = str_from_off(line, 1);
@@ -581,7 +587,12 @@ bool ctr_file_parse(struct arena *a, struct str text, const struct ctr_kv_list *
     if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0)
         text = str_from_off(text, 3);
     struct ctr_file file = {0};
-    struct parser p = {.arena = a, .rest = text, .escape = '\\', .budget = SUBST_BUDGET, .given = args, .out = &file,
+    struct parser p = {.arena = a,
+                       .rest = text,
+                       .escape = '\\',
+                       .budget = SUBST_BUDGET,
+                       .given = args,
+                       .out = &file,
                        .err = err};
     struct str line;
     directives(&p);

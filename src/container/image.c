@@ -9,10 +9,10 @@
 
 struct build_slot {
     struct build_slot *next;
-    struct str image;         /* of the builder's service, which outlives the slot's place in the list */
+    struct str image; /* of the builder's service, which outlives the slot's place in the list */
     int refs;
     bool is_done, ok;
-    struct err err;           /* when !ok */
+    struct err err; /* when !ok */
 };
 
 static void slot_unref(struct build_slot *s)
@@ -63,9 +63,10 @@ static bool turn_take(struct ctr_service *svc, struct err *err)
         if (is_cancelled(svc))
             return fail_cancelled(svc, err);
         if (clock_ms() >= until)
-            return err_set(err, ERR_TIMEOUT, "error acquiring build lock: %d other builds took longer than %d s; try again, or "
-                           "raise system.max_concurrent_builds or system.max_build_wait_secs", m->building,
-                           m->build_wait_secs);
+            return err_set(err, ERR_TIMEOUT,
+                           "error acquiring build lock: %d other builds took longer than %d s; try again, or "
+                           "raise system.max_concurrent_builds or system.max_build_wait_secs",
+                           m->building, m->build_wait_secs);
         svc_wait(m, &m->changed, MIN(until, clock_ms() + 100));
     }
     m->building++;
@@ -90,14 +91,21 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
         return ctr_image_pull(e, a, svc->run.image, NULL, NULL, &svc->cancel, err);
     }
     if (!svc->source.fetch)
-        return err_set(err, ERR_INTERNAL, "image " STR_FMT " is missing and there is no source to build it from",
+        return err_set(err, ERR_INTERNAL,
+                       "image " STR_FMT " is missing and there is no source to build it from",
                        STR_ARG(svc->run.image));
     svc_phase(svc, "getting the source");
     if (!svc->source.fetch(svc->source.arg, a, &dir, err))
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
     svc_phase(svc, "building the image");
-    struct ctr_build b = {.image = svc->run.image, .dir = dir, .file = svc->build_file, .target = svc->build_target,
-                          .args = &svc->build_args, .on_line = on_build_line, .line_arg = svc, .cancel = &svc->cancel};
+    struct ctr_build b = {.image = svc->run.image,
+                          .dir = dir,
+                          .file = svc->build_file,
+                          .target = svc->build_target,
+                          .args = &svc->build_args,
+                          .on_line = on_build_line,
+                          .line_arg = svc,
+                          .cancel = &svc->cancel};
     bool ok = ctr_image_build(e, &b, err);
     if (svc->source.drop)
         svc->source.drop(svc->source.arg, dir);

@@ -12,11 +12,11 @@ static const struct {
     const char *word;
     enum ctr_status status;
 } statuses[] = {
-    {"created", CTR_STATUS_CREATED},       {"configured", CTR_STATUS_CREATED},
-    {"initialized", CTR_STATUS_CREATED},   {"running", CTR_STATUS_RUNNING},
-    {"paused", CTR_STATUS_PAUSED},         {"restarting", CTR_STATUS_RESTARTING},
-    {"exited", CTR_STATUS_EXITED},         {"stopped", CTR_STATUS_EXITED},
-    {"stopping", CTR_STATUS_RUNNING},      {"dead", CTR_STATUS_DEAD},
+    {"created", CTR_STATUS_CREATED},     {"configured", CTR_STATUS_CREATED},
+    {"initialized", CTR_STATUS_CREATED}, {"running", CTR_STATUS_RUNNING},
+    {"paused", CTR_STATUS_PAUSED},       {"restarting", CTR_STATUS_RESTARTING},
+    {"exited", CTR_STATUS_EXITED},       {"stopped", CTR_STATUS_EXITED},
+    {"stopping", CTR_STATUS_RUNNING},    {"dead", CTR_STATUS_DEAD},
     {"removing", CTR_STATUS_DEAD},
 };
 
@@ -31,7 +31,8 @@ enum ctr_status ctr_status_parse(struct str s)
 
 const char *ctr_status_name(enum ctr_status s)
 {
-    static const char *const names[] = {"absent", "created", "running", "paused", "restarting", "exited", "dead"};
+    static const char *const names[] = {"absent",     "created", "running", "paused",
+                                        "restarting", "exited",  "dead"};
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "unknown";
 }
 
@@ -83,7 +84,8 @@ static void endpoint(const json_t *j, uint16_t port, struct ctr_info *out)
     }
     snprintf(key, sizeof key, "%u/tcp", (unsigned)port);
     const json_t *binding = json_array_get(json_get(json_get(network, "Ports"), key), 0);
-    if (str_to_u64(json_get_str(binding, "HostPort", (struct str){0}), &number) && number > 0 && number < 65536) {
+    if (str_to_u64(json_get_str(binding, "HostPort", (struct str){0}), &number) && number > 0 &&
+        number < 65536) {
         if (!ctr_ipv4_parse(json_get_str(binding, "HostIp", (struct str){0}), &ip) || ip == INADDR_ANY)
             ip = INADDR_LOOPBACK;
         out->at = (struct ctr_endpoint){.ip = ip, .port = (uint16_t)number};
@@ -97,8 +99,9 @@ static void labels(struct arena *a, const json_t *from, struct ctr_kv_list *out)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)from, key, value)
+    json_object_foreach((json_t *)from, key, value) {
         *vec_push(a, out) = (struct ctr_kv){str_dup(a, str_from(key)), str_dup(a, json_str(value))};
+    }
 }
 
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out)

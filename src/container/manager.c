@@ -1,9 +1,9 @@
 /* container/manager.c: the manager of all services: its threads, its table, time, and the sweep.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "service_int.h"
 #include "http.h"
 #include "jobs.h"
 #include "log.h"
+#include "service_int.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -19,7 +19,7 @@ void svc_wait(struct ctr_manager *m, pthread_cond_t *c, int64_t until_ms)
         return;
     }
     struct timespec t = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(c, &m->lock, &t);   /* CLOCK_MONOTONIC, as clock_ms() */
+    pthread_cond_timedwait(c, &m->lock, &t); /* CLOCK_MONOTONIC, as clock_ms() */
 }
 
 void svc_due(struct ctr_service *svc, int64_t due_ms)
@@ -37,7 +37,7 @@ static void *timer_thread(void *arg)
     pthread_mutex_lock(&m->lock);
     while (!m->is_closing) {
         int64_t now = clock_ms(), next = INT64_MAX;
-        m->timer_wakes_ms = INT64_MIN;   /* awake: nobody need signal */
+        m->timer_wakes_ms = INT64_MIN; /* awake: nobody need signal */
         for (struct ctr_service *svc = m->services; svc; svc = svc->next) {
             if (svc->due_ms <= now)
                 svc_tick(svc, now);
@@ -271,8 +271,8 @@ static void services_end(struct ctr_manager *m, struct str app_id, struct str ke
     }
 }
 
-bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove, int drain_secs,
-                         struct err *err)
+bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove,
+                         int drain_secs, struct err *err)
 {
     scoped_arena a = {0};
     scoped_err first = {0};
@@ -362,8 +362,9 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
     m->sweep_secs = config->sweep_interval_secs;
-    m->next_sweep_ms = m->sweep_secs > 0 && ctr_engine_kind(engine) != CTR_OFF ? clock_ms() + m->sweep_secs * 1000LL
-                                                                                : INT64_MAX;
+    m->next_sweep_ms = m->sweep_secs > 0 && ctr_engine_kind(engine) != CTR_OFF
+                           ? clock_ms() + m->sweep_secs * 1000LL
+                           : INT64_MAX;
     pthread_mutex_init(&m->lock, NULL);
     cond_init(&m->changed);
     cond_init(&m->timer_cond);

@@ -11,9 +11,9 @@ enum { MAX_DIGITS = 18, MAX_FRACTION = 9, REGEX_MATCH_LIMIT = 100000 };
 /* A decimal number in pieces: digits[.digits]suffix */
 struct quantity {
     uint64_t whole;
-    uint64_t fraction;      /* of `scale` */
-    uint64_t scale;         /* a power of ten, 1 without a fraction */
-    struct str suffix;      /* trimmed at its left */
+    uint64_t fraction; /* of `scale` */
+    uint64_t scale;    /* a power of ten, 1 without a fraction */
+    struct str suffix; /* trimmed at its left */
 };
 
 static size_t take_digits(struct str s, size_t at, size_t max, uint64_t *value, size_t *used)
@@ -51,7 +51,7 @@ static bool quantity_parse(struct str s, struct quantity *q)
 static bool quantity_times(const struct quantity *q, uint64_t num, uint64_t den, int64_t max, int64_t *out)
 {
     __extension__ typedef unsigned __int128 u128;
-    u128 parts = (u128)q->whole * q->scale + q->fraction;   /* < 2^60 * 10^9 */
+    u128 parts = (u128)q->whole * q->scale + q->fraction; /* < 2^60 * 10^9 */
     if (num > 0 && parts > (~(u128)0 >> 1) / num)
         return false;
     u128 below = (u128)q->scale * den;
@@ -75,30 +75,35 @@ bool ctr_parse_cpus(struct str s, int64_t *milli, struct err *err)
     else
         ok = false;
     if (!ok || v < 1)
-        return err_set(err, ERR_INVALID, "cpus \"" STR_FMT "\" must be a number like 2, 0.5 or 500m", STR_ARG(s));
+        return err_set(err, ERR_INVALID, "cpus \"" STR_FMT "\" must be a number like 2, 0.5 or 500m",
+                       STR_ARG(s));
     *milli = v;
     return true;
 }
 
 static bool memory_unit(struct str suffix, uint64_t *unit)
 {
-    static const char letters[] = "bkmgt?e";   /* no p: that is left to Kubernetes, whose P is decimal */
+    static const struct {
+        char letter;
+        int shift;
+    } binary[] = {{'b', 0}, {'k', 10}, {'m', 20}, {'g', 30}, {'t', 40}, {'e', 60}};
     if (suffix.len == 0) {
         *unit = 1;
         return true;
     }
     if (suffix.len == 1 || (suffix.len == 2 && (suffix.ptr[1] | 0x20) == 'b')) {
-        const char *at = memchr(letters, suffix.ptr[0] | 0x20, sizeof letters - 1);
-        if (at) {
-            *unit = 1ULL << (10 * (at - letters));
-            return true;
+        for (size_t i = 0; i < ARRAY_LEN(binary); i++) {
+            if ((suffix.ptr[0] | 0x20) == binary[i].letter) {
+                *unit = 1ULL << binary[i].shift;
+                return true;
+            }
         }
     }
     static const struct {
         const char *name;
         uint64_t unit;
     } k8s[] = {
-        {"Ki", 1ULL << 10}, {"Mi", 1ULL << 20}, {"Gi", 1ULL << 30}, {"Ti", 1ULL << 40},
+        {"Ki", 1ULL << 10}, {"Mi", 1ULL << 20}, {"Gi", 1ULL << 30},         {"Ti", 1ULL << 40},
         {"Pi", 1ULL << 50}, {"Ei", 1ULL << 60}, {"P", 1000000000000000ULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(k8s); i++) {
@@ -109,7 +114,8 @@ static bool memory_unit(struct str suffix, uint64_t *unit)
     }
     /* A decimal exponent, e6 or E6, as Kubernetes writes quantities. */
     uint64_t exp = 0;
-    if (suffix.len >= 2 && (suffix.ptr[0] | 0x20) == 'e' && str_to_u64(str_from_off(suffix, 1), &exp) && exp <= 18) {
+    if (suffix.len >= 2 && (suffix.ptr[0] | 0x20) == 'e' && str_to_u64(str_from_off(suffix, 1), &exp) &&
+        exp <= 18) {
         for (*unit = 1; exp > 0; exp--)
             *unit *= 10;
         return true;
@@ -123,9 +129,10 @@ bool ctr_parse_memory(struct str s, int64_t *bytes, struct err *err)
     uint64_t unit = 0;
     int64_t v = 0;
     s = str_trim(s);
-    if (!quantity_parse(s, &q) || !memory_unit(q.suffix, &unit) || !quantity_times(&q, unit, 1, INT64_MAX / 2, &v) ||
-        v < 1)
-        return err_set(err, ERR_INVALID, "memory \"" STR_FMT "\" must be a size like 512Mi, 1.5g or a number of bytes",
+    if (!quantity_parse(s, &q) || !memory_unit(q.suffix, &unit) ||
+        !quantity_times(&q, unit, 1, INT64_MAX / 2, &v) || v < 1)
+        return err_set(err, ERR_INVALID,
+                       "memory \"" STR_FMT "\" must be a size like 512Mi, 1.5g or a number of bytes",
                        STR_ARG(s));
     *bytes = v;
     return true;
@@ -136,11 +143,13 @@ static bool regex_matches(struct str pattern, struct str value, bool *matches, s
 {
     int code;
     PCRE2_SIZE at;
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at,
-                                   NULL);
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
+                                   &code, &at, NULL);
     if (!re)
-        return err_set(err, ERR_INVALID, "security.allowed_container_args: regex:" STR_FMT " is not a regular expression "
-                       "(at offset %zu)", STR_ARG(pattern), (size_t)at);
+        return err_set(err, ERR_INVALID,
+                       "security.allowed_container_args: regex:" STR_FMT " is not a regular expression "
+                       "(at offset %zu)",
+                       STR_ARG(pattern), (size_t)at);
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     if (!data || !limits)
@@ -169,14 +178,18 @@ static bool flag_check(struct str key, struct str value, const struct ctr_kv_lis
 {
     const struct str *rule = ctr_kv_get(allowed, key);
     if (!flag_is_name(key) || !rule)
-        return err_set(err, ERR_FORBIDDEN, "container argument \"" STR_FMT "\" is not allowed; an administrator may list it in "
-                       "security.allowed_container_args", STR_ARG(key));
+        return err_set(err, ERR_FORBIDDEN,
+                       "container argument \"" STR_FMT "\" is not allowed; an administrator may list it in "
+                       "security.allowed_container_args",
+                       STR_ARG(key));
     if (value.len > 4096 || memchr(value.ptr ? value.ptr : "", 0, value.len))
-        return err_set(err, ERR_INVALID, "container argument \"" STR_FMT "\" has a malformed value", STR_ARG(key));
+        return err_set(err, ERR_INVALID, "container argument \"" STR_FMT "\" has a malformed value",
+                       STR_ARG(key));
     bool ok = false;
     if (rule->len == 0) {
         if (value.len > 0)
-            return err_set(err, ERR_FORBIDDEN, "container argument \"" STR_FMT "\" takes no value", STR_ARG(key));
+            return err_set(err, ERR_FORBIDDEN, "container argument \"" STR_FMT "\" takes no value",
+                           STR_ARG(key));
         return true;
     }
     if (str_starts(*rule, STR("regex:"))) {
@@ -186,8 +199,10 @@ static bool flag_check(struct str key, struct str value, const struct ctr_kv_lis
         ok = str_eq(*rule, value);
     }
     if (!ok)
-        return err_set(err, ERR_FORBIDDEN, "container argument \"" STR_FMT "\" is not allowed with the value \"" STR_FMT
-                       "\" (security.allowed_container_args)", STR_ARG(key), STR_ARG(value));
+        return err_set(err, ERR_FORBIDDEN,
+                       "container argument \"" STR_FMT "\" is not allowed with the value \"" STR_FMT
+                       "\" (security.allowed_container_args)",
+                       STR_ARG(key), STR_ARG(value));
     return true;
 }
 
@@ -204,10 +219,13 @@ bool ctr_options_resolve(struct arena *a, const struct ctr_kv_list *options, str
         struct str key = options->items[i].key, value = options->items[i].value, before, after;
         if (str_cut(key, '.', &before, &after)) {
             if (!str_eq(before, STR("command")) && !str_eq(before, command)) {
-                if (str_eq(before, STR("docker")) || str_eq(before, STR("podman")) || str_eq(before, STR("kubernetes")))
+                if (str_eq(before, STR("docker")) || str_eq(before, STR("podman")) ||
+                    str_eq(before, STR("kubernetes")))
                     continue;
-                return err_set(err, ERR_INVALID, "container option \"" STR_FMT "\": unknown prefix, use command., docker., "
-                               "podman. or kubernetes.", STR_ARG(key));
+                return err_set(err, ERR_INVALID,
+                               "container option \"" STR_FMT "\": unknown prefix, use command., docker., "
+                               "podman. or kubernetes.",
+                               STR_ARG(key));
             }
             key = after;
         }

@@ -37,10 +37,11 @@ static bool says_absent(struct str text)
 
 bool ctr_env_is_reserved(struct str name)
 {
-    static const char *const exact[] = {"PATH", "HOME", "USER", "TMPDIR", "IFS", "SHELL", "TERM", "PWD", "NOTIFY_SOCKET"};
-    static const char *const prefixes[] = {"LD_",     "DOCKER_",   "BUILDX_",    "BUILDKIT_", "CONTAINER",
-                                           "PODMAN_", "BUILDAH_",  "REGISTRY_",  "XDG_",      "SSH_",
-                                           "GO",      "STORAGE_",  "_CONTAINERS_", "GCONV_",  "MALLOC_"};
+    static const char *const exact[] = {"PATH",  "HOME", "USER", "TMPDIR",       "IFS",
+                                        "SHELL", "TERM", "PWD",  "NOTIFY_SOCKET"};
+    static const char *const prefixes[] = {"LD_",     "DOCKER_",  "BUILDX_",      "BUILDKIT_", "CONTAINER",
+                                           "PODMAN_", "BUILDAH_", "REGISTRY_",    "XDG_",      "SSH_",
+                                           "GO",      "STORAGE_", "_CONTAINERS_", "GCONV_",    "MALLOC_"};
     for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
         if (str_eq_z(name, exact[i]))
             return true;
@@ -52,15 +53,21 @@ bool ctr_env_is_reserved(struct str name)
     return false;
 }
 
-/* Runs; false only if the program could not be run to its end. `*failed` has its complaint on a non-zero exit. */
+/* Runs; false only if the program could not be run to its end. `*failed` has its complaint on a non-zero
+ * exit. */
 static bool run_raw(const struct ctr_program *p, struct arena *a, const struct str_list *args,
-                    const struct str_list *env, struct str input, int64_t timeout_ms, bool merge, struct str *out,
-                    struct str *complaint, int *exit_code, struct err *err)
+                    const struct str_list *env, struct str input, int64_t timeout_ms, bool merge,
+                    struct str *out, struct str *complaint, int *exit_code, struct err *err)
 {
     scoped_buf text = BUF_INIT(merge ? CTR_LOG_MAX : CTR_ANSWER_MAX);
     scoped_buf said = BUF_INIT(16 << 10);
-    struct proc_spec spec = {.stdin_data = input, .out = &text, .err_out = &said, .timeout_ms = timeout_ms,
-                             .grace_ms = 1000, .merge_stderr = merge, .keep_tail = merge};
+    struct proc_spec spec = {.stdin_data = input,
+                             .out = &text,
+                             .err_out = &said,
+                             .timeout_ms = timeout_ms,
+                             .grace_ms = 1000,
+                             .merge_stderr = merge,
+                             .keep_tail = merge};
     add(a, &spec.argv, p->path);
     for (size_t i = 0; i < args->len; i++)
         str_list_add(a, &spec.argv, args->items[i]);
@@ -71,7 +78,8 @@ static bool run_raw(const struct ctr_program *p, struct arena *a, const struct s
         return err_wrap(err, "running %s", p->path);
     struct str verb = args->len > 0 ? args->items[0] : STR("?");
     if (res.timed_out)
-        return err_set(err, ERR_TIMEOUT, "%s " STR_FMT " did not answer within %lld s: is the engine hanging?", p->name,
+        return err_set(err, ERR_TIMEOUT,
+                       "%s " STR_FMT " did not answer within %lld s: is the engine hanging?", p->name,
                        STR_ARG(verb), (long long)timeout_ms / 1000);
     if (text.is_full && !merge)
         return err_set(err, ERR_TOO_LARGE, "%s " STR_FMT " gave more than %d MiB", p->name, STR_ARG(verb),
@@ -87,12 +95,13 @@ static bool run_raw(const struct ctr_program *p, struct arena *a, const struct s
 static bool complain(const struct ctr_program *p, struct str verb, struct str complaint, struct err *err)
 {
     enum err_code code = has_nocase(complaint, "is already in use") ? ERR_CONFLICT
-                         : says_absent(complaint)                  ? ERR_NOT_FOUND
-                                                                   : ERR_UPSTREAM;
+                         : says_absent(complaint)                   ? ERR_NOT_FOUND
+                                                                    : ERR_UPSTREAM;
     if (has_nocase(complaint, "cannot connect to") || has_nocase(complaint, "is the docker daemon running"))
-        return err_set(err, ERR_UNAVAILABLE, "%s does not answer: is the daemon running? (" STR_FMT ")", p->name,
-                       STR_ARG(str_slice(complaint, 0, 500)));
-    return err_set(err, code, "%s " STR_FMT ": " STR_FMT, p->name, STR_ARG(verb), STR_ARG(str_slice(complaint, 0, 4096)));
+        return err_set(err, ERR_UNAVAILABLE, "%s does not answer: is the daemon running? (" STR_FMT ")",
+                       p->name, STR_ARG(str_slice(complaint, 0, 500)));
+    return err_set(err, code, "%s " STR_FMT ": " STR_FMT, p->name, STR_ARG(verb),
+                   STR_ARG(str_slice(complaint, 0, 4096)));
 }
 
 bool ctr_program_run(const struct ctr_program *p, struct arena *a, const struct str_list *args,
@@ -123,7 +132,7 @@ int ctr_program_major(struct ctr_program *p)
     str_list_add(&a, &args, STR("--version"));
     if (!ctr_program_run(p, &a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, &out, &ignored))
         return -1;
-    size_t at = str_find(out, STR("version "));   /* "Docker version 20.10.24+dfsg1, build 297e128" */
+    size_t at = str_find(out, STR("version ")); /* "Docker version 20.10.24+dfsg1, build 297e128" */
     if (at != STR_NPOS)
         str_cut(str_from_off(out, at + 8), '.', &number, NULL);
     known = at != STR_NPOS && str_to_u64(number, &major) && major > 0 && major < 1000 ? (int)major : -1;
@@ -132,8 +141,8 @@ int ctr_program_major(struct ctr_program *p)
 }
 
 /* A command of a few words, at most one of them a slice. */
-static bool run_simple(const struct ctr_program *p, const char *const *words, struct str last, int64_t timeout_ms,
-                       bool absent_is_fine, struct err *err)
+static bool run_simple(const struct ctr_program *p, const char *const *words, struct str last,
+                       int64_t timeout_ms, bool absent_is_fine, struct err *err)
 {
     scoped_arena a = {0};
     struct str_list args = {0};
@@ -167,8 +176,8 @@ static bool program_ping(void *ctx, struct arena *a, struct str *version, struct
 }
 
 /* `inspect` of `what` ("image", "container"): the first object, or NULL with *exists false. */
-static json_t *inspect_one(const struct ctr_program *p, struct arena *a, const char *what, struct str name, bool *exists,
-                           struct err *err)
+static json_t *inspect_one(const struct ctr_program *p, struct arena *a, const char *what, struct str name,
+                           bool *exists, struct err *err)
 {
     struct str_list args = {0};
     struct str text, complaint;
@@ -194,8 +203,8 @@ static json_t *inspect_one(const struct ctr_program *p, struct arena *a, const c
     return json_incref(first);
 }
 
-static bool program_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
-                                  struct err *err)
+static bool program_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists,
+                                  struct str *digest, struct err *err)
 {
     scoped_err e = {0};
     scoped_json *j = inspect_one(ctx, a, "image", image, exists, &e);
@@ -221,7 +230,8 @@ static bool program_image_build(void *ctx, const struct ctr_build *b, struct err
     return ctr_build_with_program(ctx, b, err);
 }
 
-static bool program_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err)
+static bool program_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels,
+                                  struct err *err)
 {
     struct ctr_program *p = ctx;
     scoped_arena a = {0};
@@ -235,8 +245,9 @@ static bool program_volume_ensure(void *ctx, struct str name, const struct ctr_k
     add(&a, &args, "create");
     for (size_t i = 0; labels && i < labels->len; i++) {
         add(&a, &args, "--label");
-        str_list_add(&a, &args, str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(labels->items[i].key),
-                                           STR_ARG(labels->items[i].value)));
+        str_list_add(&a, &args,
+                     str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(labels->items[i].key),
+                                STR_ARG(labels->items[i].value)));
     }
     str_list_add(&a, &args, name);
     return ctr_program_run(p, &a, &args, NULL, (struct str){0}, CTR_CHANGE_MS, NULL, err);
@@ -244,8 +255,8 @@ static bool program_volume_ensure(void *ctx, struct str name, const struct ctr_k
 
 /* Environment of the container: names among the arguments, values in the program's own environment, and
  * reserved names as lines of the standard input. */
-static bool run_env(struct arena *a, const struct ctr_kv_list *env, struct str_list *args, struct str_list *own,
-                    struct str *input, struct err *err)
+static bool run_env(struct arena *a, const struct ctr_kv_list *env, struct str_list *args,
+                    struct str_list *own, struct str *input, struct err *err)
 {
     struct str lines = {0};
     for (size_t i = 0; i < env->len; i++) {
@@ -256,7 +267,8 @@ static bool run_env(struct arena *a, const struct ctr_kv_list *env, struct str_l
             str_list_add(a, args, key);
             str_list_add(a, own, pair);
         } else if (str_chr(value, '\n') != STR_NPOS) {
-            return err_set(err, ERR_INVALID, "the environment variable " STR_FMT " must not contain a newline", STR_ARG(key));
+            return err_set(err, ERR_INVALID,
+                           "the environment variable " STR_FMT " must not contain a newline", STR_ARG(key));
         } else {
             lines = str_printf(a, STR_FMT STR_FMT "\n", STR_ARG(lines), STR_ARG(pair));
         }
@@ -272,14 +284,16 @@ static bool run_env(struct arena *a, const struct ctr_kv_list *env, struct str_l
 static void run_limits(struct arena *a, const struct ctr_limits *limits, struct str_list *args)
 {
     if (limits->milli_cpus > 0)
-        str_list_add(a, args, str_printf(a, "--cpus=%lld.%03lld", (long long)limits->milli_cpus / 1000,
-                                         (long long)limits->milli_cpus % 1000));
+        str_list_add(a, args,
+                     str_printf(a, "--cpus=%lld.%03lld", (long long)limits->milli_cpus / 1000,
+                                (long long)limits->milli_cpus % 1000));
     if (limits->memory_bytes > 0)
         str_list_add(a, args, str_printf(a, "--memory=%lldb", (long long)limits->memory_bytes));
     for (size_t i = 0; i < limits->flags.len; i++) {
         struct str key = limits->flags.items[i].key, value = limits->flags.items[i].value;
-        str_list_add(a, args, value.len > 0 ? str_printf(a, "--" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
-                                            : str_printf(a, "--" STR_FMT, STR_ARG(key)));
+        str_list_add(a, args,
+                     value.len > 0 ? str_printf(a, "--" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
+                                   : str_printf(a, "--" STR_FMT, STR_ARG(key)));
     }
 }
 
@@ -288,9 +302,11 @@ static bool run_mounts(struct arena *a, const struct ctr_run *run, struct str_li
     for (size_t i = 0; i < run->n_mounts; i++) {
         const struct ctr_mount *m = &run->mounts[i];
         if (str_chr(m->source, ':') != STR_NPOS || str_chr(m->target, ':') != STR_NPOS)
-            return err_set(err, ERR_INVALID, "a mounted path must not contain ':' (" STR_FMT ")", STR_ARG(m->source));
-        str_list_add(a, args, str_printf(a, "--volume=" STR_FMT ":" STR_FMT "%s", STR_ARG(m->source), STR_ARG(m->target),
-                                         m->is_read_only ? ":ro" : ""));
+            return err_set(err, ERR_INVALID, "a mounted path must not contain ':' (" STR_FMT ")",
+                           STR_ARG(m->source));
+        str_list_add(a, args,
+                     str_printf(a, "--volume=" STR_FMT ":" STR_FMT "%s", STR_ARG(m->source),
+                                STR_ARG(m->target), m->is_read_only ? ":ro" : ""));
     }
     return true;
 }
@@ -311,8 +327,9 @@ static bool program_run(void *ctx, const struct ctr_run *run, bool publish, stru
     }
     for (size_t i = 0; i < run->labels.len; i++) {
         add(&a, &args, "--label");
-        str_list_add(&a, &args, str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(run->labels.items[i].key),
-                                           STR_ARG(run->labels.items[i].value)));
+        str_list_add(&a, &args,
+                     str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(run->labels.items[i].key),
+                                STR_ARG(run->labels.items[i].value)));
     }
     if (p->kind == CTR_DOCKER)
         add(&a, &args, "--add-host=host.docker.internal:host-gateway");
@@ -343,7 +360,8 @@ static bool program_inspect(void *ctx, struct arena *a, struct str name, uint16_
         return err_move(err, &e);
     struct ctr_info info = {.status = CTR_STATUS_NONE};
     if (exists && !ctr_info_from_json(a, j, port, &info))
-        return err_set(err, ERR_UPSTREAM, "the engine's answer about container " STR_FMT " makes no sense", STR_ARG(name));
+        return err_set(err, ERR_UPSTREAM, "the engine's answer about container " STR_FMT " makes no sense",
+                       STR_ARG(name));
     /* An inspect also finds ids by their beginning: only the exact name counts. */
     if (!str_eq(info.name, name))
         info = (struct ctr_info){.status = CTR_STATUS_NONE};
@@ -388,7 +406,8 @@ static bool program_remove(void *ctx, struct str name, struct err *err)
     return run_simple(ctx, WORDS("rm", "--force"), name, CTR_CHANGE_MS, true, err);
 }
 
-static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err)
+static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out,
+                         struct err *err)
 {
     struct str_list args = {0};
     struct str complaint;
@@ -415,8 +434,9 @@ static bool program_list(void *ctx, struct arena *a, struct str key, struct str 
     if (all)
         add(a, &args, "--all");
     add(a, &args, "--filter");
-    str_list_add(a, &args, value.len > 0 ? str_printf(a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
-                                         : str_printf(a, "label=" STR_FMT, STR_ARG(key)));
+    str_list_add(a, &args,
+                 value.len > 0 ? str_printf(a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
+                               : str_printf(a, "label=" STR_FMT, STR_ARG(key)));
     if (!ctr_program_run(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, &ids, err))
         return false;
     args = (struct str_list){0};

@@ -1,8 +1,8 @@
 /* container/service.c: the state machine of a service: its door, its waiters, its operations.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "service_int.h"
 #include "jobs.h"
 #include "log.h"
+#include "service_int.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -16,7 +16,8 @@ static uint64_t door_pack(struct ctr_endpoint at)
 
 static struct ctr_endpoint door_unpack(uint64_t door)
 {
-    return (struct ctr_endpoint){.ip = (uint32_t)(door >> 32), .port = (uint16_t)(door >> 16), .generation = (uint16_t)door};
+    return (struct ctr_endpoint){
+        .ip = (uint32_t)(door >> 32), .port = (uint16_t)(door >> 16), .generation = (uint16_t)door};
 }
 
 /* clock_ms() as of the last kernel tick: a third of the cost, and activity needs no more. */
@@ -166,7 +167,9 @@ static void deliver(struct http_loop *loop, void *arg)
             w->fn(w->arg, &w->to, NULL);
         } else {
             int64_t left = w->why->retry_at_ms - clock_ms();
-            struct ctr_failure f = {.code = w->why->code, .summary = w->why->summary, .detail = w->why->detail,
+            struct ctr_failure f = {.code = w->why->code,
+                                    .summary = w->why->summary,
+                                    .detail = w->why->detail,
                                     .retry_after_ms = (int)MAX(left, 0)};
             w->fn(w->arg, NULL, &f);
         }
@@ -232,7 +235,8 @@ void svc_fail_waiters(struct ctr_service *svc, struct failure *why)
 
 const char *ctr_state_name(enum ctr_state s)
 {
-    static const char *const names[] = {"unknown", "building", "starting", "ready", "stopping", "stopped", "failed"};
+    static const char *const names[] = {"unknown",  "building", "starting", "ready",
+                                        "stopping", "stopped",  "failed"};
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "?";
 }
 
@@ -260,9 +264,10 @@ static void enter_ready(struct ctr_service *svc)
 void svc_set_state(struct ctr_service *svc, enum ctr_state to)
 {
     if (!(legal[svc->state] & TO(to)))
-        BUG("container %.*s: %s -> %s", STR_ARG(svc->run.name), ctr_state_name(svc->state), ctr_state_name(to));
-    log_debug("container state", LOG_STR("container", svc->run.name), LOG_Z("from", ctr_state_name(svc->state)),
-              LOG_Z("to", ctr_state_name(to)));
+        BUG("container %.*s: %s -> %s", STR_ARG(svc->run.name), ctr_state_name(svc->state),
+            ctr_state_name(to));
+    log_debug("container state", LOG_STR("container", svc->run.name),
+              LOG_Z("from", ctr_state_name(svc->state)), LOG_Z("to", ctr_state_name(to)));
     svc->state = to;
     svc->phase = NULL;
     svc->phase_ms = clock_ms();
@@ -343,7 +348,7 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
     }
     if (res->cancelled) {
         svc_set_state(svc, CTR_UNKNOWN);
-        if (!svc->stop_wanted && !svc->m->is_closing) {   /* those who came since are no part of it */
+        if (!svc->stop_wanted && !svc->m->is_closing) { /* those who came since are no part of it */
             failure_unref(res->why);
             return;
         }
@@ -352,8 +357,8 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
         svc->retry_at_ms = now + backoff_ms(svc->fail_count);
         res->why->retry_at_ms = svc->retry_at_ms;
         svc_set_state(svc, CTR_FAILED);
-        log_warn("container did not start", LOG_STR("container", svc->run.name), LOG_Z("why", res->why->summary),
-                 LOG_INT("retry_ms", svc->retry_at_ms - now));
+        log_warn("container did not start", LOG_STR("container", svc->run.name),
+                 LOG_Z("why", res->why->summary), LOG_INT("retry_ms", svc->retry_at_ms - now));
     }
     settle_all(svc, res->why);
     failure_keep(svc, res->why);
@@ -411,7 +416,8 @@ static void check_job(void *arg)
     svc->next_check_ms = clock_ms() + svc->tune.check_interval_ms;
     svc_due(svc, svc->next_check_ms);
     if (!ok && svc->state == CTR_READY && !m->is_closing) {
-        log_warn("container is unhealthy and will be stopped", LOG_STR("container", svc->run.name), LOG_Z("why", why->summary));
+        log_warn("container is unhealthy and will be stopped", LOG_STR("container", svc->run.name),
+                 LOG_Z("why", why->summary));
         failure_keep(svc, why);
         why = NULL;
         svc->stop_wanted = true;
@@ -423,7 +429,8 @@ static void check_job(void *arg)
 
 static void op_begin(struct ctr_service *svc, enum svc_op op)
 {
-    static void (*const jobs[])(void *) = {[OP_START] = start_job, [OP_STOP] = stop_job, [OP_CHECK] = check_job};
+    static void (*const jobs[])(void *) = {
+        [OP_START] = start_job, [OP_STOP] = stop_job, [OP_CHECK] = check_job};
     svc->op = op;
     svc->refs++;
     atomic_store(&svc->cancel, false);
@@ -432,8 +439,9 @@ static void op_begin(struct ctr_service *svc, enum svc_op op)
     /* Too many jobs wait, or the server stops: nothing has happened to the container. */
     svc->refs--;
     svc->op = OP_NONE;
-    struct failure *why = failure_new(ERR_UNAVAILABLE, STR("the server has too much to do or is stopping: try again"),
-                                      STR("the server has too much to do or is stopping: try again"));
+    struct failure *why =
+        failure_new(ERR_UNAVAILABLE, STR("the server has too much to do or is stopping: try again"),
+                    STR("the server has too much to do or is stopping: try again"));
     if (op == OP_START) {
         svc_set_state(svc, CTR_FAILED);
         svc->retry_at_ms = why->retry_at_ms = clock_ms() + SVC_BACKOFF_MIN_MS;
@@ -458,7 +466,7 @@ void svc_kick(struct ctr_service *svc)
         return;
     if (svc->stop_wanted) {
         svc->stop_wanted = svc->restart_wanted = svc->check_wanted = false;
-        if (svc->state == CTR_STARTING)        /* suspected, and its look had not begun */
+        if (svc->state == CTR_STARTING) /* suspected, and its look had not begun */
             svc_set_state(svc, CTR_UNKNOWN);
         if (svc->state != CTR_STOPPED) {
             svc_set_state(svc, CTR_STOPPING);
@@ -471,6 +479,7 @@ void svc_kick(struct ctr_service *svc)
     if (svc->restart_wanted && svc->state == CTR_STARTING) {
         svc->restart_wanted = false;
         svc->is_restart = true;
+        svc->was_stopped = false;
         op_begin(svc, OP_START);
     } else if (svc->waiting && is_at_rest(svc->state)) {
         if (svc->is_retired) {
@@ -481,6 +490,7 @@ void svc_kick(struct ctr_service *svc)
             return;
         }
         svc->is_restart = false;
+        svc->was_stopped = svc->state == CTR_STOPPED;
         svc_set_state(svc, CTR_STARTING);
         op_begin(svc, OP_START);
     } else if (svc->check_wanted) {
@@ -578,8 +588,8 @@ void svc_tick(struct ctr_service *svc, int64_t now)
 
 /* --- For loops ------------------------------------------------------------------------------------ */
 
-struct ctr_waiter *ctr_service_wake(struct ctr_service *svc, struct http_loop *loop, int loop_index, ctr_wake_fn *fn,
-                                    void *arg)
+struct ctr_waiter *ctr_service_wake(struct ctr_service *svc, struct http_loop *loop, int loop_index,
+                                    ctr_wake_fn *fn, void *arg)
 {
     struct ctr_manager *m = svc->m;
     struct ctr_waiter *w = xcalloc(1, sizeof *w);
@@ -615,7 +625,7 @@ void ctr_waiter_cancel(struct ctr_waiter *w)
         queue_remove(w);
         dead = svc_unref_locked(w->svc);
     } else {
-        w->is_cancelled = true;   /* its message is on the way to this very thread */
+        w->is_cancelled = true; /* its message is on the way to this very thread */
     }
     pthread_mutex_unlock(&m->lock);
     svc_free(dead);
@@ -660,8 +670,8 @@ static void pump_log(struct ctr_service *svc, uint64_t *at, struct buf *line, ct
     pthread_mutex_lock(&svc->m->lock);
 }
 
-bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg, const atomic_bool *cancel,
-                       struct err *err)
+bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg,
+                       const atomic_bool *cancel, struct err *err)
 {
     struct ctr_manager *m = svc->m;
     struct ctr_waiter w = {.svc = svc};
@@ -693,7 +703,8 @@ bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line
         pump_log(svc, &at, &line, on_line, line_arg);
     pthread_mutex_unlock(&m->lock);
     if (!w.is_done)
-        return err_set(err, ERR_CANCELLED, "starting container " STR_FMT " was cancelled", STR_ARG(svc->run.name));
+        return err_set(err, ERR_CANCELLED, "starting container " STR_FMT " was cancelled",
+                       STR_ARG(svc->run.name));
     ok = w.to.ip != 0;
     if (!ok)
         err_set(err, w.why->code, "%s", w.why->detail);
@@ -734,7 +745,7 @@ void ctr_service_retire(struct ctr_service *svc, int drain_secs)
     if (svc->state == CTR_READY) {
         svc_due(svc, clock_ms());
     } else if (svc->state == CTR_UNKNOWN && svc->op == OP_NONE) {
-        svc->stop_wanted = true;   /* it may run since before this server did */
+        svc->stop_wanted = true; /* it may run since before this server did */
         svc->stop_drain_until_ms = 0;
         svc_kick(svc);
     }

@@ -39,7 +39,7 @@ struct probe_ask {
     struct ctr_endpoint at;
     struct str scheme, path;
     bool needs_200;
-    int64_t timeout_ms;
+    int64_t connect_ms, timeout_ms;
     const atomic_bool *cancel;
 };
 struct http_client;
@@ -118,6 +118,7 @@ struct ctr_service {
     struct ctr_waiter *waiting, **waiting_end;
     uint32_t waiting_count;
     bool stop_wanted, restart_wanted, check_wanted;
+    bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
     int64_t stop_drain_until_ms;
     uint64_t stops_done;
@@ -175,7 +176,7 @@ void svc_set_state(struct ctr_service *svc, enum ctr_state to);         /* (L) *
 void svc_phase(struct ctr_service *svc, const char *phase);             /* takes the lock */
 void svc_log_line(struct ctr_service *svc, struct str line);            /* takes the lock */
 void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) */
-struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) the service if it is to be freed */
+struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) what is to be freed */
 void svc_free(struct ctr_service *svc);                                 /* without the lock; NULL is fine */
 struct failure *failure_new(enum err_code code, struct str summary, struct str detail);
 

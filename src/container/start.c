@@ -3,22 +3,34 @@
  *
  * A failure tells which phase, how long each took, what the last probe got and what the app last wrote.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "service_int.h"
 #include "http.h"
 #include "log.h"
+#include "service_int.h"
 
 #include <stdio.h>
 #include <time.h>
 
-enum { NO_ADDRESS_MS = 3000, ATTEMPT_SLEEP_MS = 100, ATTEMPT_SLEEP_MAX_MS = 2000, MAX_PHASES = 12, LOGS_SHOWN_MAX = 48 << 10 };
+/* A container that has ended leaves an address where nobody even refuses a connection: at first give up on it
+ * fast, and look whether it still runs. */
+enum {
+    EARLY_MS = 5000,
+    FAST_CONNECT_MS = 250,
+    SLOW_CONNECT_MS = 2000,
+    NO_ADDRESS_MS = 3000,
+    ATTEMPT_SLEEP_MS = 100,
+    ATTEMPT_SLEEP_MAX_MS = 2000,
+    MAX_PHASES = 12,
+    LOGS_SHOWN_MAX = 48 << 10
+};
 
 struct start {
     struct ctr_service *svc;
     struct ctr_engine *engine;
     struct arena arena;
-    struct arena look;        /* of `info`: reset by each inspect */
+    struct arena look; /* of `info`: reset by each inspect */
     struct tunables tune;
-    bool is_check;            /* of a running container: leaves phase and log alone */
+    bool is_check;    /* of a running container: leaves phase and log alone */
+    bool was_stopped; /* by us: most likely it only needs a start */
     int crash_streak;
     int64_t ready_ms;
     struct {
@@ -27,7 +39,7 @@ struct start {
     } phases[MAX_PHASES];
     int n_phases;
     int64_t begin_ms;
-    bool is_fresh;            /* made or started by us: stopped again on failure */
+    bool is_fresh; /* made or started by us: stopped again on failure */
     struct str last_probe;
     struct ctr_info info;
 };
@@ -109,8 +121,10 @@ static bool is_crash_loop(struct start *st, struct err *err)
     int64_t lived = clock_ms() - st->ready_ms;
     if (lived >= SVC_STABLE_MS || st->crash_streak + 1 < SVC_CRASHES)
         return false;
-    err_set(err, ERR_UPSTREAM, "the app's container keeps ending soon after its start: %d times in a row, now after "
-            "%lld ms with exit code %d%s", st->crash_streak + 1, (long long)lived, st->info.exit_code,
+    err_set(err, ERR_UPSTREAM,
+            "the app's container keeps ending soon after its start: %d times in a row, now after "
+            "%lld ms with exit code %d%s",
+            st->crash_streak + 1, (long long)lived, st->info.exit_code,
             st->info.was_oom_killed ? " (out of memory)" : "");
     return true;
 }
@@ -119,11 +133,21 @@ static bool is_crash_loop(struct start *st, struct err *err)
  * if it had ended. */
 static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool *was_dead, struct err *err)
 {
+    scoped_err e = {0};
+    bool ok = true;
+    if (st->was_stopped) {
+        /* Through a program each look costs 40 ms: start first, and look only if that fails. */
+        phase(st, "starting the container");
+        if (ctr_container_start(st->engine, st->svc->run.name, &e)) {
+            *was_running = *was_dead = false;
+            st->is_fresh = true;
+            return inspect(st, err);
+        }
+        err_release(&e);
+    }
     phase(st, "looking for the container");
     if (!inspect(st, err))
         return false;
-    scoped_err e = {0};
-    bool ok = true;
     *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD ||
                 st->info.status == CTR_STATUS_NONE;
     *was_running = false;
@@ -133,7 +157,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     case CTR_STATUS_RUNNING:
     case CTR_STATUS_RESTARTING:
         if (st->info.is_direct && ctr_engine_direct(st->engine) == 0) {
-            ok = recreate(st, err);   /* made when its own address could be reached, and no longer can */
+            ok = recreate(st, err); /* made when its own address could be reached, and no longer can */
         } else {
             *was_running = true;
         }
@@ -152,12 +176,8 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
             ok = recreate(st, err);
         }
         break;
-    case CTR_STATUS_DEAD:
-        ok = recreate(st, err);
-        break;
-    case CTR_STATUS_NONE:
-        ok = create(st, err);
-        break;
+    case CTR_STATUS_DEAD: ok = recreate(st, err); break;
+    case CTR_STATUS_NONE: ok = create(st, err); break;
     }
     return ok && (*was_running || inspect(st, err));
 }
@@ -195,51 +215,64 @@ static bool exited(struct start *st, struct err *err)
                    st->info.exit_code, st->info.was_oom_killed ? " (out of memory)" : "");
 }
 
+static bool check_running(struct start *st, struct err *err)
+{
+    if (st->info.status == CTR_STATUS_NONE)
+        return err_set(err, ERR_UPSTREAM, "the container was removed while it started");
+    return st->info.status == CTR_STATUS_RUNNING || st->info.status == CTR_STATUS_RESTARTING ||
+           exited(st, err);
+}
+
+/* One question to the app. True when it is up: *slow counts connections that were taken and not answered. */
+static bool probe_once(struct start *st, struct http_client *client, bool is_early, int64_t left_ms,
+                       int *slow)
+{
+    int64_t begin = clock_ms(), timeout = st->tune.health_timeout_secs * 1000LL;
+    struct probe_answer answer;
+    struct probe_ask ask = {
+        .at = st->info.at,
+        .scheme = st->tune.scheme,
+        .path = st->tune.health_path,
+        .needs_200 = st->tune.is_health_configured,
+        .connect_ms = is_early ? FAST_CONNECT_MS : SLOW_CONNECT_MS,
+        .timeout_ms = MIN(timeout, MAX(left_ms, 1000)),
+        .cancel = &st->svc->cancel,
+    };
+    st->svc->m->hooks.probe(client, &ask, &answer);
+    st->last_probe = str_dup(&st->arena, str_from(answer.text));
+    int64_t took = clock_ms() - begin;
+    *slow += st->info.is_direct && answer.is_accepted && took > ask.connect_ms && took >= timeout * 9 / 10;
+    /* An app that takes connections at its own address but is slow to draw its front page is up. */
+    return answer.is_up || (*slow >= 2 && !st->tune.is_health_configured);
+}
+
 /* Asks until the app is up, the container has ended or time is. */
 static bool wait_healthy(struct start *st, int attempts, struct err *err)
 {
-    struct ctr_service *svc = st->svc;
     scoped_http_client struct http_client *client = http_client_open();
     int64_t begin = clock_ms(), until = begin + budget_ms(attempts), last_look = begin;
-    int slow_accepts = 0;
-    struct probe_answer answer = {0};
+    int slow = 0;
     phase(st, "waiting for the app to answer");
     for (;;) {
-        int64_t now = clock_ms();
-        if (!check_cancel(st, err))
+        int64_t since = clock_ms() - begin;
+        if (!check_cancel(st, err) || !check_running(st, err))
             return false;
-        if (st->info.at.ip) {
-            struct probe_ask ask = {.at = st->info.at, .scheme = st->tune.scheme, .path = st->tune.health_path,
-                                    .needs_200 = st->tune.is_health_configured,
-                                    .timeout_ms = MIN(st->tune.health_timeout_secs * 1000LL, MAX(until - now, 1000)),
-                                    .cancel = &svc->cancel};
-            svc->m->hooks.probe(client, &ask, &answer);
-            st->last_probe = str_dup(&st->arena, str_from(answer.text));
-            if (answer.is_up)
-                return true;
-            /* An app that takes connections at its own address but is slow to draw its front page is up. */
-            bool was_slow = clock_ms() - now >= st->tune.health_timeout_secs * 900LL;
-            slow_accepts += st->info.is_direct && answer.is_accepted && was_slow;
-            if (slow_accepts >= 2 && !st->tune.is_health_configured)
-                return true;
-        }
-        now = clock_ms();
-        int64_t since = now - begin;
+        if (st->info.at.ip &&
+            probe_once(st, client, since < EARLY_MS && !st->is_check, until - clock_ms(), &slow))
+            return true;
+        since = clock_ms() - begin;
         if (st->info.at.ip == 0 && since >= NO_ADDRESS_MS)
             return err_set(err, ERR_UPSTREAM, "the container has no address that this host can reach");
-        if (now >= until)
-            return err_set(err, ERR_UPSTREAM, "the app in the container did not answer GET " STR_FMT " on port %u within "
-                           "%lld s (last answer: " STR_FMT ")", STR_ARG(st->tune.health_path), (unsigned)svc->run.port,
-                           (long long)(since + 500) / 1000,
-                           STR_ARG(st->last_probe.len > 0 ? st->last_probe : STR("it has no address")));
-        if (now - last_look >= (since < 1000 ? 50 : 500)) {
+        if (begin + since >= until)
+            return err_set(err, ERR_UPSTREAM,
+                           "the app in the container did not answer GET " STR_FMT
+                           " on port %u within %lld s (last answer: " STR_FMT ")",
+                           STR_ARG(st->tune.health_path), (unsigned)st->svc->run.port,
+                           (long long)(since + 500) / 1000, STR_ARG(st->last_probe));
+        if (begin + since - last_look >= (since < 1000 ? 50 : 500)) {
             if (!inspect(st, err))
                 return false;
             last_look = clock_ms();
-            if (st->info.status == CTR_STATUS_NONE)
-                return err_set(err, ERR_UPSTREAM, "the container was removed while it started");
-            if (st->info.status != CTR_STATUS_RUNNING && st->info.status != CTR_STATUS_RESTARTING)
-                return exited(st, err);
         }
         sleep_ms(probe_pause_ms(since));
     }
@@ -273,7 +306,8 @@ static struct failure *explain(struct start *st, const struct err *why)
                STR_ARG(st->svc->run.name), STR_ARG(st->svc->run.image));
     for (int i = 0; i < st->n_phases; i++) {
         int64_t end = i + 1 < st->n_phases ? st->phases[i + 1].from_ms : now;
-        buf_printf(&text, "%s%s %lld ms", i ? ", " : "", st->phases[i].name, (long long)(end - st->phases[i].from_ms));
+        buf_printf(&text, "%s%s %lld ms", i ? ", " : "", st->phases[i].name,
+                   (long long)(end - st->phases[i].from_ms));
     }
     buf_add_char(&text, '.');
     if (st->last_probe.len > 0)
@@ -289,6 +323,7 @@ static void start_init(struct start *st, struct ctr_service *svc)
     *st = (struct start){.svc = svc, .engine = svc->m->engine, .begin_ms = clock_ms()};
     pthread_mutex_lock(&svc->m->lock);
     st->tune = svc->tune;
+    st->was_stopped = svc->was_stopped;
     st->crash_streak = svc->crash_streak;
     st->ready_ms = svc->ready_ms;
     pthread_mutex_unlock(&svc->m->lock);
@@ -300,8 +335,8 @@ static void start_release(struct start *st)
     arena_release(&st->look);
 }
 
-/* A container that never got ready must not be found running, and adopted, by the next attempt. When the server
- * stops it stays: the next server will see for itself. */
+/* A container that never got ready must not be found running, and adopted, by the next attempt. When the
+ * server stops it stays: the next server will see for itself. */
 static void give_up(struct start *st, bool was_running)
 {
     struct ctr_manager *m = st->svc->m;
@@ -312,7 +347,8 @@ static void give_up(struct start *st, bool was_running)
     if (leave || !(st->is_fresh || was_running) || st->info.status == CTR_STATUS_NONE)
         return;
     if (!ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, &err))
-        log_warn("stopping a container that did not get ready", LOG_STR("container", st->svc->run.name), LOG_ERR(&err));
+        log_warn("stopping a container that did not get ready", LOG_STR("container", st->svc->run.name),
+                 LOG_ERR(&err));
 }
 
 /* A running container that stopped answering is given a short while, then started anew. */
@@ -323,7 +359,8 @@ static bool revive(struct start *st, struct err *err)
         return true;
     if (e.code == ERR_CANCELLED)
         return err_move(err, &e);
-    log_warn("container does not answer and is started anew", LOG_STR("container", st->svc->run.name), LOG_ERR(&e));
+    log_warn("container does not answer and is started anew", LOG_STR("container", st->svc->run.name),
+             LOG_ERR(&e));
     phase(st, "restarting the container");
     st->is_fresh = true;
     return ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, err) &&
@@ -342,13 +379,16 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
         ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");
     if (ok)
         ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
-    *out = (struct start_result){.ok = ok, .at = st.info.at, .was_running = was_running && !st.is_fresh,
-                                 .has_crashed = is_restart && was_dead, .cancelled = err.code == ERR_CANCELLED};
+    *out = (struct start_result){.ok = ok,
+                                 .at = st.info.at,
+                                 .was_running = was_running && !st.is_fresh,
+                                 .has_crashed = is_restart && was_dead,
+                                 .cancelled = err.code == ERR_CANCELLED};
     int64_t took = clock_ms() - st.begin_ms;
     if (ok) {
         svc_log_line(svc, str_printf(&st.arena, "ready after %lld ms", (long long)took));
-        log_info(out->was_running ? "container adopted" : "container started", LOG_STR("container", svc->run.name),
-                 LOG_INT("ms", took));
+        log_info(out->was_running ? "container adopted" : "container started",
+                 LOG_STR("container", svc->run.name), LOG_INT("ms", took));
     } else {
         out->why = explain(&st, &err);
         svc_log_line(svc, str_from(out->why->summary));

@@ -8,7 +8,7 @@
 struct lookup {
     struct arena *arena;
     const char *(*getvar)(const char *name);
-    struct str missing;     /* the first variable that is not set */
+    struct str missing; /* the first variable that is not set */
 };
 
 static struct str lookup_var(void *arg, struct str name)
@@ -66,27 +66,36 @@ bool ctr_volume_parse(struct arena *a, struct str entry, const char *(*getvar)(c
         struct lookup l = {.arena = a, .getvar = getvar};
         source = str_expand(a, source, lookup_var, &l);
         if (l.missing.len > 0)
-            return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\": the variable " STR_FMT " is not set in the server's "
-                           "environment", STR_ARG(entry), STR_ARG(l.missing));
+            return err_set(err, ERR_INVALID,
+                           "volume \"" STR_FMT "\": the variable " STR_FMT " is not set in the server's "
+                           "environment",
+                           STR_ARG(entry), STR_ARG(l.missing));
         if (source.len == 0 || has_control(source))
-            return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\" has no source before its ':'", STR_ARG(entry));
+            return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\" has no source before its ':'",
+                           STR_ARG(entry));
         if (v.kind != CTR_VOLUME_SECRET)
             v.kind = path_is_abs(source) || is_relative_bind(source) ? CTR_VOLUME_BIND : CTR_VOLUME_NAMED;
         if (v.kind == CTR_VOLUME_NAMED && !is_volume_name(source))
-            return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\": a volume name has only letters, digits, '_', '.' and '-'; "
-                           "a folder starts with '/' or './'", STR_ARG(entry));
+            return err_set(err, ERR_INVALID,
+                           "volume \"" STR_FMT
+                           "\": a volume name has only letters, digits, '_', '.' and '-'; "
+                           "a folder starts with '/' or './'",
+                           STR_ARG(entry));
         v.source = source;
     } else if (v.kind == CTR_VOLUME_SECRET) {
-        return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\" must be cl_secret:<template>:<target>", STR_ARG(entry));
+        return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\" must be cl_secret:<template>:<target>",
+                       STR_ARG(entry));
     } else {
         target = source;
     }
     if (!path_is_abs(target) || target.len < 2 || str_chr(target, ':') != STR_NPOS)
-        return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\": its target must be an absolute path in the container",
+        return err_set(err, ERR_INVALID,
+                       "volume \"" STR_FMT "\": its target must be an absolute path in the container",
                        STR_ARG(entry));
     v.target = path_clean(a, target);
     if (str_eq(v.target, STR("/")))
-        return err_set(err, ERR_INVALID, "volume \"" STR_FMT "\": nothing can be mounted over the root of the container",
+        return err_set(err, ERR_INVALID,
+                       "volume \"" STR_FMT "\": nothing can be mounted over the root of the container",
                        STR_ARG(entry));
     *out = v;
     return true;
@@ -135,18 +144,21 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
     bool is_relative = !path_is_abs(path);
     if (is_relative) {
         if (policy->source_dir.len == 0)
-            return err_set(err, ERR_INVALID, "volume source \"" STR_FMT "\" is relative, but the app has no source folder",
+            return err_set(err, ERR_INVALID,
+                           "volume source \"" STR_FMT "\" is relative, but the app has no source folder",
                            STR_ARG(v->source));
         path = path_join(a, policy->source_dir, path);
         if (!path_is_within(path_clean(a, policy->source_dir), path))
-            return err_set(err, ERR_FORBIDDEN, "volume source \"" STR_FMT "\": path must stay within its root",
+            return err_set(err, ERR_FORBIDDEN,
+                           "volume source \"" STR_FMT "\": path must stay within its root",
                            STR_ARG(v->source));
     }
     if (!fs_real_path(a, path, &real, err))
         return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(v->source));
     if (is_relative) {
         if (!is_below(a, policy->source_dir, real))
-            return err_set(err, ERR_FORBIDDEN, "volume source \"" STR_FMT "\": path must stay within its root",
+            return err_set(err, ERR_FORBIDDEN,
+                           "volume source \"" STR_FMT "\": path must stay within its root",
                            STR_ARG(v->source));
         *out = real;
         return true;
@@ -155,8 +167,10 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
     for (size_t i = 0; !ok && policy->allowed && i < policy->allowed->len; i++)
         ok = is_below(a, policy->allowed->items[i], real);
     if (!ok)
-        return err_set(err, ERR_FORBIDDEN, "source path " STR_FMT " is not within an allowed mount directory; an administrator "
-                       "may list its folder in security.allowed_mounts", STR_ARG(v->source));
+        return err_set(err, ERR_FORBIDDEN,
+                       "source path " STR_FMT " is not within an allowed mount directory; an administrator "
+                       "may list its folder in security.allowed_mounts",
+                       STR_ARG(v->source));
     *out = real;
     return true;
 }
@@ -166,12 +180,8 @@ bool ctr_volume_resolve(struct arena *a, struct str app_id, const struct ctr_vol
 {
     struct ctr_mount m = {.target = v->target, .is_read_only = v->is_read_only};
     switch (v->kind) {
-    case CTR_VOLUME_NAMED:
-        m.source = ctr_volume_name(a, app_id, v->source);
-        break;
-    case CTR_VOLUME_UNNAMED:
-        m.source = ctr_volume_name(a, app_id, v->target);
-        break;
+    case CTR_VOLUME_NAMED: m.source = ctr_volume_name(a, app_id, v->source); break;
+    case CTR_VOLUME_UNNAMED: m.source = ctr_volume_name(a, app_id, v->target); break;
     case CTR_VOLUME_BIND:
     case CTR_VOLUME_SECRET:
         m.is_bind = true;

@@ -17,13 +17,13 @@ struct fake {
         char name[80];
         enum ctr_status status;
         uint16_t ip_tail;
-        int dies_in_probes;      /* exits after so many probes; 0: lives */
+        int dies_in_probes; /* exits after so many probes; 0: lives */
     } list[FAKE_MAX];
     int count;
     bool has_image;
     int builds, runs, starts, stops, pulls, probes, checks;
     int max_building, building;
-    int slow_ms;                 /* each call takes 0..slow_ms */
+    int slow_ms; /* each call takes 0..slow_ms */
     int build_ms;
     unsigned seed;
     bool run_fails, build_fails, stop_fails, is_dead, never_up, exits_at_once;
@@ -70,8 +70,8 @@ static inline int fake_find(struct fake *f, struct str name)
     return -1;
 }
 
-static inline bool fake_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
-                                      struct err *err)
+static inline bool fake_image_inspect(void *ctx, struct arena *a, struct str image, bool *exists,
+                                      struct str *digest, struct err *err)
 {
     struct fake *f = ctx;
     (void)a, (void)image;
@@ -119,7 +119,8 @@ static inline bool fake_image_build(void *ctx, const struct ctr_build *b, struct
     return ok || err_set(err, ERR_UPSTREAM, "building image failed (exit code 1):\nno such file");
 }
 
-static inline bool fake_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err)
+static inline bool fake_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels,
+                                      struct err *err)
 {
     (void)ctx, (void)name, (void)labels, (void)err;
     return true;
@@ -147,8 +148,8 @@ static inline bool fake_run(void *ctx, const struct ctr_run *run, bool publish, 
     return ok;
 }
 
-static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
-                                struct err *err)
+static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uint16_t port,
+                                struct ctr_info *out, struct err *err)
 {
     struct fake *f = ctx;
     if (!fake_call(f, err))
@@ -156,7 +157,9 @@ static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uin
     int i = fake_find(f, name);
     *out = (struct ctr_info){.status = CTR_STATUS_NONE};
     if (i >= 0) {
-        *out = (struct ctr_info){.status = f->list[i].status, .name = str_dup(a, name), .exit_code = 3,
+        *out = (struct ctr_info){.status = f->list[i].status,
+                                 .name = str_dup(a, name),
+                                 .exit_code = 3,
                                  .at = {.ip = 0x0A000000u + f->list[i].ip_tail, .port = port}};
     }
     pthread_mutex_unlock(&f->lock);
@@ -207,7 +210,8 @@ static inline bool fake_remove(void *ctx, struct str name, struct err *err)
     return true;
 }
 
-static inline bool fake_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err)
+static inline bool fake_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out,
+                             struct err *err)
 {
     (void)a, (void)name, (void)lines;
     if (!fake_call(ctx, err))
@@ -257,17 +261,30 @@ static inline bool fake_subnet(void *ctx, struct arena *a, struct str *cidr, str
 }
 
 static const struct ctr_backend fake_backend = {
-    .ping = fake_ping, .image_inspect = fake_image_inspect, .image_pull = fake_image_pull,
-    .image_remove = fake_nothing, .image_build = fake_image_build, .volume_ensure = fake_volume_ensure,
-    .run = fake_run, .inspect = fake_inspect, .start = fake_start, .stop = fake_stop, .kill = fake_nothing,
-    .pause = fake_nothing, .unpause = fake_nothing, .remove = fake_remove, .logs = fake_logs, .list = fake_list,
+    .ping = fake_ping,
+    .image_inspect = fake_image_inspect,
+    .image_pull = fake_image_pull,
+    .image_remove = fake_nothing,
+    .image_build = fake_image_build,
+    .volume_ensure = fake_volume_ensure,
+    .run = fake_run,
+    .inspect = fake_inspect,
+    .start = fake_start,
+    .stop = fake_stop,
+    .kill = fake_nothing,
+    .pause = fake_nothing,
+    .unpause = fake_nothing,
+    .remove = fake_remove,
+    .logs = fake_logs,
+    .list = fake_list,
     .subnet = fake_subnet,
 };
 
 /* The probe hook asks the one fake engine of the running test. */
 static struct fake *fake_now;
 
-static inline void fake_probe(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out)
+static inline void fake_probe(struct http_client *client, const struct probe_ask *ask,
+                              struct probe_answer *out)
 {
     struct fake *f = fake_now;
     (void)client;

@@ -533,6 +533,15 @@ static void idle_set(struct ctr_service *svc, int64_t ms, int64_t bytes)
     pthread_mutex_unlock(&svc->m->lock);
 }
 
+/* As the timer would at that time. */
+static enum ctr_state tick_at(struct ctr_service *svc, int64_t now)
+{
+    pthread_mutex_lock(&svc->m->lock);
+    svc_tick(svc, now);
+    pthread_mutex_unlock(&svc->m->lock);
+    return state_of(svc);
+}
+
 static void an_idle_container_is_stopped_but_not_a_used_one(void **state)
 {
     struct world w;
@@ -542,17 +551,17 @@ static void an_idle_container_is_stopped_but_not_a_used_one(void **state)
     w.fake.has_image = true;
     struct ctr_service *svc = service(&w, "clc-a");
     assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    idle_set(svc, 600000, 1000);
+    int64_t now = clock_ms();
+    assert_int_equal(tick_at(svc, now + 599000), CTR_READY);   /* not idle for long enough */
     assert_true(ctr_service_enter(svc, 0, &at));
-    idle_set(svc, 20, 1000);
-    fake_sleep(100);
-    assert_int_equal(state_of(svc), CTR_READY);   /* one in flight */
+    assert_int_equal(tick_at(svc, now + 700000), CTR_READY);   /* one in flight */
     ctr_service_tunnel(svc, 0);
-    for (int i = 0; i < 20; i++) {
-        ctr_service_moved(svc, 0, 2000);          /* a busy tunnel */
-        fake_sleep(5);
-        assert_int_equal(state_of(svc), CTR_READY);
-    }
-    wait_for(state_of(svc) == CTR_STOPPED);       /* a quiet one does not count */
+    ctr_service_moved(svc, 0, 2000);
+    assert_int_equal(tick_at(svc, now + 750000), CTR_READY);   /* a busy tunnel */
+    for (int64_t t = 800000; t < 5000000 && tick_at(svc, now + t) == CTR_READY; t += 50000)
+        continue;
+    wait_for(state_of(svc) == CTR_STOPPED);                    /* a quiet one does not count */
     ctr_service_leave_tunnel(svc, 0);
     assert_int_equal(w.fake.stops, 1);
     crowd_wake(&w, svc, 1);
@@ -669,6 +678,60 @@ static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
     world_close(&w);
 }
 
+static void a_container_that_fails_its_checks_is_stopped(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    pthread_mutex_lock(&svc->m->lock);
+    svc->tune.check_interval_ms = 5;
+    svc->tune.check_attempts = 1;
+    svc->next_check_ms = 0;
+    svc_due(svc, 0);
+    pthread_mutex_unlock(&svc->m->lock);
+    int probes;
+    pthread_mutex_lock(&w.fake.lock);
+    probes = w.fake.probes;
+    pthread_mutex_unlock(&w.fake.lock);
+    wait_for((pthread_mutex_lock(&w.fake.lock), w.fake.checks = w.fake.probes, pthread_mutex_unlock(&w.fake.lock),
+              w.fake.checks > probes + 3));
+    assert_int_equal(state_of(svc), CTR_READY);
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.never_up = true;
+    pthread_mutex_unlock(&w.fake.lock);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.never_up = false;
+    pthread_mutex_unlock(&w.fake.lock);
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.ok == 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void the_sweep_stops_what_no_app_uses(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *used = service(&w, "clc-used"), *left = service(&w, "clc-left");
+    assert_true(ctr_service_start(used, NULL, NULL, NULL, &err) && ctr_service_start(left, NULL, NULL, NULL, &err));
+    ctr_service_unref(left);
+    pthread_mutex_lock(&w.m->lock);
+    w.m->sweep_secs = 3600;
+    w.m->next_sweep_ms = 0;
+    pthread_cond_signal(&w.m->timer_cond);
+    pthread_mutex_unlock(&w.m->lock);
+    wait_for(fake_status(&w.fake, STR("clc-left")) == CTR_STATUS_EXITED);
+    assert_int_equal(fake_status(&w.fake, STR("clc-used")), CTR_STATUS_RUNNING);
+    ctr_service_unref(used);
+    world_close(&w);
+}
+
 static void the_log_ring_keeps_the_newest_lines(void **state)
 {
     struct world w;
@@ -711,6 +774,8 @@ int main(void)
         cmocka_unit_test(ending_an_app_stops_all_of_its_containers_but_one),
         cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
         cmocka_unit_test(a_request_never_gets_a_container_that_is_being_stopped),
+        cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
+        cmocka_unit_test(the_sweep_stops_what_no_app_uses),
         cmocka_unit_test(the_log_ring_keeps_the_newest_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
