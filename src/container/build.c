@@ -13,8 +13,9 @@ enum { TAIL_MAX = 8 << 10, LINE_MAX_BYTES = 4096, TAIL_LINES = 40 };
 struct lines {
     ctr_line_fn *on_line;
     void *arg;
-    struct buf line; /* the line so far; what goes beyond LINE_MAX_BYTES is cut */
-    struct buf tail; /* newest lines, each with its '\n' */
+    struct buf line;                   /* the line so far; what goes beyond LINE_MAX_BYTES is cut */
+    enum { TEXT, ESCAPE, CONTROL } in; /* a terminal escape: ESC, then '[' up to a letter */
+    struct buf tail;                   /* newest lines, each with its '\n' */
 };
 
 static void line_done(struct lines *l)
@@ -31,17 +32,24 @@ static void line_done(struct lines *l)
     buf_clear(&l->line);
 }
 
-/* Terminal escapes are left out: the output is shown by other programs than a terminal. */
+/* Terminal escapes (ECMA-48 5.4) are left out: the output is shown by other programs than a terminal. */
 static bool lines_take(void *arg, enum proc_stream stream, struct str chunk)
 {
     struct lines *l = arg;
     (void)stream;
     for (size_t i = 0; i < chunk.len; i++) {
         unsigned char c = (unsigned char)chunk.ptr[i];
-        if (c == '\n')
-            line_done(l);
-        else if (c >= 0x20 || c == '\t')
+        if (c == '\n' || c == 0x1B) {
+            l->in = c == 0x1B ? ESCAPE : TEXT;
+            if (c == '\n')
+                line_done(l);
+        } else if (l->in == ESCAPE) {
+            l->in = c == '[' ? CONTROL : TEXT;
+        } else if (l->in == CONTROL) {
+            l->in = c >= 0x40 && c <= 0x7E ? TEXT : CONTROL;
+        } else if (c >= 0x20 || c == '\t') {
             buf_add_char(&l->line, (char)c);
+        }
     }
     return true;
 }

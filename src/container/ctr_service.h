@@ -35,9 +35,8 @@ struct ctr_manager_config {
 };
 
 bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manager **out, struct err *err);
-/* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. The
- * loops must still run, and every service must have been unreferenced, or its reference is lost. NULL is
- * fine. */
+/* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. If
+ * anybody still waits, the loops must still run; a service that is still referenced is lost. NULL is fine. */
 void ctr_manager_close(struct ctr_manager *m);
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m);
 

@@ -23,7 +23,7 @@ enum {
     SVC_BACKOFF_MAX_MS = 30000,
     SVC_STABLE_MS = 10000,        /* ready for so long: a later crash is not part of a crash loop */
     SVC_CRASHES = 3,              /* in a row, each sooner than that: a failure with back-off */
-    SVC_SUSPECT_PAUSE_MS = 200,   /* after a look that found all well */
+    SVC_SUSPECT_PAUSE_MS = 20,    /* after a look that found all well */
     SVC_FIRST_CHECK_MS = 60000,
     SVC_SAMPLES = 16,             /* of the byte counter in one idle window */
     SVC_BUCKETS = 1024,
