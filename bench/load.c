@@ -28,8 +28,8 @@ enum { CONNS_MAX = 4096, BUCKETS = 20000 /* of 10 us: to 200 ms */, BUF = 65536 
 struct conn {
     int fd;
     int64_t sent_ns;
-    size_t have;        /* bytes of the current response's head so far */
-    long body_left;     /* -1: in the head */
+    size_t have;    /* bytes of the current response's head so far */
+    long body_left; /* -1: in the head */
     char head[4096];
 };
 
@@ -203,13 +203,15 @@ int main(int argc, char **argv)
         }
     }
     if (argc - optind != 2 || conns < 1 || conns > CONNS_MAX) {
-        fprintf(stderr, "usage: bench_load [-c CONNS] [-n REQUESTS] [-w WARMUP] [-p PID] [-H HEADER] ADDRESS:PORT PATH\n");
+        fprintf(stderr, "usage: bench_load [-c CONNS] [-n REQUESTS] [-w WARMUP] [-p PID] [-H HEADER] "
+                        "ADDRESS:PORT PATH\n");
         return 2;
     }
     parse_address(argv[optind]);
-    g.request_len = (size_t)snprintf(g.request, sizeof g.request,
-                                     "GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n%s%s\r\n",
-                                     argv[optind + 1], header, *header ? "\r\n" : "");
+    g.request_len =
+        (size_t)snprintf(g.request, sizeof g.request,
+                         "GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n%s%s\r\n",
+                         argv[optind + 1], header, *header ? "\r\n" : "");
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < conns; i++)
         open_conn(epoll, &g.conns[i]);

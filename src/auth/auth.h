@@ -32,6 +32,9 @@ struct auth_config {
     bool is_session_https_only;
     bool is_login_form_disabled;
     bool is_auth_required;           /* apps that resolve to "none" answer 401 */
+    /* The address of the client behind a request (trusted proxies considered), for back-off and the audit
+     * trail; called on the request's loop, the text lives as long as the request. NULL: the peer's address. */
+    struct str (*client_ip)(struct http_req *req);
 };
 
 /* The auth setting of one app, resolved once when the site is built (spec: `[rbac:]<type>[+forward_x]`). */

@@ -19,16 +19,16 @@ enum {
     DATA,       /* `left` bytes to come */
     DATA_CR,    /* CRLF after the data */
     DATA_LF,
-    TRAILER,    /* start of a trailer line, or CR of the final one */
-    FIELD,      /* inside a trailer line */
+    TRAILER, /* start of a trailer line, or CR of the final one */
+    FIELD,   /* inside a trailer line */
     FIELD_LF,
-    END_LF,     /* LF of the final line */
+    END_LF, /* LF of the final line */
     DONE,
 };
 
 enum {
-    OVERHEAD_MAX = 4096,    /* one chunk's extension, or all trailers */
-    SIZE_DIGITS_MAX = 15,   /* leaves room to add without overflow */
+    OVERHEAD_MAX = 4096,  /* one chunk's extension, or all trailers */
+    SIZE_DIGITS_MAX = 15, /* leaves room to add without overflow */
 };
 
 static int hex_of(unsigned char c)
@@ -83,12 +83,8 @@ static const char *step(struct http_chunked *d, unsigned char c)
         d->overhead = 0;
         d->state = d->left > 0 ? DATA : TRAILER;
         return NULL;
-    case DATA_CR:
-        d->state = DATA_LF;
-        return c == '\r' ? NULL : "CRLF must follow a chunk";
-    case DATA_LF:
-        d->state = SIZE_FIRST;
-        return c == '\n' ? NULL : "CRLF must follow a chunk";
+    case DATA_CR: d->state = DATA_LF; return c == '\r' ? NULL : "CRLF must follow a chunk";
+    case DATA_LF: d->state = SIZE_FIRST; return c == '\n' ? NULL : "CRLF must follow a chunk";
     case TRAILER:
         if (c == '\r') {
             d->state = END_LF;
@@ -106,14 +102,9 @@ static const char *step(struct http_chunked *d, unsigned char c)
         else if (++d->overhead > OVERHEAD_MAX)
             return "the trailers are too long";
         return NULL;
-    case FIELD_LF:
-        d->state = TRAILER;
-        return c == '\n' ? NULL : "CRLF must follow a trailer";
-    case END_LF:
-        d->state = DONE;
-        return c == '\n' ? NULL : "CRLF must follow the last chunk";
-    default:
-        return "data after the last chunk";
+    case FIELD_LF: d->state = TRAILER; return c == '\n' ? NULL : "CRLF must follow a trailer";
+    case END_LF: d->state = DONE; return c == '\n' ? NULL : "CRLF must follow the last chunk";
+    default: return "data after the last chunk";
     }
 }
 

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 enum {
-    BODY_ROOM = 4096,       /* less than this behind a pinned head: bodies get a block of their own */
-    STEPS_MAX = 64,         /* steps before other connections get their turn */
+    BODY_ROOM = 4096, /* less than this behind a pinned head: bodies get a block of their own */
+    STEPS_MAX = 64,   /* steps before other connections get their turn */
     LINGER_MS = 2000,
     LINGER_BYTES = 1 << 20,
 };
@@ -240,9 +240,9 @@ static bool next_head(struct http_conn *c)
     size_t used;
     int status;
     const char *why;
-    enum http_parse p = http_parse_request(str_of(c->mem + c->pos, c->end - c->pos),
-                                           &c->home->server->head_limits, &c->scanned, &c->req->head, &used,
-                                           &status, &why);
+    enum http_parse p =
+        http_parse_request(str_of(c->mem + c->pos, c->end - c->pos), &c->home->server->head_limits,
+                           &c->scanned, &c->req->head, &used, &status, &why);
     if (p == HTTP_PARSE_DONE) {
         start_request(c, used);
         return true;
@@ -527,8 +527,7 @@ static void on_timer(struct http_timer *timer)
     enum conn_timing guard = c->timing;
     c->timing = GUARD_NONE;
     switch (guard) {
-    case GUARD_NONE:
-        return;
+    case GUARD_NONE: return;
     case GUARD_HEAD:
         if (c->state == CONN_HEAD) {
             refuse(c, 408, "the request header did not arrive in time");
@@ -538,9 +537,7 @@ static void on_timer(struct http_timer *timer)
         close_stream(c);
         break;
     case GUARD_IDLE:
-    case GUARD_LINGER:
-        close_stream(c);
-        break;
+    case GUARD_LINGER: close_stream(c); break;
     case GUARD_BODY:
         if (c->state == CONN_REQUEST) {
             body_fail(c, ERR_TIMEOUT, "the request body stopped arriving");
@@ -548,9 +545,7 @@ static void on_timer(struct http_timer *timer)
         }
         /* fall through */
     case GUARD_HANDSHAKE:
-    case GUARD_WRITE:
-        conn_break(c);
-        return;
+    case GUARD_WRITE: conn_break(c); return;
     }
     conn_advance(c);
 }

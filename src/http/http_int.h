@@ -43,13 +43,13 @@ char *http_loop_scratch(struct http_loop *loop);
 struct http_stream {
     struct http_loop *loop;
     int fd;
-    SSL *ssl;                   /* NULL: plain */
+    SSL *ssl; /* NULL: plain */
     uv_poll_t poll;
-    struct http_soon soon;      /* inv. 3 */
-    unsigned want;              /* HTTP_READABLE, _WRITABLE, _HANGUP */
-    unsigned armed;             /* uv_poll events in force */
-    bool read_wants_write;      /* TLS must write before it can read */
-    bool write_wants_read;      /* TLS must read before it can write */
+    struct http_soon soon; /* inv. 3 */
+    unsigned want;         /* HTTP_READABLE, _WRITABLE, _HANGUP */
+    unsigned armed;        /* uv_poll events in force */
+    bool read_wants_write; /* TLS must write before it can read */
+    bool write_wants_read; /* TLS must read before it can write */
     bool is_poll_open;
     void (*on_ready)(struct http_stream *stream, unsigned events, void *arg);
     void *arg;
@@ -92,19 +92,19 @@ SSL *http_tls_accept(struct http_tls *tls, int fd);
 /* A request or response head, slices into the text that it was parsed from. */
 struct http_head {
     enum http_method method;
-    struct str method_text, target;     /* request */
-    int status;                         /* response */
-    struct str reason;                  /* response */
-    struct str host;                    /* request: of Host or the target, without port and brackets */
-    int port;                           /* given with it, 0 none */
-    uint8_t version;                    /* 10 or 11 */
-    bool is_chunked;                    /* Transfer-Encoding is exactly "chunked" */
+    struct str method_text, target; /* request */
+    int status;                     /* response */
+    struct str reason;              /* response */
+    struct str host;                /* request: of Host or the target, without port and brackets */
+    int port;                       /* given with it, 0 none */
+    uint8_t version;                /* 10 or 11 */
+    bool is_chunked;                /* Transfer-Encoding is exactly "chunked" */
     bool has_length;
-    bool conn_close, conn_keep_alive, conn_upgrade;   /* Connection options */
+    bool conn_close, conn_keep_alive, conn_upgrade; /* Connection options */
     bool expect_continue;
-    int64_t content_length;             /* when has_length */
+    int64_t content_length; /* when has_length */
     size_t header_count;
-    uint8_t known[HTTP_H_COUNT];        /* index + 1 of the first field of that id, 0 none */
+    uint8_t known[HTTP_H_COUNT]; /* index + 1 of the first field of that id, 0 none */
     struct http_header headers[HTTP_HEADERS_MAX];
 };
 
@@ -136,8 +136,8 @@ bool http_parse_authority(struct str text, struct str *host, int *port);
 /* Decoder of chunked bodies (RFC 9112 §7.1): extensions and trailers are checked, bounded and dropped. */
 struct http_chunked {
     uint8_t state;
-    uint32_t overhead;      /* bytes of the current chunk line or the trailers, bounded */
-    uint64_t left;          /* of the current chunk's data */
+    uint32_t overhead; /* bytes of the current chunk line or the trailers, bounded */
+    uint64_t left;     /* of the current chunk's data */
 };
 static inline void http_chunked_init(struct http_chunked *d)
 {

@@ -38,7 +38,14 @@ void http_loop_at_close(struct http_loop *loop, void (*fn)(struct http_loop *loo
 
 /* One pointer per loop and slot, for the embedder: what a request needs and must not lock for. Read and
  * written on the loop's thread only (publish by posting). NULL at first. */
-enum http_slot { HTTP_SLOT_SITE, HTTP_SLOT_AUTH, HTTP_SLOT_APP, HTTP_SLOT_AUDIT, HTTP_SLOT_SPARE, HTTP_SLOT_COUNT };
+enum http_slot {
+    HTTP_SLOT_SITE,
+    HTTP_SLOT_AUTH,
+    HTTP_SLOT_APP,
+    HTTP_SLOT_AUDIT,
+    HTTP_SLOT_SPARE,
+    HTTP_SLOT_COUNT
+};
 void *http_loop_data(const struct http_loop *loop, enum http_slot slot);
 void http_loop_set_data(struct http_loop *loop, enum http_slot slot, void *data);
 
@@ -57,8 +64,8 @@ struct http_timer {
     struct http_timer *next, **link; /* in a wheel slot; link is NULL when not armed */
     struct http_loop *loop;
     void (*fn)(struct http_timer *timer);
-    int64_t deadline_ms;             /* when it fires, http_loop_now_ms() scale */
-    int64_t slot_ms;                 /* the tick under which it is queued, at most deadline_ms */
+    int64_t deadline_ms; /* when it fires, http_loop_now_ms() scale */
+    int64_t slot_ms;     /* the tick under which it is queued, at most deadline_ms */
 };
 void http_timer_start(struct http_timer *timer, struct http_loop *loop, int64_t after_ms,
                       void (*fn)(struct http_timer *timer));

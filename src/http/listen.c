@@ -47,7 +47,8 @@ static bool bind_error(const struct http_listen *cfg, struct err *err)
                        "CAP_NET_BIND_SERVICE",
                        cfg->port, setting);
     case EADDRNOTAVAIL:
-        return err_set(err, ERR_INVALID, "the address " STR_FMT " is not one of this machine: correct the host of %s",
+        return err_set(err, ERR_INVALID,
+                       "the address " STR_FMT " is not one of this machine: correct the host of %s",
                        STR_ARG(cfg->host), setting);
     default:
         return err_set_errno(err, errno, "listening on " STR_FMT " port %d", STR_ARG(cfg->host), cfg->port);
@@ -139,7 +140,8 @@ static bool is_same_address(const struct addrinfo *a, const struct addrinfo *b)
     return a->ai_addrlen == b->ai_addrlen && memcmp(a->ai_addr, b->ai_addr, a->ai_addrlen) == 0;
 }
 
-static bool listen_tcp(const struct http_listen *cfg, unsigned per_address, struct sockets *out, struct err *err)
+static bool listen_tcp(const struct http_listen *cfg, unsigned per_address, struct sockets *out,
+                       struct err *err)
 {
     struct addrinfo *list = resolve(cfg, err);
     if (!list)
@@ -148,7 +150,8 @@ static bool listen_tcp(const struct http_listen *cfg, unsigned per_address, stru
     int port = cfg->port;
     unsigned addresses = 0;
     for (struct addrinfo *ai = list; ok && ai && addresses < ADDRESSES_MAX; ai = ai->ai_next) {
-        if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || (ai != list && is_same_address(ai, list)))
+        if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) ||
+            (ai != list && is_same_address(ai, list)))
             continue;
         ok = bind_address(ai, cfg, per_address, &port, out->fds, &out->len, err);
         /* A name may stand for an address of a family that is not up (::1 for localhost). */
@@ -161,7 +164,8 @@ static bool listen_tcp(const struct http_listen *cfg, unsigned per_address, stru
     }
     freeaddrinfo(list);
     if (ok && out->len == 0)
-        ok = err_set(err, ERR_INVALID, "the host " STR_FMT " has no address to listen on", STR_ARG(cfg->host));
+        ok =
+            err_set(err, ERR_INVALID, "the host " STR_FMT " has no address to listen on", STR_ARG(cfg->host));
     out->port = port;
     return ok;
 }
@@ -209,7 +213,8 @@ static bool listen_unix(const struct http_listen *cfg, struct sockets *out, stru
 static bool take_inherited(const struct http_listen *cfg, struct sockets *out, struct err *err)
 {
     if (cfg->inherited_count > SOCKETS_MAX)
-        return err_set(err, ERR_INVALID, "%u inherited sockets, at most %d", cfg->inherited_count, SOCKETS_MAX);
+        return err_set(err, ERR_INVALID, "%u inherited sockets, at most %d", cfg->inherited_count,
+                       SOCKETS_MAX);
     for (unsigned i = 0; i < cfg->inherited_count; i++) {
         int fd = cfg->inherited_fds[i], is_listening = 0;
         socklen_t len = sizeof is_listening;

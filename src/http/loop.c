@@ -11,8 +11,8 @@
 
 enum {
     TICK_MS = 100,
-    WHEEL_SLOTS = 1024,        /* 102 s ahead; timers further off are queued again when their slot comes */
-    BLOCKS_KEPT = 256,         /* free blocks kept per loop: 4 MiB */
+    WHEEL_SLOTS = 1024, /* 102 s ahead; timers further off are queued again when their slot comes */
+    BLOCKS_KEPT = 256,  /* free blocks kept per loop: 4 MiB */
     LOOPS_MAX = 256,
 };
 
@@ -34,7 +34,7 @@ struct free_block {
 
 struct http_loop {
     /* Written by any thread. */
-    _Atomic(struct letter *) mailbox;   /* newest first */
+    _Atomic(struct letter *) mailbox; /* newest first */
     uv_async_t wake;
 
     /* Constant after the start. */
@@ -44,8 +44,8 @@ struct http_loop {
 
     /* The loop's thread only, from here on. */
     uv_loop_t uv;
-    uv_idle_t idle;                     /* active while `soon` is not empty */
-    uv_timer_t ticker;                  /* active while timers are armed */
+    uv_idle_t idle;    /* active while `soon` is not empty */
+    uv_timer_t ticker; /* active while timers are armed */
     struct http_soon *soon, **soon_end;
     void *data[HTTP_SLOT_COUNT];
     struct at_close *at_close;
@@ -55,11 +55,11 @@ struct http_loop {
     size_t block_count;
     char *scratch;
 
-    int64_t date_until_ms;              /* `date` is right before this uv time */
+    int64_t date_until_ms; /* `date` is right before this uv time */
     char date[HTTP_DATE_LEN];
 
     struct http_timer *wheel[WHEEL_SLOTS];
-    int64_t wheel_tick;                 /* every slot up to this tick has been run */
+    int64_t wheel_tick; /* every slot up to this tick has been run */
     size_t timer_count;
 };
 
@@ -244,8 +244,8 @@ void http_loop_post(struct http_loop *loop, void (*fn)(struct http_loop *, void 
         l->next = newest;
     while (!atomic_compare_exchange_weak_explicit(&loop->mailbox, &newest, l, memory_order_release,
                                                   memory_order_relaxed));
-    /* Who finds the box empty wakes the loop; the others' letters are taken with that one. The letter itself may
-     * be gone by now. */
+    /* Who finds the box empty wakes the loop; the others' letters are taken with that one. The letter itself
+     * may be gone by now. */
     if (!newest)
         uv_async_send(&loop->wake);
 }

@@ -159,7 +159,8 @@ static ssize_t send_memory(const struct out *o, struct http_stream *s, size_t *o
     struct iovec iov[IOV_MAX_HERE];
     int n = 0;
     *offered = 0;
-    for (const struct out_seg *seg = o->first; seg && seg->kind != OUT_FILE && n < IOV_MAX_HERE; seg = seg->next) {
+    for (const struct out_seg *seg = o->first; seg && seg->kind != OUT_FILE && n < IOV_MAX_HERE;
+         seg = seg->next) {
         iov[n] = (struct iovec){seg->mem + seg->pos, (size_t)(seg->end - seg->pos)};
         *offered += iov[n++].iov_len;
     }

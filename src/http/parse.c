@@ -13,11 +13,12 @@
 
 enum {
     /* Characters by use: a bit each in `class_of`. */
-    C_TOKEN = 1,   /* tchar, RFC 9110 §5.6.2 */
-    C_TARGET = 2,  /* visible ASCII but "#", and bytes from 0x80 (browsers encode them, some tools do not) */
-    C_HOST = 4,    /* reg-name and IPv4: unreserved, "%", sub-delims (RFC 3986 §3.2.2) */
+    C_TOKEN = 1,  /* tchar, RFC 9110 §5.6.2 */
+    C_TARGET = 2, /* visible ASCII but "#", and bytes from 0x80 (browsers encode them, some tools do not) */
+    C_HOST = 4,   /* reg-name and IPv4: unreserved, "%", sub-delims (RFC 3986 §3.2.2) */
 };
 
+/* clang-format off */
 static const uint8_t class_of[256] = {
     ['!'] = 7, ['"'] = 2, ['#'] = 1, ['$'] = 7, ['%'] = 7, ['&'] = 7, ['\''] = 7, ['('] = 6, [')'] = 6,
     ['*'] = 7, ['+'] = 7, [','] = 6, ['-'] = 7, ['.'] = 7, ['/'] = 2, ['0' ... '9'] = 7, [':'] = 2,
@@ -25,7 +26,9 @@ static const uint8_t class_of[256] = {
     ['\\'] = 2, [']'] = 2, ['^'] = 3, ['_'] = 7, ['`'] = 3, ['a' ... 'z'] = 7, ['{'] = 2, ['|'] = 3,
     ['}'] = 2, ['~'] = 7, [0x80 ... 0xff] = 2,
 };
+/* clang-format on */
 
+/* clang-format off */
 static const struct str hdr_names[HTTP_H_COUNT] = {
     [HTTP_H_ACCEPT] = STR_INIT("accept"), [HTTP_H_ACCEPT_ENCODING] = STR_INIT("accept-encoding"),
     [HTTP_H_AUTHORIZATION] = STR_INIT("authorization"), [HTTP_H_CACHE_CONTROL] = STR_INIT("cache-control"),
@@ -52,8 +55,10 @@ static const struct str hdr_names[HTTP_H_COUNT] = {
     [HTTP_H_X_FORWARDED_HOST] = STR_INIT("x-forwarded-host"),
     [HTTP_H_X_FORWARDED_PROTO] = STR_INIT("x-forwarded-proto"), [HTTP_H_X_REAL_IP] = STR_INIT("x-real-ip"),
 };
+/* clang-format on */
 
 /* A perfect hash over the names above; the test of hdr ids fails if a name is added without its slot. */
+/* clang-format off */
 static const uint8_t hdr_slots[128] = {
     [3] = HTTP_H_RANGE, [11] = HTTP_H_CONNECTION, [13] = HTTP_H_TRANSFER_ENCODING,
     [15] = HTTP_H_X_FORWARDED_FOR, [16] = HTTP_H_AUTHORIZATION, [17] = HTTP_H_LAST_MODIFIED,
@@ -69,6 +74,7 @@ static const uint8_t hdr_slots[128] = {
     [113] = HTTP_H_X_REAL_IP, [115] = HTTP_H_FORWARDED, [116] = HTTP_H_IF_MODIFIED_SINCE,
     [118] = HTTP_H_UPGRADE, [127] = HTTP_H_SERVER,
 };
+/* clang-format on */
 
 static unsigned hdr_hash(const unsigned char *name, size_t len)
 {
@@ -141,7 +147,7 @@ const char *http_skip_value(const char *p, const char *end)
 /* The parse in progress: a cursor that answers "more" when it meets the end. */
 struct cursor {
     const char *p, *end;
-    int status;         /* of a refusal */
+    int status; /* of a refusal */
     const char *why;
 };
 

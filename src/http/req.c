@@ -232,8 +232,8 @@ static void decode_chunks(struct http_conn *c)
         size_t used = 0;
         struct str data;
         const char *why;
-        enum http_parse p = http_chunked_next(&b->decoder, str_of(c->mem + c->pos, c->end - c->pos), &used, &data,
-                                              &why);
+        enum http_parse p =
+            http_chunked_next(&b->decoder, str_of(c->mem + c->pos, c->end - c->pos), &used, &data, &why);
         if (p == HTTP_PARSE_BAD) {
             body_fail(c, ERR_INVALID, why);
             return;

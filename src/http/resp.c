@@ -90,6 +90,7 @@ const struct http_header *http_resp_headers(const struct http_req *req, size_t *
     return request_of(req)->resp_headers;
 }
 
+/* clang-format off */
 struct str http_status_text(int status)
 {
     switch (status) {
@@ -117,7 +118,7 @@ struct str http_status_text(int status)
     default: return STR("Unknown");
     }
 }
-
+/* clang-format on */
 /* The head as bytes. */
 
 static char *put(char *p, struct str s)
@@ -197,7 +198,8 @@ enum { HEAD_FIXED = 256 /* status line, Date, framing fields */ };
 static void put_head(struct http_conn *c, struct request *r, int status)
 {
     struct http_loop *loop = r->pub.loop;
-    char *start = out_reserve(&c->out, loop, HEAD_FIXED + headers_size(r)), *p = put_status_line(start, status);
+    char *start = out_reserve(&c->out, loop, HEAD_FIXED + headers_size(r)),
+         *p = put_status_line(start, status);
     bool has_date = false;
     p = put_headers(p, r, status, &has_date);
     if (!has_date && status >= 200)
@@ -440,7 +442,8 @@ void resp_refuse(struct http_conn *c, int status, const char *why)
 {
     struct http_loop *loop = c->home->loop;
     struct str text = str_from(why);
-    char *start = out_reserve(&c->out, loop, HEAD_FIXED + 256 + text.len), *p = put_status_line(start, status);
+    char *start = out_reserve(&c->out, loop, HEAD_FIXED + 256 + text.len),
+         *p = put_status_line(start, status);
     p = put_date(p, loop);
     p = put(p, STR("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
                    "Connection: close\r\nContent-Length: "));

@@ -10,7 +10,7 @@
 enum {
     ACCEPT_BATCH = 32,
     ACCEPT_RETRY_MS = 100,
-    CUT_GRACE_MS = 2000,    /* after cutting: for handlers to end their requests */
+    CUT_GRACE_MS = 2000, /* after cutting: for handlers to end their requests */
 };
 
 /* Accepting. */
@@ -178,11 +178,13 @@ struct http_listener *http_listen(struct http_server *server, const struct http_
     l->tls = cfg->tls;
     l->unix_path = cfg->unix_path ? xstrdup(cfg->unix_path) : NULL;
     l->port = s->port;
-    /* Sockets are dealt out to the loops in turn. A unix socket stays on its loop: it carries control work. */
+    /* Sockets are dealt out to the loops in turn. A unix socket stays on its loop: it carries control work.
+     */
     l->is_handoff = is_shared && !cfg->unix_path && (cfg->inherited_count == 0 || s->len < server->len);
     l->len = s->len;
     for (unsigned i = 0; i < s->len; i++)
-        l->acceptors[i] = (struct acceptor){.listener = l, .home = &server->at[i % server->len], .fd = s->fds[i]};
+        l->acceptors[i] =
+            (struct acceptor){.listener = l, .home = &server->at[i % server->len], .fd = s->fds[i]};
     /* The loops walk the list, so it changes before they learn of the listener. */
     l->next = server->listeners;
     server->listeners = l;

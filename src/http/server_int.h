@@ -1,6 +1,5 @@
-/* http/server_int.h: servers, connections and requests inside; shared by listen, server, conn, output, req and
- * resp.
- * SPDX-License-Identifier: Apache-2.0 */
+/* http/server_int.h: servers, connections and requests inside; shared by listen, server, conn, output, req
+ * and resp. SPDX-License-Identifier: Apache-2.0 */
 #ifndef HTTP_SERVER_INT_H
 #define HTTP_SERVER_INT_H
 
@@ -16,10 +15,11 @@ enum { ADDRESSES_MAX = 4, SOCKETS_MAX = 256 };
 struct sockets {
     int fds[SOCKETS_MAX + ADDRESSES_MAX * 64];
     unsigned len;
-    int port;   /* 0 for unix */
+    int port; /* 0 for unix */
 };
 
-/* Opens what `cfg` describes, `per_address` (SO_REUSEPORT if above 1, at most 64) sockets for each address. */
+/* Opens what `cfg` describes, `per_address` (SO_REUSEPORT if above 1, at most 64) sockets for each address.
+ */
 bool sockets_open(const struct http_listen *cfg, unsigned per_address, struct sockets *out, struct err *err);
 
 /* ---- Server ----------------------------------------------------------------------------------------- */
@@ -28,12 +28,12 @@ bool sockets_open(const struct http_listen *cfg, unsigned per_address, struct so
 struct server_loop {
     struct http_loop *loop;
     struct http_server *server;
-    struct http_conn *conns;            /* all that are open */
+    struct http_conn *conns; /* all that are open */
     struct request *free_requests;
     unsigned free_count;
     unsigned open_conns;
     bool is_draining;
-    bool is_full;                       /* accepting waits for a connection to end */
+    bool is_full; /* accepting waits for a connection to end */
     _Atomic uint64_t accepted, requests, bad_requests, tls_failed, conns_now, reqs_now;
 } __attribute__((aligned(64)));
 
@@ -42,7 +42,7 @@ struct acceptor {
     struct http_listener *listener;
     struct server_loop *home;
     uv_poll_t poll;
-    struct http_timer retry;            /* descriptors ran out: armed until the next try */
+    struct http_timer retry; /* descriptors ran out: armed until the next try */
     int fd;
     bool is_open;
 };
@@ -52,10 +52,10 @@ struct http_listener {
     struct http_server *server;
     struct http_handler handler;
     struct http_tls *tls;
-    char *unix_path;                    /* owned; NULL for TCP */
+    char *unix_path; /* owned; NULL for TCP */
     int port;
     bool is_handoff;
-    _Atomic unsigned turn;              /* hand-off: the next loop */
+    _Atomic unsigned turn; /* hand-off: the next loop */
     unsigned len;
     struct acceptor acceptors[];
 };
@@ -66,7 +66,7 @@ struct http_server {
     struct http_head_limits head_limits;
     struct http_listener *listeners;
     bool keep_paths, is_drained;
-    pthread_mutex_t lock;               /* guards the waiting for open_conns to become 0 */
+    pthread_mutex_t lock; /* guards the waiting for open_conns to become 0 */
     pthread_cond_t gone;
     atomic_size_t open_conns;
     unsigned len;
@@ -76,7 +76,8 @@ struct http_server {
 static inline void count_add(_Atomic uint64_t *counter, int by)
 {
     /* One writer: no need for a locked instruction. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + (uint64_t)(int64_t)by,
+    atomic_store_explicit(counter,
+                          atomic_load_explicit(counter, memory_order_relaxed) + (uint64_t)(int64_t)by,
                           memory_order_relaxed);
 }
 
@@ -86,9 +87,9 @@ void server_conn_gone(struct server_loop *home);
 /* ---- Output: what waits to be sent on a connection --------------------------------------------------- */
 
 enum {
-    OUT_HIGH = 64 * 1024,   /* more waiting: writers are told to stop */
-    OUT_LOW = 16 * 1024,    /* less waiting: writers may go on */
-    OUT_COPY = 1024,        /* stable pieces up to this are copied too: cheaper than a vector entry */
+    OUT_HIGH = 64 * 1024, /* more waiting: writers are told to stop */
+    OUT_LOW = 16 * 1024,  /* less waiting: writers may go on */
+    OUT_COPY = 1024,      /* stable pieces up to this are copied too: cheaper than a vector entry */
     OUT_SPARES = 4,
 };
 
@@ -98,17 +99,17 @@ enum out_kind { OUT_BORROWED, OUT_BLOCK, OUT_MALLOC, OUT_FILE };
 struct out_seg {
     struct out_seg *next;
     enum out_kind kind;
-    int fd;                 /* OUT_FILE, owned */
+    int fd; /* OUT_FILE, owned */
     char *mem;
     uint64_t pos, end;
-    size_t cap;             /* of a block or malloc'd memory */
+    size_t cap; /* of a block or malloc'd memory */
 };
 
 struct out {
     struct out_seg *first, *last;
     struct out_seg *free_segs;
-    uint64_t len;           /* bytes waiting */
-    bool is_blocked;        /* the last write came back short: wait for HTTP_WRITABLE */
+    uint64_t len;    /* bytes waiting */
+    bool is_blocked; /* the last write came back short: wait for HTTP_WRITABLE */
     struct out_seg spares[OUT_SPARES];
 };
 
@@ -150,24 +151,32 @@ enum conn_state {
 };
 
 /* What the timer guards. */
-enum conn_timing { GUARD_NONE, GUARD_HANDSHAKE, GUARD_IDLE, GUARD_HEAD, GUARD_WRITE, GUARD_BODY, GUARD_LINGER };
+enum conn_timing {
+    GUARD_NONE,
+    GUARD_HANDSHAKE,
+    GUARD_IDLE,
+    GUARD_HEAD,
+    GUARD_WRITE,
+    GUARD_BODY,
+    GUARD_LINGER
+};
 
 enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
 struct conn_body {
     enum body_kind kind;
-    bool is_over;           /* all of it was taken (or thrown away) */
-    bool is_paused;         /* the reader took less than given */
+    bool is_over;   /* all of it was taken (or thrown away) */
+    bool is_paused; /* the reader took less than given */
     bool has_failed;
-    bool end_seen;          /* chunked: the last chunk was decoded */
-    bool owes_continue;     /* the client waits for 100 (Continue) */
-    uint64_t left;          /* BODY_LENGTH: bytes not taken yet */
-    uint64_t discard_left;  /* DISCARD: bytes that may still be thrown away */
-    size_t ready;           /* chunked: decoded bytes at in.pos */
+    bool end_seen;         /* chunked: the last chunk was decoded */
+    bool owes_continue;    /* the client waits for 100 (Continue) */
+    uint64_t left;         /* BODY_LENGTH: bytes not taken yet */
+    uint64_t discard_left; /* DISCARD: bytes that may still be thrown away */
+    size_t ready;          /* chunked: decoded bytes at in.pos */
     struct http_chunked decoder;
-    http_body_fn *fn;       /* the reader; NULL: none */
+    http_body_fn *fn; /* the reader; NULL: none */
     void *arg;
-    int fail_code;          /* enum err_code, with has_failed */
+    int fail_code; /* enum err_code, with has_failed */
     const char *fail_why;
 };
 
@@ -185,9 +194,9 @@ struct request {
     struct hook *on_headers, *on_end, *on_abort;
     http_hook *drain_fn;
     void *drain_arg;
-    struct http_header *resp_headers;   /* in the arena */
+    struct http_header *resp_headers; /* in the arena */
     size_t resp_count, resp_cap;
-    int64_t resp_left;                  /* bytes of the response body to come; -1 not known */
+    int64_t resp_left; /* bytes of the response body to come; -1 not known */
     bool resp_chunked, resp_no_body, resp_close;
     struct arena arena;
     struct http_head head;
@@ -199,21 +208,21 @@ struct http_conn {
     struct http_soon flush_soon;
     struct server_loop *home;
     struct http_listener *listener;
-    struct http_conn *next, **link;     /* in home->conns */
+    struct http_conn *next, **link; /* in home->conns */
     enum conn_state state;
     enum conn_timing timing;
     bool is_advancing;
-    bool is_new;                        /* no request yet */
-    bool wants_close;                   /* close after the response under way */
-    bool eof_seen;                      /* the client has closed its side */
+    bool is_new;      /* no request yet */
+    bool wants_close; /* close after the response under way */
+    bool eof_seen;    /* the client has closed its side */
     bool stream_closed;
-    bool has_progress;                  /* bytes moved since the guard was last looked at */
+    bool has_progress; /* bytes moved since the guard was last looked at */
 
     /* Input. Bytes [pos, end) of mem are unread; those below `floor` belong to the request's head. */
-    char *mem;                          /* a block, or malloc'd if cap is larger; NULL: none */
+    char *mem; /* a block, or malloc'd if cap is larger; NULL: none */
     size_t cap, floor, pos, end;
-    size_t scanned;                     /* see http_parse_request(); counts from pos */
-    char *pinned;                       /* the head's memory when input has moved on from it */
+    size_t scanned; /* see http_parse_request(); counts from pos */
+    char *pinned;   /* the head's memory when input has moved on from it */
     size_t pinned_cap;
     struct conn_body body;
 
@@ -224,7 +233,7 @@ struct http_conn {
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
     } peer;
-    uint8_t peer_len;                   /* of peer_text; 0: not made yet */
+    uint8_t peer_len; /* of peer_text; 0: not made yet */
     char peer_text[INET6_ADDRSTRLEN];
 };
 
@@ -246,8 +255,8 @@ static inline struct request *request_of(const struct http_req *req)
 
 /* req.c */
 struct request *request_new(struct http_conn *c);
-void request_free(struct request *r);               /* runs nothing; arena and object go back */
-void request_fill(struct request *r);               /* public fields from r->head */
+void request_free(struct request *r); /* runs nothing; arena and object go back */
+void request_fill(struct request *r); /* public fields from r->head */
 void hooks_run(struct request *r, struct hook **list);
 struct str conn_peer(struct http_conn *c);
 /* Gives the reader what there is. True if something moved. */
@@ -257,6 +266,6 @@ void body_fail(struct http_conn *c, enum err_code code, const char *why);
 bool body_discard(struct http_conn *c, bool *bad);
 
 /* resp.c */
-void resp_refuse(struct http_conn *c, int status, const char *why);  /* a whole answer without a request */
+void resp_refuse(struct http_conn *c, int status, const char *why); /* a whole answer without a request */
 
 #endif

@@ -88,17 +88,10 @@ bool http_stream_open(struct http_stream *s, struct http_loop *loop, int fd, SSL
 static ssize_t ssl_outcome(struct http_stream *s, int n, bool is_read)
 {
     switch (SSL_get_error(s->ssl, n)) {
-    case SSL_ERROR_WANT_READ:
-        s->write_wants_read = !is_read;
-        break;
-    case SSL_ERROR_WANT_WRITE:
-        s->read_wants_write = is_read;
-        break;
-    case SSL_ERROR_ZERO_RETURN:
-        return HTTP_EOF;
-    default:
-        ERR_clear_error();
-        return HTTP_BROKEN;
+    case SSL_ERROR_WANT_READ: s->write_wants_read = !is_read; break;
+    case SSL_ERROR_WANT_WRITE: s->read_wants_write = is_read; break;
+    case SSL_ERROR_ZERO_RETURN: return HTTP_EOF;
+    default: ERR_clear_error(); return HTTP_BROKEN;
     }
     arm(s);
     return HTTP_AGAIN;

@@ -16,7 +16,7 @@ enum { PEM_MAX = 1 << 20, CHAIN_MAX = 16 };
 struct http_cert {
     atomic_uint refs;
     X509 *leaf;
-    STACK_OF(X509) *chain;  /* without the leaf */
+    STACK_OF(X509) * chain; /* without the leaf */
     EVP_PKEY *key;
 };
 
@@ -62,7 +62,8 @@ static bool read_chain(struct http_cert *c, BIO *pem, struct err *err)
     while ((next = PEM_read_bio_X509(pem, NULL, no_passphrase, NULL))) {
         if (sk_X509_num(c->chain) >= CHAIN_MAX || sk_X509_push(c->chain, next) <= 0) {
             X509_free(next);
-            return err_set(err, ERR_INVALID, "the certificate chain has more than %d certificates", CHAIN_MAX);
+            return err_set(err, ERR_INVALID, "the certificate chain has more than %d certificates",
+                           CHAIN_MAX);
         }
     }
     /* The end of the file is an "error", too. */
@@ -206,8 +207,8 @@ static bool fill_cert(struct arena *a, X509 *cert, EVP_PKEY *key, const struct s
     ok = ok && X509_set_version(cert, X509_VERSION_3) == 1 &&
          X509_gmtime_adj(X509_getm_notBefore(cert), -3600) &&
          X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL) && X509_set_pubkey(cert, key) == 1 &&
-         X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)"OpenRun Server", -1, -1,
-                                    0) == 1;
+         X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)"OpenRun Server", -1,
+                                    -1, 0) == 1;
     if (ok && name_count > 0 && names[0].len <= 64)
         ok = X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)names[0].ptr,
                                         (int)names[0].len, -1, 0) == 1;
@@ -318,8 +319,8 @@ struct http_tls *http_tls_open(http_cert_pick *pick, void *arg, struct err *err)
         ssl_fail(err, ERR_INTERNAL, "setting up TLS");
         return NULL;
     }
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                 SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);

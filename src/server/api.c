@@ -199,7 +199,7 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
     };
-    struct http_pairs query;
+    struct http_pairs query = {0};
     if (!http_query_parse(&call->arena, call->req->query, &query, err))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {

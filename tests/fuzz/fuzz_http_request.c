@@ -31,9 +31,9 @@ static struct outcome parse(const uint8_t *data, size_t size, size_t *scanned, b
     free(*mem);
     *mem = malloc(size ? size : 1);
     memcpy(*mem, data, size);
-    o.result = is_response
-                   ? http_parse_response(str_of(*mem, size), &limits, scanned, &head, &o.used, &o.why)
-                   : http_parse_request(str_of(*mem, size), &limits, scanned, &head, &o.used, &o.status, &o.why);
+    o.result = is_response ? http_parse_response(str_of(*mem, size), &limits, scanned, &head, &o.used, &o.why)
+                           : http_parse_request(str_of(*mem, size), &limits, scanned, &head, &o.used,
+                                                &o.status, &o.why);
     return o;
 }
 

@@ -173,7 +173,7 @@ static void start_timers(struct http_loop *loop, void *arg)
     http_timer_start(&timers.moved, loop, 100000000, on_moved); /* beyond the wheel */
     http_timer_start(&timers.moved, loop, 200, on_moved);       /* then sooner */
     http_timer_start(&timers.again, loop, 0, on_again);
-    http_timer_start(&timers.again, loop, 300, on_again);       /* then later */
+    http_timer_start(&timers.again, loop, 300, on_again); /* then later */
 }
 
 static void check_timers(struct http_loop *loop, void *arg)
@@ -241,7 +241,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(letters_arrive_in_order), T(deferred_calls), T(timers_fire_once_and_not_early), cmocka_unit_test(dates),
+        T(letters_arrive_in_order),
+        T(deferred_calls),
+        T(timers_fire_once_and_not_early),
+        cmocka_unit_test(dates),
         cmocka_unit_test(closers_run_newest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

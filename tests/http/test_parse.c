@@ -63,6 +63,7 @@ static struct outcome parse_every_way(const char *name, struct str text, char **
 
 #define H "Host: a\r\n"
 
+/* clang-format off */
 static const struct {
     const char *name, *in;
     int status;         /* 0: good */
@@ -177,6 +178,7 @@ static const struct {
     {"an unknown expectation", "POST / HTTP/1.1\r\n" H "Expect: 200-ok\r\n\r\n", 417,
      "this expectation is not supported"},
 };
+/* clang-format on */
 
 static void request_heads(void **state)
 {
@@ -185,7 +187,8 @@ static void request_heads(void **state)
         const char *name = requests[i].name;
         struct outcome o = parse_every_way(name, str_from(requests[i].in), &mem);
         if (requests[i].status) {
-            if (o.result != HTTP_PARSE_BAD || o.status != requests[i].status || strcmp(o.why, requests[i].want) != 0)
+            if (o.result != HTTP_PARSE_BAD || o.status != requests[i].status ||
+                strcmp(o.why, requests[i].want) != 0)
                 fail_msg("%s: wanted %d %s, got %d: %d %s", name, requests[i].status, requests[i].want,
                          (int)o.result, o.status, o.why ? o.why : "");
             continue;
@@ -219,13 +222,15 @@ static void a_nul_is_refused_everywhere(void **state)
 
 static void pieces_of_the_head(void **state)
 {
-    struct str text = STR("POST http://B.example:81/p?q HTTP/1.1\r\nhost: other\r\nConnection: Keep-Alive, x\r\n"
-                          "CONNECTION: upgrade ,close\r\nCookie: a\r\ncookie: b\r\nExpect: 100-Continue\r\n"
-                          "Content-Length: 7\r\nUpgrade: websocket\r\n\r\nbodyGET");
+    struct str text =
+        STR("POST http://B.example:81/p?q HTTP/1.1\r\nhost: other\r\nConnection: Keep-Alive, x\r\n"
+            "CONNECTION: upgrade ,close\r\nCookie: a\r\ncookie: b\r\nExpect: 100-Continue\r\n"
+            "Content-Length: 7\r\nUpgrade: websocket\r\n\r\nbodyGET");
     size_t scanned = 0, used;
     int status;
     const char *why;
-    assert_int_equal(http_parse_request(text, &limits, &scanned, &head, &used, &status, &why), HTTP_PARSE_DONE);
+    assert_int_equal(http_parse_request(text, &limits, &scanned, &head, &used, &status, &why),
+                     HTTP_PARSE_DONE);
     assert_int_equal(used, text.len - 7);
     assert_int_equal(head.method, HTTP_POST);
     /* The target's authority has replaced Host. */
@@ -280,7 +285,8 @@ static void limits_are_kept(void **state)
     assert_int_equal(parse_long("GET /", 'a', 16000, " HTTP/1.1\r\n" H "\r\n").result, HTTP_PARSE_DONE);
     assert_int_equal(parse_long("GET /", 'a', 16384, " HTTP/1.1\r\n" H "\r\n").status, 414);
     assert_int_equal(parse_long("GET /", 'a', 100000, "").status, 414);
-    assert_int_equal(parse_long("GET / HTTP/1.1\r\n" H "X: ", 'a', 32000, "\r\n\r\n").result, HTTP_PARSE_DONE);
+    assert_int_equal(parse_long("GET / HTTP/1.1\r\n" H "X: ", 'a', 32000, "\r\n\r\n").result,
+                     HTTP_PARSE_DONE);
     assert_int_equal(parse_long("GET / HTTP/1.1\r\n" H "X: ", 'a', 32768, "\r\n\r\n").status, 431);
     assert_int_equal(parse_long("GET / HTTP/1.1\r\n" H "X: ", 'a', 100000, "").status, 431);
     assert_int_equal(parse_long("GET / HTTP/1.1\r\n" H, 'a', 100000, "").status, 431);
@@ -300,6 +306,7 @@ static void limits_are_kept(void **state)
     free(mem);
 }
 
+/* clang-format off */
 static const struct {
     const char *name, *in;
     int status; /* 0: bad */
@@ -319,6 +326,7 @@ static const struct {
     {"both framings", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 0,
      "Content-Length and Transfer-Encoding together"},
 };
+/* clang-format on */
 
 static void response_heads(void **state)
 {
@@ -327,23 +335,24 @@ static void response_heads(void **state)
         for (size_t cut = 0; cut < in.len; cut++) {
             size_t scanned = 0, used = 0;
             const char *why = "";
-            enum http_parse p = http_parse_response(str_slice(in, 0, cut), &limits, &scanned, &head, &used, &why);
+            enum http_parse p =
+                http_parse_response(str_slice(in, 0, cut), &limits, &scanned, &head, &used, &why);
             if (p == HTTP_PARSE_MORE)
                 p = http_parse_response(in, &limits, &scanned, &head, &used, &why);
             char length[32] = "-", got[128];
             if (head.has_length)
                 snprintf(length, sizeof length, "%lld", (long long)head.content_length);
             snprintf(got, sizeof got, "%.*s %s", STR_ARG(head.reason), head.is_chunked ? "chunked" : length);
-            bool ok = responses[i].status == 0
-                          ? p == HTTP_PARSE_BAD && strcmp(why, responses[i].want) == 0
-                          : p == HTTP_PARSE_DONE && head.status == responses[i].status && used == in.len &&
-                                strcmp(got, responses[i].want) == 0;
+            bool ok = responses[i].status == 0 ? p == HTTP_PARSE_BAD && strcmp(why, responses[i].want) == 0
+                                               : p == HTTP_PARSE_DONE && head.status == responses[i].status &&
+                                                     used == in.len && strcmp(got, responses[i].want) == 0;
             if (!ok)
                 fail_msg("%s, cut at %zu: %d, %s, %s", responses[i].name, cut, (int)p, got, why);
         }
     }
 }
 
+/* clang-format off */
 static const struct {
     const char *name, *in;
     enum http_parse end;
@@ -377,6 +386,7 @@ static const struct {
     {"a folded trailer", "0\r\nA: b\r\n c\r\n\r\n", HTTP_PARSE_BAD, "", "a trailer line has no name", 0},
     {"CR without LF at the end", "0\r\n\rx", HTTP_PARSE_BAD, "", "CRLF must follow the last chunk", 0},
 };
+/* clang-format on */
 
 /* Feeds [0, cut) and [cut, len), each `step` bytes at a time. */
 static void decode(size_t i, size_t cut, size_t step)
@@ -398,8 +408,8 @@ static void decode(size_t i, size_t cut, size_t step)
     if (p != chunks[i].end || !str_eq_z(buf_str(&body), chunks[i].body) ||
         (chunks[i].why && strcmp(chunks[i].why, why) != 0) ||
         (p == HTTP_PARSE_DONE && in.len - at != chunks[i].left))
-        fail_msg("%s, cut at %zu, by %zu: got %d, body \"%s\", %s", chunks[i].name, cut, step, (int)p, buf_z(&body),
-                 why ? why : "");
+        fail_msg("%s, cut at %zu, by %zu: got %d, body \"%s\", %s", chunks[i].name, cut, step, (int)p,
+                 buf_z(&body), why ? why : "");
 }
 
 static void chunked_bodies(void **state)
@@ -437,16 +447,20 @@ static void authorities(void **state)
         const char *in, *host;
         int port;
     } cases[] = {
-        {"a", "a", 0},        {"a:", "a", 0},      {"a:80", "a", 80},     {"[::1]", "::1", 0}, {"[::1]:9", "::1", 9},
-        {"a_b-c.d", "a_b-c.d", 0}, {"a%20b", "a%20b", 0}, {"", NULL, 0}, {":80", NULL, 0}, {"a:-1", NULL, 0},
-        {"a:99999", NULL, 0}, {"a:0x1", NULL, 0},  {"[]", NULL, 0},       {"[x]", NULL, 0},    {"[::1]x", NULL, 0},
-        {"u@a", NULL, 0},     {"a b", NULL, 0},    {"::1", NULL, 0},      {"a:000080", NULL, 0},
+        {"a", "a", 0},         {"a:", "a", 0},        {"a:80", "a", 80},
+        {"[::1]", "::1", 0},   {"[::1]:9", "::1", 9}, {"a_b-c.d", "a_b-c.d", 0},
+        {"a%20b", "a%20b", 0}, {"", NULL, 0},         {":80", NULL, 0},
+        {"a:-1", NULL, 0},     {"a:99999", NULL, 0},  {"a:0x1", NULL, 0},
+        {"[]", NULL, 0},       {"[x]", NULL, 0},      {"[::1]x", NULL, 0},
+        {"u@a", NULL, 0},      {"a b", NULL, 0},      {"::1", NULL, 0},
+        {"a:000080", NULL, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct str host = {0};
         int port = 0;
         bool ok = http_parse_authority(str_from(cases[i].in), &host, &port);
-        if (ok != (cases[i].host != NULL) || (ok && (!str_eq_z(host, cases[i].host) || port != cases[i].port)))
+        if (ok != (cases[i].host != NULL) ||
+            (ok && (!str_eq_z(host, cases[i].host) || port != cases[i].port)))
             fail_msg("\"%s\": %d \"%.*s\" %d", cases[i].in, ok, STR_ARG(host), port);
     }
 }
@@ -454,10 +468,10 @@ static void authorities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_heads),    cmocka_unit_test(a_nul_is_refused_everywhere),
+        cmocka_unit_test(request_heads),      cmocka_unit_test(a_nul_is_refused_everywhere),
         cmocka_unit_test(pieces_of_the_head), cmocka_unit_test(header_ids),
-        cmocka_unit_test(limits_are_kept),  cmocka_unit_test(response_heads),
-        cmocka_unit_test(chunked_bodies),   cmocka_unit_test(chunk_overhead_is_bounded),
+        cmocka_unit_test(limits_are_kept),    cmocka_unit_test(response_heads),
+        cmocka_unit_test(chunked_bodies),     cmocka_unit_test(chunk_overhead_is_bounded),
         cmocka_unit_test(authorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

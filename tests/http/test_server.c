@@ -17,7 +17,7 @@
 static struct {
     atomic_int begun, ended, aborted_ends, abort_hooks, read_failed, last_fail, refused;
     atomic_ullong bytes;
-    atomic_bool hold;           /* /held waits while set */
+    atomic_bool hold; /* /held waits while set */
     _Atomic(struct http_req *) held;
 } seen;
 
@@ -178,9 +178,10 @@ static void send_file(struct http_req *req)
 static void describe(struct http_req *req)
 {
     http_reply(req, 200, STR("text/plain"),
-               str_printf(req->arena, STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT "|%d|" STR_FMT "|" STR_FMT "|%d",
-                          STR_ARG(req->method_text), STR_ARG(req->path), STR_ARG(req->query), STR_ARG(req->host),
-                          req->port, STR_ARG(req->authority), STR_ARG(http_req_peer(req)),
+               str_printf(req->arena,
+                          STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT "|%d|" STR_FMT "|" STR_FMT "|%d",
+                          STR_ARG(req->method_text), STR_ARG(req->path), STR_ARG(req->query),
+                          STR_ARG(req->host), req->port, STR_ARG(req->authority), STR_ARG(http_req_peer(req)),
                           http_req_peer_port(req) > 0));
 }
 
@@ -201,7 +202,7 @@ static void odd_headers(struct http_req *req)
     assert_true(http_resp_header(req, STR("X-Late"), STR("1")));
     http_req_on_headers(req, on_headers, NULL);
     http_reply(req, 200, STR(""), STR("ok"));
-    }
+}
 
 static void dispatch(struct http_req *req, void *arg)
 {
@@ -265,7 +266,8 @@ static void start(const struct http_limits *limits)
     assert_non_null(loops);
     server = http_server_open(loops, limits);
     struct http_listener *l = http_listen(
-        server, &(struct http_listen){.host = STR("127.0.0.1"), .handler = {dispatch, NULL, on_refused}}, &err);
+        server, &(struct http_listen){.host = STR("127.0.0.1"), .handler = {dispatch, NULL, on_refused}},
+        &err);
     if (!l)
         fail_msg("%s", err_msg(&err));
     port = http_listener_port(l);
@@ -282,8 +284,11 @@ static int set_up(void **state)
 static int set_up_hasty(void **state)
 {
     memset(&seen, 0, sizeof seen);
-    start(&(struct http_limits){.header_timeout_ms = 300, .idle_timeout_ms = 400, .body_timeout_ms = 300,
-                                .write_timeout_ms = 500, .drain_max = 100000});
+    start(&(struct http_limits){.header_timeout_ms = 300,
+                                .idle_timeout_ms = 400,
+                                .body_timeout_ms = 300,
+                                .write_timeout_ms = 500,
+                                .drain_max = 100000});
     return 0;
 }
 
@@ -355,8 +360,10 @@ static void pipelined_requests_are_answered_in_order(void **state)
         else if (i % 3 == 1)
             buf_printf(&all, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%04d", i);
         else
-            buf_printf(&all, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n%02d\r\n"
-                             "2\r\n%02d\r\n0\r\n\r\n", i / 100, i % 100);
+            buf_printf(&all,
+                       "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n%02d\r\n"
+                       "2\r\n%02d\r\n0\r\n\r\n",
+                       i / 100, i % 100);
     }
     web_send(&w, all.ptr, all.len);
     for (int i = 0; i < 300; i++) {
@@ -483,7 +490,10 @@ static void unread_bodies_are_discarded_or_end_the_connection(void **state)
     web_close(&w);
     web_once(port, "POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world", &r);
     expect(&r, 413, NULL);
-    web_once(port, "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n", &r);
+    web_once(
+        port,
+        "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n",
+        &r);
     expect(&r, 413, NULL);
     web_free(&r);
 }
@@ -602,8 +612,8 @@ static void large_responses_arrive_whole(void **state)
 {
     static const char *const requests[] = {
         "GET /stream?3000000 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /bytes?3000000 HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /stream?0 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /bytes?0 HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /file?5000 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /file?3000000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /stream?0 HTTP/1.1\r\nHost: a\r\n\r\n",       "GET /bytes?0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /file?5000 HTTP/1.1\r\nHost: a\r\n\r\n",      "GET /file?3000000 HTTP/1.1\r\nHost: a\r\n\r\n",
     };
     static const size_t sizes[] = {3000000, 3000000, 0, 0, 4990, 2999990};
     struct web w = web_open(port);
@@ -629,7 +639,8 @@ static void headers_are_the_servers_business(void **state)
     web_say(&w, "GET /headers HTTP/1.1\r\nHost: a\r\n\r\n");
     web_read(&w, &r, false);
     assert_int_equal(r.status, 103);
-    assert_true(web_has_header(&r, "X-Two: 1") && web_has_header(&r, "x-two: 2") && web_has_header(&r, "vary: b"));
+    assert_true(web_has_header(&r, "X-Two: 1") && web_has_header(&r, "x-two: 2") &&
+                web_has_header(&r, "vary: b"));
     assert_null(strstr(r.head, "Content-Length"));
     web_read(&w, &r, false);
     expect(&r, 200, "ok");
@@ -845,12 +856,89 @@ static void many_clients_at_once(void **state)
     web_free(&r);
 }
 
+/* Clients that do anything at any time: whatever they do, every request ends once (tear_down counts) and
+ * the server goes on. */
+static void erratic_clients_break_nothing(void **state)
+{
+    static const char *const requests[] = {
+        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /later?x HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n01234567890123456789",
+        "POST /pipe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n5\r\nabcde\r\n3;x\r\nfgh\r\n0\r\n\r\n",
+        "POST /hello HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+        "GET /stream?70000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /bytes?400000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /file?90000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /short HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /abort HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /headers HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\nxyz",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+        "POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n012345678901234567890123456789",
+        "HEAD /stream?7 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "BAD\r\n\r\n",
+    };
+    unsigned short seed[3] = {1, 2, 3};
+    for (int round = 0; round < 400; round++) {
+        scoped_buf all = BUF_INIT(1 << 16);
+        for (long n = 1 + nrand48(seed) % 6; n > 0; n--)
+            buf_add_z(&all, requests[(size_t)nrand48(seed) % ARRAY_LEN(requests)]);
+        size_t len = nrand48(seed) % 2 ? all.len : (size_t)nrand48(seed) % all.len;
+        struct web w = web_open(port);
+        for (size_t at = 0; at < len;) {
+            size_t piece = 1 + (size_t)nrand48(seed) % 200, n = MIN(len - at, piece);
+            if (!web_send(&w, all.ptr + at, n))
+                break;
+            at += n;
+        }
+        long end = nrand48(seed) % 4;
+        if (end == 0)
+            shutdown(w.fd, SHUT_WR);
+        if (end <= 1)
+            for (int i = 0; i < 3 && recv(w.fd, (char[5000]){0}, 5000, MSG_DONTWAIT) > 0; i++)
+                ;
+        if (end == 2)
+            setsockopt(w.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        web_close(&w);
+    }
+    struct web_resp r = {0};
+    web_once(port, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", &r);
+    expect(&r, 200, "hello");
+    web_free(&r);
+}
+
+static int set_up_narrow(void **state)
+{
+    memset(&seen, 0, sizeof seen);
+    start(&(struct http_limits){.max_conns = 1});
+    return 0;
+}
+
+static void connections_beyond_the_limit_wait(void **state)
+{
+    struct web w[8];
+    struct web_resp r = {0};
+    for (int i = 0; i < 8; i++) {
+        w[i] = web_open(port);
+        web_say(&w[i], "GET /later?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    }
+    for (int i = 0; i < 8; i++) {
+        web_read(&w[i], &r, false);
+        expect(&r, 200, "q");
+        web_close(&w[i]);
+    }
+    web_free(&r);
+}
+
 static void hand_off_spreads_connections(void **state)
 {
     scoped_err err = {0};
-    struct http_listener *l = http_listen(server, &(struct http_listen){.host = STR("localhost"),
-                                                                        .accept = HTTP_ACCEPT_HANDOFF,
-                                                                        .handler = {dispatch, NULL}}, &err);
+    struct http_listener *l =
+        http_listen(server,
+                    &(struct http_listen){
+                        .host = STR("localhost"), .accept = HTTP_ACCEPT_HANDOFF, .handler = {dispatch, NULL}},
+                    &err);
     assert_non_null(l);
     struct web w[8];
     struct web_resp r = {0};
@@ -868,11 +956,12 @@ static void hand_off_spreads_connections(void **state)
 static void listening_fails_with_advice(void **state)
 {
     scoped_err err = {0};
-    struct http_listen cfg = {.host = STR("127.0.0.1"), .port = port, .handler = {dispatch, NULL},
-                              .setting = "http.port"};
+    struct http_listen cfg = {
+        .host = STR("127.0.0.1"), .port = port, .handler = {dispatch, NULL}, .setting = "http.port"};
     assert_null(http_listen(server, &cfg, &err));
     char want[200];
-    snprintf(want, sizeof want, "port %d is in use: stop the program that listens there or set http.port", port);
+    snprintf(want, sizeof want, "port %d is in use: stop the program that listens there or set http.port",
+             port);
     assert_string_equal(err_msg(&err), want);
     assert_int_equal(err.code, ERR_CONFLICT);
     cfg.host = STR("0.0.0.0");
@@ -955,6 +1044,8 @@ int main(void)
         T(drains_wait_for_requests),
         HASTY(slow_clients_are_given_up),
         T(many_clients_at_once),
+        cmocka_unit_test_setup_teardown(connections_beyond_the_limit_wait, set_up_narrow, tear_down),
+        T(erratic_clients_break_nothing),
         T(hand_off_spreads_connections),
         T(listening_fails_with_advice),
         T(unix_sockets),

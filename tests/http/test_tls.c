@@ -5,8 +5,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -104,8 +104,9 @@ static int set_up(void **state)
     http_tls_request_client_cert(tls);
     loops = http_loops_open(2, &err);
     server = http_server_open(loops, &(struct http_limits){.handshake_timeout_ms = 500});
-    struct http_listener *l = http_listen(server, &(struct http_listen){.host = STR("127.0.0.1"), .tls = tls,
-                                                                        .handler = {on_request, NULL}}, &err);
+    struct http_listener *l = http_listen(
+        server, &(struct http_listen){.host = STR("127.0.0.1"), .tls = tls, .handler = {on_request, NULL}},
+        &err);
     assert_non_null(l);
     port = http_listener_port(l);
     client_ctx = SSL_CTX_new(TLS_client_method());
@@ -162,8 +163,8 @@ static void names_choose_certificates(void **state)
     static const struct {
         const char *name, *subject; /* NULL: refused */
     } cases[] = {
-        {NULL, "a.example"}, {"a.example", "a.example"}, {"B.Example", "b.example"}, {"b.example.", "b.example"},
-        {"c.example", NULL}, {"../../etc", "a.example"},
+        {NULL, "a.example"},         {"a.example", "a.example"}, {"B.Example", "b.example"},
+        {"b.example.", "b.example"}, {"c.example", NULL},        {"../../etc", "a.example"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct web w;
@@ -241,7 +242,8 @@ static void client_certificates_are_seen(void **state)
     scoped_err err = {0};
     struct str cert_pem, key_pem;
     assert_true(http_cert_self_signed(&a, &STR("me"), 1, 1, &cert_pem, &key_pem, &err));
-    BIO *b = BIO_new_mem_buf(cert_pem.ptr, (int)cert_pem.len), *k = BIO_new_mem_buf(key_pem.ptr, (int)key_pem.len);
+    BIO *b = BIO_new_mem_buf(cert_pem.ptr, (int)cert_pem.len),
+        *k = BIO_new_mem_buf(key_pem.ptr, (int)key_pem.len);
     X509 *cert = PEM_read_bio_X509(b, NULL, NULL, NULL);
     EVP_PKEY *key = PEM_read_bio_PrivateKey(k, NULL, NULL, NULL);
     SSL_CTX_use_certificate(client_ctx, cert);
@@ -326,8 +328,9 @@ static void certificates(void **state)
     static const struct {
         const char *host;
         bool is_covered;
-    } hosts[] = {{"x.example", true}, {"X.EXAMPLE", true}, {"a.y.example", true}, {"y.example", false},
-                 {"192.0.2.7", true}, {"192.0.2.8", false}, {"::1", true}, {"", false}, {"z", false}};
+    } hosts[] = {{"x.example", true},  {"X.EXAMPLE", true}, {"a.y.example", true},
+                 {"y.example", false}, {"192.0.2.7", true}, {"192.0.2.8", false},
+                 {"::1", true},        {"", false},         {"z", false}};
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++)
         if (http_cert_covers(c, str_from(hosts[i].host)) != hosts[i].is_covered)
             fail_msg("%s", hosts[i].host);
@@ -352,9 +355,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(certificates), T(names_choose_certificates), T(protocols), T(sessions_are_resumed),
-        T(renegotiation_is_refused), T(client_certificates_are_seen), T(large_bodies_pass),
-        T(the_end_is_announced), T(silent_and_plain_clients_are_dropped),
+        cmocka_unit_test(certificates), T(names_choose_certificates), T(protocols),
+        T(sessions_are_resumed),        T(renegotiation_is_refused),  T(client_certificates_are_seen),
+        T(large_bodies_pass),           T(the_end_is_announced),      T(silent_and_plain_clients_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,17 +27,17 @@ struct web {
 };
 
 struct web_resp {
-    int status;         /* 0: the connection ended before a whole response */
+    int status; /* 0: the connection ended before a whole response */
     char head[32768];
     struct buf body;
-    bool is_cut;        /* the connection ended inside the body */
+    bool is_cut; /* the connection ended inside the body */
 };
 
 static inline struct web web_open(int port)
 {
     struct web w = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .in = BUF_INIT(1 << 28)};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {.tv_sec = 20};
     setsockopt(w.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(w.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
