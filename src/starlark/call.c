@@ -24,20 +24,20 @@ static bool bind_keywords(struct star_run *run, struct proto *p, star_v *slots, 
         int at = find_param(p, names[i]);
         if (at >= 0) {
             if (!star_is_null(slots[at]))
-                return FAIL_FALSE(run, "function " STR_FMT " got multiple values for parameter " STR_FMT, STR_ARG(p->name),
-                                  STR_ARG(str_of_v(names[i])));
+                return FAIL_FALSE(run, "function " STR_FMT " got multiple values for parameter %s", STR_ARG(p->name),
+                                  msg_repr(run, names[i]));
             slots[at] = values[i];
             continue;
         }
         if (!extra)
-            return FAIL_FALSE(run, "function " STR_FMT " got an unexpected keyword argument " STR_FMT, STR_ARG(p->name),
-                              STR_ARG(str_of_v(names[i])));
+            return FAIL_FALSE(run, "function " STR_FMT " got an unexpected keyword argument %s", STR_ARG(p->name),
+                              msg_repr(run, names[i]));
         bool added;
         if (!dict_put(run->arena, extra, names[i], string_hash(names[i]), values[i], &added))
             return memory_fail(run), false;
         if (!added)
-            return FAIL_FALSE(run, "function " STR_FMT " got multiple values for parameter " STR_FMT, STR_ARG(p->name),
-                              STR_ARG(str_of_v(names[i])));
+            return FAIL_FALSE(run, "function " STR_FMT " got multiple values for parameter %s", STR_ARG(p->name),
+                              msg_repr(run, names[i]));
     }
     return true;
 }
@@ -258,7 +258,7 @@ static bool unknown_keyword(struct star_run *run, const struct star_call *call, 
     for (size_t i = 0; i < n && k < ARRAY_LEN(names); i++)
         names[k++] = str_from(params[i].name);
     const char *hint = spell_nearest(run->arena, name, names, k);
-    return FAIL_FALSE(run, STR_FMT ": unexpected keyword argument " STR_FMT "%s%s%s", STR_ARG(call->name), STR_ARG(name),
+    return FAIL_FALSE(run, STR_FMT ": unexpected keyword argument \"" STR_FMT "\"%s%s%s", STR_ARG(call->name), STR_ARG(name),
                       hint ? " (did you mean " : "", hint ? hint : "", hint ? "?)" : "");
 }
 
@@ -281,7 +281,7 @@ bool star_unpack(struct star_run *run, const struct star_call *call, const struc
         if (i == n)
             return unknown_keyword(run, call, params, n, name);
         if (seen >> i & 1)
-            return FAIL_FALSE(run, STR_FMT ": got multiple values for keyword argument " STR_FMT, STR_ARG(call->name), STR_ARG(name));
+            return FAIL_FALSE(run, STR_FMT ": got multiple values for keyword argument \"" STR_FMT "\"", STR_ARG(call->name), STR_ARG(name));
         seen |= UINT64_C(1) << i;
         if (!take_param(run, call, &params[i], call->kwvals[k], &out[i]))
             return false;
@@ -493,7 +493,8 @@ bool unpack(struct star_run *run, star_v v, star_v *out, size_t n)
             return FAIL_FALSE(run, "too many values to unpack (got %zu, want %zu)", len, n);
         if (len < n)
             return FAIL_FALSE(run, "too few values to unpack (got %zu, want %zu)", len, n);
-        memcpy(out, items, n * sizeof *out);
+        if (n > 0)
+            memcpy(out, items, n * sizeof *out);
         return true;
     }
     if (!star_is_iterable(v))

@@ -73,7 +73,7 @@ struct dict_obj *dict_new(struct arena *a, size_t expected, enum obj_type type)
 static inline bool key_equal(star_v x, star_v y)
 {
     if (x.bits == y.bits)
-        return !is_type(x, O_FLOAT) || float_of(x) == float_of(x);
+        return true;
     if (is_int(x) && is_int(y))
         return false;
     if (is_string(x))
@@ -177,7 +177,8 @@ bool key_hash(struct star_run *run, star_v key, uint32_t *hash)
     }
     if (value_hash(key, hash, &why))
         return true;
-    return FAIL_FALSE(run, "%s%s", why == hash_too_deep ? "" : "unhashable: ", why);
+    bool is_container = is_type(key, O_LIST) || is_type(key, O_DICT) || is_type(key, O_SET) || is_type(key, O_TUPLE);
+    return FAIL_FALSE(run, "%s%s", why == hash_too_deep ? "" : is_container ? "unhashable type: " : "unhashable: ", why);
 }
 
 bool dict_set_checked(struct star_run *run, struct dict_obj *d, star_v key, star_v value)

@@ -146,7 +146,13 @@ static bool hash_depth(star_v v, uint32_t *out, const char **why, int depth)
         return true;
     case O_TUPLE:
     case O_STRUCT: {
+        if (o->type == O_STRUCT && o->flags == STRUCT_IS_MODULE)
+            break;
         if (depth >= COMPARE_DEPTH) {
+            *why = hash_too_deep;
+            return false;
+        }
+        if (!charge_current(1 + o->aux / 16)) {
             *why = hash_too_deep;
             return false;
         }
@@ -171,11 +177,8 @@ static bool hash_depth(star_v v, uint32_t *out, const char **why, int depth)
         break;
     }
     case O_FUNCTION:
-        *out = word_hash(v.bits);
-        return true;
     case O_BUILTIN:
-        /* Bound methods compare by function and receiver. */
-        *out = word_hash((uintptr_t)BUILTIN_OBJ(v)->fn);
+        *out = word_hash(v.bits);
         return true;
     default:
         break;
@@ -191,11 +194,25 @@ bool value_hash(star_v v, uint32_t *out, const char **why)
 
 /* ---- equality ---- */
 
+/* NaN is greater than all and equal to itself as in the Go implementation. */
+static int float_cmp(double x, double y)
+{
+    if (x > y)
+        return 1;
+    if (x < y)
+        return -1;
+    if (x == y)
+        return 0;
+    if (x == x)
+        return -1;
+    return y == y ? 1 : 0;
+}
+
 static int items_equal(const star_v *x, const star_v *y, uint32_t n, int depth)
 {
     for (uint32_t i = 0; i < n; i++) {
-        if (x[i].bits == y[i].bits && !is_type(x[i], O_FLOAT) && !is_type(x[i], O_TUPLE) && !is_type(x[i], O_LIST))
-            continue;
+        if (UNLIKELY((i & 255) == 255) && !charge_current(8))
+            return CMP_FAIL;
         int r = value_equal(x[i], y[i], depth);
         if (r != 1)
             return r;
@@ -243,7 +260,7 @@ static int structs_equal(const struct struct_obj *x, const struct struct_obj *y,
 static int numbers_equal(star_v x, star_v y)
 {
     if (is_float(x) && is_float(y))
-        return float_of(x) == float_of(y);
+        return float_cmp(float_of(x), float_of(y)) == 0;
     if (is_float(x)) {
         star_v t = x;
         x = y;
@@ -264,7 +281,7 @@ static bool is_number(star_v v)
 int value_equal(star_v x, star_v y, int depth)
 {
     if (is_number(x) && is_number(y))
-        return x.bits == y.bits && !is_type(x, O_FLOAT) ? 1 : numbers_equal(x, y);
+        return x.bits == y.bits ? 1 : numbers_equal(x, y);
     if (!is_obj(x) || !is_obj(y))
         return x.bits == y.bits;
     const struct obj *o = obj_of(x), *p = obj_of(y);
@@ -275,6 +292,13 @@ int value_equal(star_v x, star_v y, int depth)
     switch (o->type) {
     case O_STRING: case O_BYTES:
         return string_equal(x, y);
+    default:
+        break;
+    }
+    /* Data that share parts may be exponentially larger than its memory. */
+    if (!charge_current(1))
+        return CMP_FAIL;
+    switch (o->type) {
     case O_LIST:
         return LIST_OBJ(x)->len == LIST_OBJ(y)->len ? items_equal(LIST_OBJ(x)->items, LIST_OBJ(y)->items, LIST_OBJ(x)->len, depth + 1) : 0;
     case O_TUPLE:
@@ -289,11 +313,6 @@ int value_equal(star_v x, star_v y, int depth)
         const struct range_obj *r = RANGE_OBJ(x), *q = RANGE_OBJ(y);
         return r->len == q->len && (r->len == 0 || (r->start == q->start && (r->len == 1 || r->step == q->step)));
     }
-    case O_BUILTIN:
-        if (x.bits == y.bits)
-            return 1;
-        return BUILTIN_OBJ(x)->fn == BUILTIN_OBJ(y)->fn && str_eq(BUILTIN_OBJ(x)->name, BUILTIN_OBJ(y)->name) &&
-               BUILTIN_OBJ(x)->data == BUILTIN_OBJ(y)->data && BUILTIN_OBJ(x)->recv.bits == BUILTIN_OBJ(y)->recv.bits;
     case O_HOST:
         if (x.bits == y.bits)
             return 1;
@@ -321,20 +340,6 @@ static bool by_sign(enum opcode op, int cmp)
     case OP_EQ: return cmp == 0;
     default: return cmp != 0;
     }
-}
-
-/* NaN is greater than all and equal to itself in order, as in the Go implementation; == says otherwise. */
-static int float_cmp(double x, double y)
-{
-    if (x > y)
-        return 1;
-    if (x < y)
-        return -1;
-    if (x == y)
-        return 0;
-    if (x == x)
-        return -1;
-    return y == y ? 1 : 0;
 }
 
 static int string_cmp(star_v x, star_v y)

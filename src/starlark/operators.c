@@ -33,11 +33,17 @@ const char *op_text(enum opcode op)
     }
 }
 
+/* Counts and indices are 32-bit ints, as in the Go implementation. */
+static bool small_index(star_v v, int64_t *out)
+{
+    return star_to_i64(v, out) && *out >= INT32_MIN && *out <= INT32_MAX;
+}
+
 bool as_i32(struct star_run *run, star_v v, int64_t *out)
 {
     if (!is_any_int(v))
         return FAIL_FALSE(run, "got %s, want int", star_type_name(v));
-    if (!star_to_i64(v, out))
+    if (!small_index(v, out))
         return FAIL_FALSE(run, "%s out of range", msg_repr(run, v));
     return true;
 }
@@ -100,7 +106,7 @@ static bool repeat_count(struct star_run *run, star_v n, size_t len, int64_t *co
     *count = 0;
     if (len == 0)
         return true;
-    if (!star_to_i64(n, count))
+    if (!small_index(n, count))
         return FAIL_FALSE(run, "repeat count %s too large", msg_repr(run, n));
     if (*count < 1) {
         *count = 0;
@@ -376,7 +382,7 @@ static bool in_sequence(struct star_run *run, star_v x, star_v y, bool *out)
     seq_items(y, &items, &n);
     *out = false;
     for (size_t i = 0; i < n; i++) {
-        int eq = items[i].bits == x.bits && !is_float(x) ? 1 : value_equal(items[i], x, 0);
+        int eq = value_equal(items[i], x, 0);
         if (eq == CMP_FAIL)
             return FAIL_FALSE(run, "comparison exceeded maximum recursion depth");
         if (eq) {
@@ -464,7 +470,7 @@ static bool sequence_index(struct star_run *run, star_v x, star_v y, int64_t n, 
     if (!is_any_int(y))
         return FAIL_FALSE(run, "%s%sgot %s, want int", name_type ? star_type_name(x) : "", name_type ? " index: " : "",
                           star_type_name(y));
-    if (!star_to_i64(y, &i))
+    if (!small_index(y, &i))
         return FAIL_FALSE(run, "%s%s%s out of range", name_type ? star_type_name(x) : "", name_type ? " index: " : "",
                           msg_repr(run, y));
     *out = i < 0 ? i + n : i;
@@ -491,7 +497,7 @@ star_v op_index(struct star_run *run, star_v x, star_v y)
     case O_BYTES:
         if (!sequence_index(run, x, y, STR_OBJ(x)->len, true, &i))
             return STAR_NULL;
-        return small_int((unsigned char)STR_OBJ(x)->ptr[i]);
+        return star_bytes(run->arena, str_of(STR_OBJ(x)->ptr + i, 1));
     case O_LIST:
         return sequence_index(run, x, y, LIST_OBJ(x)->len, true, &i) ? LIST_OBJ(x)->items[i] : STAR_NULL;
     case O_TUPLE:
@@ -548,7 +554,7 @@ static bool slice_index(struct star_run *run, star_v v, int64_t len, const char 
         return true;
     if (!is_any_int(v))
         return FAIL_FALSE(run, "invalid %s index: got %s, want int", what, star_type_name(v));
-    if (!star_to_i64(v, out))
+    if (!small_index(v, out))
         return FAIL_FALSE(run, "invalid %s index: %s out of range", what, msg_repr(run, v));
     if (*out < 0)
         *out += len;
@@ -578,7 +584,7 @@ static bool slice_bounds(struct star_run *run, star_v lo, star_v hi, star_v step
     if (!star_is_none(step_v)) {
         if (!is_any_int(step_v))
             return FAIL_FALSE(run, "invalid slice step: got %s, want int", star_type_name(step_v));
-        if (!star_to_i64(step_v, step))
+        if (!small_index(step_v, step))
             return FAIL_FALSE(run, "invalid slice step: %s out of range", msg_repr(run, step_v));
         if (*step == 0)
             return FAIL_FALSE(run, "zero is not a valid slice step");
@@ -732,7 +738,7 @@ enum star_ret attr_missing(struct star_run *run, star_v x, struct str name)
     size_t n = attr_names(x, names, ARRAY_LEN(names));
     const char *hint = spell_nearest(run->arena, name, names, n);
     const char *before = hint ? " (did you mean ." : "", *after = hint ? "?)" : "";
-    if (is_type(x, O_STRUCT)) {
+    if (is_type(x, O_STRUCT) && obj_of(x)->flags != STRUCT_IS_MODULE) {
         struct str ctor = star_struct_ctor(x);
         return star_fail(run, STR_FMT "%s has no ." STR_FMT " attribute%s%s%s", STR_ARG(ctor), str_eq(ctor, STR("struct")) ? "" : " struct",
                          STR_ARG(name), before, hint ? hint : "", after);

@@ -92,6 +92,8 @@ static bool print_dict(struct printer *p, const struct dict_obj *d, bool is_set,
 
 static bool print_struct(struct printer *p, const struct struct_obj *s, int depth)
 {
+    if (s->h.flags == STRUCT_IS_MODULE)
+        return buf_printf(p->out, "<module \"" STR_FMT "\">", STR_ARG(str_of_v(s->shape->ctor)));
     buf_add_str(p->out, str_of_v(s->shape->ctor));
     buf_add_char(p->out, '(');
     for (uint32_t i = 0; i < s->shape->n; i++) {
@@ -152,6 +154,8 @@ static bool print_obj(struct printer *p, star_v v, int depth)
     const struct obj *o = obj_of(v);
     bool nests = o->type == O_LIST || o->type == O_TUPLE || o->type == O_DICT || o->type == O_SET || o->type == O_STRUCT;
     if (nests) {
+        if (!charge_current(1))
+            return false;
         if (depth >= REPR_DEPTH) {
             p->why = "value is nested too deep to be printed";
             return false;

@@ -199,6 +199,13 @@ bool star_charge(struct star_run *run, uint64_t n)
     return true;
 }
 
+static __thread struct star_run *current;
+
+bool charge_current(uint64_t n)
+{
+    return !current || star_charge(current, n);
+}
+
 uint64_t star_run_steps(const struct star_run *run)
 {
     return run->steps_used + (uint64_t)(run->fuel_given - MAX(run->fuel, 0));
@@ -661,7 +668,7 @@ static enum star_state resume_waiting(struct star_run *run)
     return after_call(run, c);
 }
 
-enum star_state star_run_resume(struct star_run *run)
+static enum star_state resume(struct star_run *run)
 {
     if (run->phase == RUN_WAITING)
         return resume_waiting(run);
@@ -682,6 +689,15 @@ enum star_state star_run_resume(struct star_run *run)
     default:
         return run->error.msg.len > 0 ? STAR_ERROR : STAR_DONE;
     }
+}
+
+enum star_state star_run_resume(struct star_run *run)
+{
+    struct star_run *outer = current;
+    current = run;
+    enum star_state s = resume(run);
+    current = outer;
+    return s;
 }
 
 enum star_state star_run_to_end(struct star_run *run)

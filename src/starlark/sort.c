@@ -19,10 +19,11 @@ struct sorting {
     bool is_extreme;        /* min or max rather than sorted */
     enum opcode op;         /* OP_LT for min, OP_GT for max */
     struct str name;
+    struct str failure;     /* of the last comparison that failed; sorting goes on, as in the Go implementation */
 };
 
 /* Does y go before x? With `reverse` equal ones still keep their order. */
-static inline bool goes_before(struct star_run *run, const struct sorting *s, star_v y, star_v x, bool *ok)
+static inline bool goes_before(struct star_run *run, struct sorting *s, star_v y, star_v x, bool *ok)
 {
     bool r;
     if (both_int(x, y))
@@ -31,13 +32,17 @@ static inline bool goes_before(struct star_run *run, const struct sorting *s, st
     if (is_string(a) && is_string(b))
         return str_cmp(str_of_v(a), str_of_v(b)) < 0;
     if (!value_compare(run, OP_LT, a, b, &r)) {
-        *ok = false;
+        *ok = run->why == STAR_ERR_RAISED;
+        if (*ok) {
+            s->failure = run->msg;
+            run->has_msg = false;
+        }
         return false;
     }
     return r;
 }
 
-static bool insertion(struct star_run *run, const struct sorting *s, struct keyed *a, size_t n)
+static bool insertion(struct star_run *run, struct sorting *s, struct keyed *a, size_t n)
 {
     bool ok = true;
     for (size_t i = 1; i < n && ok; i++) {
@@ -52,7 +57,7 @@ static bool insertion(struct star_run *run, const struct sorting *s, struct keye
     return ok;
 }
 
-static bool merge(struct star_run *run, const struct sorting *s, struct keyed *a, size_t mid, size_t n)
+static bool merge(struct star_run *run, struct sorting *s, struct keyed *a, size_t mid, size_t n)
 {
     bool ok = true;
     if (!goes_before(run, s, a[mid].key, a[mid - 1].key, &ok))
@@ -71,9 +76,9 @@ static bool merge(struct star_run *run, const struct sorting *s, struct keyed *a
 }
 
 /* Bottom-up: no recursion. */
-static bool merge_sort(struct star_run *run, const struct sorting *s)
+static bool merge_sort(struct star_run *run, struct sorting *s)
 {
-    enum { RUN = 12 };
+    enum { RUN = 20 };
     for (size_t i = 0; i < s->n; i += RUN) {
         if (!insertion(run, s, s->items + i, MIN((size_t)RUN, s->n - i)))
             return false;
@@ -116,6 +121,8 @@ static enum star_ret finish(struct star_run *run, struct sorting *s, star_v *out
         return memory_fail(run);
     if (!merge_sort(run, s))
         return STAR_FAIL;
+    if (s->failure.ptr)
+        return star_fail_str(run, s->failure);
     struct list_obj *l = list_new(run->arena, s->n);
     if (!l)
         return memory_fail(run);
@@ -158,7 +165,7 @@ static enum star_ret start(struct star_run *run, struct sorting from, star_v ite
 enum star_ret star_sorted(struct star_run *run, const struct star_call *call, star_v *out)
 {
     static const struct star_param params[] = {
-        {"iterable", STAR_ITERABLE, 0}, {"key", STAR_CALLABLE, STAR_OR_NONE}, {"reverse", STAR_BOOL, STAR_OPTIONAL},
+        {"iterable", STAR_ITERABLE, 0}, {"key", STAR_CALLABLE, STAR_OPTIONAL}, {"reverse", STAR_BOOL, STAR_OPTIONAL},
     };
     star_v a[3] = {STAR_NULL, STAR_NULL, STAR_FALSE};
     if (!star_unpack(run, call, params, 3, a))
@@ -168,7 +175,7 @@ enum star_ret star_sorted(struct star_run *run, const struct star_call *call, st
 
 enum star_ret star_minmax(struct star_run *run, const struct star_call *call, star_v *out)
 {
-    static const struct star_param params[] = {{"key", STAR_CALLABLE, STAR_OR_NONE}};
+    static const struct star_param params[] = {{"key", STAR_CALLABLE, STAR_OPTIONAL}};
     struct star_call kw = *call;
     star_v key = STAR_NULL, iterable;
     if (call->npos == 0)

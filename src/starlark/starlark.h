@@ -418,6 +418,7 @@ star_v star_lib_struct(void);
 enum {
     STAR_JSON_APP = 1,  /* the conversion of app responses: integral floats as integers, bytes as base64,
                          * depth at most 100, structs and functions refused ("unrecognized starlark type: t") */
+    STAR_JSON_SORT = 2, /* keys of dicts and fields of structs in order of their names */
 };
 /* Appends `v` as JSON. Dicts and structs keep their order. Fails on what JSON cannot say, invalid UTF-8,
  * cycles (depth) and a full buffer. `a` is for host objects' plain(). */

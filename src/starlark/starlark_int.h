@@ -96,6 +96,7 @@ struct shape {
     uint32_t n;
     star_v names[];     /* strings */
 };
+enum { STRUCT_IS_MODULE = 1 /* type() is "module" */ };
 struct struct_obj {
     struct obj h;
     struct shape *shape;
@@ -636,6 +637,8 @@ size_t universe_names(struct str *names, size_t max);
 /* ---- vm.c, run.c ---- */
 enum star_ret star_fail_str(struct star_run *run, struct str msg);
 enum star_ret memory_fail(struct star_run *run);
+/* star_charge for the run that this thread is executing, for functions that do not know it. */
+bool charge_current(uint64_t n);
 const char *spell_nearest(struct arena *a, struct str x, const struct str *names, size_t n);
 void freeze_value(star_v v);
 enum fuel { FUEL_OK, FUEL_YIELD, FUEL_FAIL };

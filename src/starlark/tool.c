@@ -61,8 +61,6 @@ static struct star_module *library(struct arena *a, struct str name)
         b[0] = (struct star_binding){"json", star_lib_json()};
     else if (str_eq(name, STR("math.star")))
         b[0] = (struct star_binding){"math", star_lib_math()};
-    else if (str_eq(name, STR("time.star")))
-        b[0] = (struct star_binding){"time", star_lib_time()};
     else
         return NULL;
     return star_module_from(a, name, b, 1);
@@ -99,12 +97,10 @@ void tool_setup(struct star_run *run, void *ctx)
 
 void tool_init(struct tool *t, struct arena *a)
 {
-    static struct star_binding libs[4];
+    static struct star_binding libs[2];
     libs[0] = (struct star_binding){"json", star_lib_json()};
     libs[1] = (struct star_binding){"math", star_lib_math()};
-    libs[2] = (struct star_binding){"time", star_lib_time()};
-    libs[3] = (struct star_binding){"struct", star_lib_struct()};
-    *t = (struct tool){.arena = a, .cache = star_cache_new(a), .env = {libs, 3}};
+    *t = (struct tool){.arena = a, .cache = star_cache_new(a), .env = {libs, 2}};
 }
 
 /* ---- running ---- */

@@ -57,6 +57,8 @@ const char *star_type_name(star_v v)
         return HOST_OBJ(v)->type->name;
     if (o->type == O_ELEMS)
         return elems[o->flags];
+    if (o->type == O_STRUCT && o->flags == STRUCT_IS_MODULE)
+        return "module";
     return obj_type_names[o->type];
 }
 

@@ -205,7 +205,8 @@ enum vm_end vm_run(struct star_run *run)
     CASE(GETGLOBAL) : {
         star_v v = fn->module->globals[pc->d];
         if (UNLIKELY(star_is_null(v))) {
-            star_fail(run, "global variable %s referenced before assignment", text_z(fn->module->names[pc->d]));
+            star_fail(run, "%s variable %s referenced before assignment", fn->module->hidden[pc->d] ? "local" : "global",
+                      text_z(fn->module->names[pc->d]));
             goto fail;
         }
         R[pc->a] = v;
