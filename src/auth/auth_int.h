@@ -250,6 +250,13 @@ void login_page(struct auth *auth, struct http_req *req);
 void login_post(struct auth *auth, struct http_req *req, const struct auth_kind *kind);
 void login_complete(struct auth *auth, struct http_req *req);
 
+/* What the form for `kind` sends; `key` is the row that `state` names, empty if we made no such state. Fails on
+ * what is no form at all. */
+struct login_fields {
+    struct str state, key, user, password;
+};
+bool login_fields_parse(struct arena *a, struct str body, struct str kind, struct login_fields *out, struct err *err);
+
 /* --- logout.c --- */
 
 void logout_page(struct auth *auth, struct http_req *req);

@@ -128,8 +128,12 @@ static void send_form(struct http_req *req, const struct auth_kind *kind, int st
     struct str alert = {0};
     if (!str_is_empty(problem))
         alert = page_fill(a, STR("alert.html"), (struct page_value[]){{"text", problem}}, 1);
+    /* Who has typed a name already goes on with the password. */
+    bool has_user = !str_is_empty(user);
     struct page_value values[] = {
         {"alert", alert, .is_raw = true}, {"text", kind->form_text}, {"type", kind->name}, {"state", state}, {"user", user},
+        {"focus_user", has_user ? (struct str){0} : STR(" autofocus")},
+        {"focus_password", has_user ? STR(" autofocus") : (struct str){0}},
     };
     page_send(req, status, STR("Sign in - OpenRun"), page_fill(a, STR("login.html"), values, ARRAY_LEN(values)));
 }
@@ -415,24 +419,39 @@ static struct str field(struct arena *a, const struct http_pairs *form, struct s
     return value;
 }
 
+bool login_fields_parse(struct arena *a, struct str body, struct str kind, struct login_fields *out, struct err *err)
+{
+    struct http_pairs form = {0};
+    struct login_fields f = {0};
+    if (!http_query_parse(a, body, &form, err))
+        return false;
+    if (!http_pairs_get(&form, STR("state"), &f.state) || !state_key(a, f.state, &f.key))
+        f.key = (struct str){0};
+    f.user = field(a, &form, kind, "username");
+    f.password = field(a, &form, kind, "password");
+    *out = f;
+    return true;
+}
+
 static void on_form(struct http_req *req, struct str body, const struct err *failed, void *arg)
 {
     struct login_post *p = arg;
-    struct http_pairs form = {0};
+    struct login_fields f;
     scoped_err err = {0};
-    if (failed || !http_query_parse(req->arena, body, &form, &err)) {
+    if (failed || !login_fields_parse(req->arena, body, p->kind->name, &f, &err)) {
         const struct err *e = failed ? failed : &err;
         http_reply_error(req, e->code == ERR_TOO_LARGE ? 413 : 400, str_from(err_msg(e)));
         return;
     }
-    if (!http_pairs_get(&form, STR("state"), &p->state) || !state_key(req->arena, p->state, &p->key)) {
+    if (str_is_empty(f.key)) {
         send_expired(req);
         return;
     }
-    p->user = field(req->arena, &form, p->kind->name, "username");
+    p->state = f.state;
+    p->key = f.key;
+    p->user = f.user;
     p->verify = (struct verify){
-        .auth = p->auth, .req = req, .loop = req->loop, .kind = p->kind, .user = p->user,
-        .password = field(req->arena, &form, p->kind->name, "password"),
+        .auth = p->auth, .req = req, .loop = req->loop, .kind = p->kind, .user = f.user, .password = f.password,
         .ip = auth_client_group(p->auth, req), .then = on_password, .arg = p,
     };
     load_row(p->auth, req, p->key, check_password, p);
