@@ -1,0 +1,116 @@
+"""wake from stopped: our share of a first request to a sleeping container, beyond the engine's own start"""
+# SPDX-License-Identifier: Apache-2.0
+# wake [ROUNDS]: a static C server in a container, stopped; per round, in turn: a request through OpenRun that wakes it,
+# and by hand the engine's start call followed by a request as soon as the port answers. Medians; the difference is ours.
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+root = pathlib.Path(__file__).resolve().parent.parent
+rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+openrun = root / "build/openrun"
+
+
+class Docker(http.client.HTTPConnection):
+    def __init__(self):
+        super().__init__("docker")
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("/var/run/docker.sock")
+
+
+def docker(method, path):
+    c = Docker()
+    c.request(method, "/v1.40" + path)
+    r = c.getresponse()
+    body = r.read()
+    if r.status >= 400:
+        sys.exit(f"docker {method} {path}: {r.status} {body.decode()}")
+    return json.loads(body) if body else None
+
+
+def get(port, path, host="127.0.0.1"):
+    c = http.client.HTTPConnection(host, port, timeout=60)
+    c.request("GET", path)
+    r = c.getresponse()
+    r.read()
+    return r.status
+
+
+def wait(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit("wake: waited for a minute in vain")
+        time.sleep(0.02)
+
+
+engine = dict(line.split("=", 1) for line in subprocess.run([root / "tests/images/engine", "docker"], check=True, capture_output=True,
+                                                            text=True).stdout.split())
+subprocess.run([root / "tests/images/ensure", "--engine", "docker", "openrun-test/webapp:latest"], check=True, stdout=subprocess.DEVNULL)
+home = tempfile.mkdtemp(prefix="openrun-wake-")
+env = dict(os.environ, OPENRUN_HOME=home)
+pathlib.Path(home, "openrun.toml").write_text(
+    f'[system]\ncontainer_command = "{engine["OPENRUN_TEST_COMMAND"]}"\n[http]\nport = 0\n[https]\nport = -1\n'
+    "[app_config]\ncontainer.idle_shutdown_secs = 1\n[security]\nadmin_password_bcrypt = \"x\"\n")
+app = pathlib.Path(home, "app")
+app.mkdir()
+(app / "Containerfile").write_text("FROM openrun-test/webapp:latest\nEXPOSE 8080\n")
+server = subprocess.Popen([openrun, "server", "start"], env=env, stderr=subprocess.PIPE, text=True)
+peer = None
+try:
+    port = int(server.stderr.readline().rsplit(":", 1)[1])
+    subprocess.run([openrun, "app", "create", "--auth", "none", "--approve", "--spec", "container", app, "/wake"], env=env, check=True,
+                   stdout=subprocess.DEVNULL)
+    assert get(port, "/wake/") == 200
+    ours = next(c["Id"] for c in docker("GET", "/containers/json")
+                if c["Labels"].get("dev.openrun.server.home") == home)
+    image = docker("GET", f"/containers/{ours}/json")["Image"]
+    peer = subprocess.run(["docker", "create", image], check=True, capture_output=True, text=True).stdout.strip()
+
+    def is_running(name):
+        return docker("GET", f"/containers/{name}/json")["State"]["Running"]
+
+    def by_hand():
+        start = time.perf_counter()
+        docker("POST", f"/containers/{peer}/start")
+        started = time.perf_counter()
+        address = docker("GET", f"/containers/{peer}/json")["NetworkSettings"]["IPAddress"]
+        while True:
+            try:
+                assert get(8080, "/", address) == 200
+                break
+            except OSError:
+                time.sleep(0.001)
+        end = time.perf_counter()
+        docker("POST", f"/containers/{peer}/stop?t=1")
+        return end - start, started - start
+
+    def through_us():
+        wait(lambda: not is_running(ours))
+        start = time.perf_counter()
+        assert get(port, "/wake/") == 200
+        return time.perf_counter() - start
+
+    times = [(through_us(), *by_hand()) for _ in range(rounds + 1)][1:]
+    us, hand, call = (statistics.median(column) * 1000 for column in zip(*times))
+    print(f"wake through OpenRun {us:7.1f} ms\nengine's start by hand {hand:5.1f} ms (of it the start call {call:.1f} ms)\n"
+          f"our share {us - hand:+.1f} ms, ratio {us / hand:.2f}  (medians of {rounds}, interleaved)")
+finally:
+    server.terminate()
+    server.wait()
+    for c in docker("GET", "/containers/json?all=1"):
+        if c["Labels"].get("dev.openrun.server.home") == home:
+            docker("DELETE", f"/containers/{c['Id']}?force=1")
+    if peer:
+        docker("DELETE", f"/containers/{peer}?force=1")
+    shutil.rmtree(home)
