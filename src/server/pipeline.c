@@ -123,6 +123,11 @@ static void find_client(struct visit *v)
         v->is_https = true;
 }
 
+struct str pipeline_client_ip(struct http_req *req)
+{
+    return ((const struct visit *)req->data)->client_ip;
+}
+
 /* --- the end of a request ------------------------------------------------------------------------ */
 
 static bool is_safe(const struct http_req *req)
@@ -173,6 +178,20 @@ static void on_end(struct http_req *req, void *arg)
 
 /* --- from site to app ----------------------------------------------------------------------------- */
 
+/* The Cookie field without our own cookies. Clients send one line; what an intermediary split is joined
+ * again (RFC 9113 §8.2.3), so that no second line gets past. */
+static struct str cookies(struct http_req *req)
+{
+    struct str all = {0};
+    for (size_t i = 0; i < req->header_count; i++) {
+        if (req->headers[i].id != HTTP_H_COOKIE)
+            continue;
+        struct str line = req->headers[i].value;
+        all = all.ptr ? str_printf(req->arena, STR_FMT "; " STR_FMT, STR_ARG(all), STR_ARG(line)) : line;
+    }
+    return all.ptr ? auth_strip_cookies(req, all) : all;
+}
+
 static void serve(struct visit *v, struct app *app)
 {
     struct http_req *req = v->req;
@@ -183,7 +202,7 @@ static void serve(struct visit *v, struct app *app)
     struct app_request request = {
         .req = req,
         .who = v->who,
-        .cookie = auth_strip_cookies(req, http_req_known(req, HTTP_H_COOKIE)),
+        .cookie = cookies(req),
         .client_ip = v->client_ip,
         .is_https = v->is_https,
         .is_write_gated = v->place->is_write_gated,

@@ -144,6 +144,7 @@ static bool open_auth(struct server *s, struct err *err)
         .is_session_https_only = config_bool(c, "security.session_https_only"),
         .is_login_form_disabled = config_bool(c, "security.disable_login_form"),
         .is_auth_required = config_bool(c, "security.auth_required"),
+        .client_ip = pipeline_client_ip,
     };
     if (!str_is_empty(config.admin_user) && str_is_empty(config.admin_password_bcrypt)) {
         struct str password = password_random(&s->arena, 16);

@@ -103,6 +103,8 @@ void publish_certs(struct server *s, struct certs *certs);
 
 /* The handler of the TCP listeners. `arg` is the server. */
 void pipeline_request(struct http_req *req, void *arg);
+/* The client's address, trusted proxies considered. */
+struct str pipeline_client_ip(struct http_req *req);
 /* Parses security.trusted_proxies into the server. */
 bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err *err);
 
