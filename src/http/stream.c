@@ -198,7 +198,8 @@ ssize_t http_stream_write(struct http_stream *s, const void *buf, size_t len)
 void http_stream_want(struct http_stream *s, unsigned want)
 {
     bool starts_reading = want & ~s->want & HTTP_READABLE;
-    if (want == s->want && !s->ssl)
+    /* After an error libuv has stopped the poll; what is still wanted is armed again. */
+    if (want == s->want && !s->ssl && (s->armed || want == 0))
         return;
     s->want = want;
     arm(s);

@@ -10,8 +10,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_int.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 enum {
     LINGER_MS = 60000,
+    KEEPALIVE_S = 60,
     ROUNDS_MAX = 8,     /* blocks moved in one direction before other connections get their turn */
 };
 
@@ -138,6 +142,16 @@ static void on_upstream_ready(struct upconn *conn, unsigned events)
     move(conn->owner, events);
 }
 
+/* A tunnel may rest for ever, but not with a peer that has vanished without a word. Means nothing on unix sockets. */
+static void probe_when_idle(int fd)
+{
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int)) != 0)
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){KEEPALIVE_S}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){KEEPALIVE_S}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){3}, sizeof(int));
+}
+
 bool tunnel_start(struct http_req *req, struct upconn *conn, const struct http_proxy_opts *opts,
                        struct str early, const struct tunnel_end *end)
 {
@@ -154,6 +168,8 @@ bool tunnel_start(struct http_req *req, struct upconn *conn, const struct http_p
     t->down = (struct flow){.from = &conn->stream, .to = t->client, .pending = early};
     conn->owner = t;
     conn->on_ready = on_upstream_ready;
+    probe_when_idle(t->client->fd);
+    probe_when_idle(conn->stream.fd);
     move(t, 0);
     return true;
 }

@@ -27,7 +27,7 @@ struct fake_server {
     pthread_t thread;
     atomic_int connections;
     atomic_bool is_stopping;
-    pthread_t conns[256];
+    pthread_t conns[4096];
 };
 
 struct fake_conn {

@@ -1142,6 +1142,78 @@ static void draining_cuts_tunnels(void **state)
     assert_true(wait_done(w, 1).is_tunnel);
 }
 
+/* ---- TLS upstreams ---- */
+
+static struct http_cert *pick(struct http_loop *loop, struct str name, void *arg)
+{
+    return arg;
+}
+
+static size_t echo_body(struct http_req *req, struct str data, enum http_body what, void *arg)
+{
+    if (what == HTTP_BODY_FAILED) {
+        http_resp_abort(req);
+        return 0;
+    }
+    http_resp_write(req, data, false);
+    if (what == HTTP_BODY_END)
+        http_resp_end(req);
+    return data.len;
+}
+
+static void on_tls_request(struct http_req *req, void *arg)
+{
+    http_resp_header(req, STR("X-Tls"), req->is_tls ? STR("yes") : STR("no"));
+    http_resp_start(req, 200, req->content_length);
+    http_req_read(req, echo_body, NULL);
+}
+
+static void upstreams_may_speak_tls(void **state)
+{
+    struct world *w = *state;
+    scoped_err err = {0};
+    struct str name = STR("localhost"), cert_pem, key_pem;
+    assert_true(http_cert_self_signed(&w->arena, &name, 1, 1, &cert_pem, &key_pem, &err));
+    struct http_cert *cert = http_cert_from_pem(cert_pem, key_pem, &err);
+    struct http_tls *tls = http_tls_open(pick, cert, &err);
+    struct http_server *server = http_server_open(w->loops, NULL);
+    struct http_listener *l = http_listen(server, &(struct http_listen){
+        .host = STR("127.0.0.1"), .tls = tls, .handler = {on_tls_request, NULL}, .setting = "test"}, &err);
+    assert_non_null(l);
+    struct str url = str_printf(&w->arena, "https://127.0.0.1:%d", http_listener_port(l));
+
+    assert_true(http_upstream_parse(&w->arena, url, true, &w->to, &err));
+    static const size_t sizes[] = {0, 1, 20000, 3 << 20};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        for (int chunked = 0; chunked < 2; chunked++) {
+            scoped_fd int fd = dial(w);
+            scoped_buf b = BUF_INIT(8 << 20);
+            char head[256];
+            snprintf(head, sizeof head, "POST / HTTP/1.0\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", sizes[i]);
+            assert_true(fake_write(fd, chunked ? "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" : head));
+            struct upload u = {fd, sizes[i], chunked};
+            pthread_t t;
+            assert_int_equal(pthread_create(&t, NULL, send_upload, &u), 0);
+            char part[65536];
+            for (ssize_t n; (n = read(fd, part, sizeof part)) > 0;)
+                assert_true(buf_add(&b, part, (size_t)n));
+            pthread_join(t, NULL);
+            struct http_proxy_result r = wait_done(w, (int)i * 2 + chunked + 1);
+            assert_true(r.is_ok && r.bytes_in == sizes[i] && r.bytes_out == sizes[i]);
+            check_has(str_slice(buf_str(&b), 0, 300), "X-Tls: yes\r\n");
+        }
+    }
+    assert_int_equal(stats(w).opened, 1);
+    /* Nobody vouches for that certificate. */
+    assert_true(http_upstream_parse(&w->arena, url, false, &w->to, &err));
+    struct str r = ask(w, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    check_status(r, 502);
+    check_has(r, "self-signed certificate");
+    http_server_close(server);
+    http_tls_close(tls);
+    http_cert_unref(cert);
+}
+
 static void targets_are_checked(void **state)
 {
     struct world *w = *state;
@@ -1200,6 +1272,7 @@ int main(void)
         T(tunnels_have_back_pressure),
         T(refused_and_odd_upgrades),
         T(draining_cuts_tunnels),
+        T(upstreams_may_speak_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
