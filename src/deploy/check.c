@@ -62,7 +62,7 @@ bool check_container(struct op *op, struct entry *e, struct err *err)
     return app_start_container(e->loaded, &progress, err);
 }
 
-bool check_is_awake(struct op *op, const struct store_app *app)
+static bool is_awake(struct op *op, const struct store_app *app)
 {
     struct ctr_engine *engine = ctr_manager_engine(op->deploy->config.env->containers);
     struct ctr_info_list running = {0};
@@ -70,4 +70,34 @@ bool check_is_awake(struct op *op, const struct store_app *app)
     return ctr_engine_kind(engine) != CTR_OFF &&
            ctr_container_list(engine, &op->arena, STR(CTR_LABEL_APP_ID), app->id, false, &running, &ignored) &&
            running.len > 0;
+}
+
+bool check_awake_container(struct op *op, struct entry *e, struct err *err)
+{
+    return op->opts->is_dry_run || !app_has_container(e->loaded) || !is_awake(op, e->app) || check_container(op, e, err);
+}
+
+bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err)
+{
+    if (!unit_promote(op, u))
+        return true;
+    json_array_append_new(promoted, wire_path(u->main.app));
+    bool is_started = start && !op->opts->is_dry_run;
+    if (check_load(op, &u->main, err) &&
+        (is_started ? check_container(op, &u->main, err) : check_awake_container(op, &u->main, err)))
+        return true;
+    return err_wrap(err, "error promoting app " STR_FMT,
+                    STR_ARG(store_path_domain(&op->arena, u->main.app->path, u->main.app->domain)));
+}
+
+bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err)
+{
+    map_foreach (e, appconfig) {
+        struct toml_value parsed;
+        struct str value = *(const struct str *)e->value;
+        if (!toml_parse_value(&op->arena, value, &parsed, err))
+            return err_wrap(err, "app config " STR_FMT "=" STR_FMT " is not TOML (text needs double quotes)", STR_ARG(e->key),
+                            STR_ARG(value));
+    }
+    return true;
 }

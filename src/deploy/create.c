@@ -36,14 +36,25 @@ static bool read_request(struct op *op, json_t *body, struct store_app *app, str
 }
 
 /* Text before '#' is the source, after it the folder of app.star. */
-static void split_star_base(struct op *op, struct store_app *app)
+static bool split_star_base(struct op *op, struct store_app *app, struct err *err)
 {
     struct str source, base;
     if (!str_cut(app->source_url, '#', &source, &base))
-        return;
+        return true;
     app->source_url = source;
-    store_map_set(&op->arena, &app->metadata.appconfig, STR("star_base"),
-                  str_printf(&op->arena, "\"" STR_FMT "\"", STR_ARG(base)));
+    base = str_trim_right(base, '/');
+    while (str_starts(base, STR("/")))
+        base = str_from_off(base, 1);
+    if (str_is_empty(base))
+        return true;
+    if (!src_name_clean(&op->arena, base, &base, err))
+        return err_wrap(err, "the folder after \"#\" in the source");
+    scoped_buf toml = BUF_INIT(16 << 10);
+    buf_add_char(&toml, '"'); /* a JSON string is a TOML string */
+    buf_add_json(&toml, base);
+    buf_add_char(&toml, '"');
+    store_map_set(&op->arena, &app->metadata.appconfig, STR("star_base"), str_dup(&op->arena, buf_str(&toml)));
+    return true;
 }
 
 static bool snapshot_spec(struct op *op, struct store_app *app, struct err *err)
@@ -168,9 +179,9 @@ bool deploy_create(struct deploy *d, const struct deploy_caller *who, const stru
     struct str path = {0}, stage_at = {0};
     struct place place = {0};
     store_app_init(a, app);
-    if (!read_request(&op, body, app, &path, &stage_at, err))
+    if (!read_request(&op, body, app, &path, &stage_at, err) || !split_star_base(&op, app, err) ||
+        !check_appconfig(&op, &app->metadata.appconfig, err))
         return false;
-    split_star_base(&op, app);
     struct store_metadata *m = &app->metadata;
     if (str_is_empty(m->authn_type))
         m->authn_type = STR("default");

@@ -2,8 +2,9 @@
  *
  * 1. An app is in at most one running operation: its id is in `busy` from selection to close.
  * 2. An operation takes all its keys at once or waits with none, so operations never wait in a circle.
- * 3. Nothing is written before op_commit(), but contents, which are harmless: a content that no version
- *    refers to is removed by the next clean-up.
+ * 3. Nothing is written before op_commit(). That writes contents first, in transactions of their own: until the
+ *    versions that refer to them are committed, nothing may remove them (`contents`), and if that does not come
+ *    about, they are removed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
@@ -13,7 +14,7 @@
 
 enum {
     CONTENT_BATCH_BYTES = 8 << 20, /* of contents in one short transaction */
-    CLEANUP_BATCH = 500,
+    CLEANUP_BATCH = 500,           /* contents removed in one short transaction */
 };
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err)
@@ -22,6 +23,7 @@ bool deploy_open(const struct deploy_config *config, struct deploy **out, struct
     d->config = *config;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->freed, NULL);
+    pthread_rwlock_init(&d->contents, NULL);
     *out = d;
     return true;
 }
@@ -32,7 +34,7 @@ void deploy_close(struct deploy *d)
         return;
     pthread_mutex_destroy(&d->lock);
     pthread_cond_destroy(&d->freed);
-    arena_release(&d->arena);
+    pthread_rwlock_destroy(&d->contents);
     free(d);
 }
 
@@ -119,19 +121,19 @@ static void let_go(struct op *op)
 /* --- an operation ----------------------------------------------------------------------------------- */
 
 void op_open(struct op *op, struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
-             const char *audit_name)
+             const char *name)
 {
-    *op = (struct op){.deploy = d, .who = who, .opts = o, .audit_name = audit_name};
+    *op = (struct op){.deploy = d, .who = who, .opts = o, .name = name};
 }
 
 static void entry_close(struct entry *e, bool is_committed)
 {
     if (!e->loaded)
         return;
-    if (is_committed)
-        app_detach_files(e->loaded);
-    else
+    if (!is_committed)
         app_undo_start(e->loaded);
+    /* Also without a commit: a build that was given up may still be reading the files, which end with the operation. */
+    app_detach_files(e->loaded);
     app_unref(e->loaded);
 }
 
@@ -142,6 +144,8 @@ void op_close(struct op *op)
         entry_close(&(*u)->stage, op->is_committed);
     }
     src_session_close(op->git);
+    if (op->has_put && !op->is_committed)
+        deploy_clean(op->deploy);
     let_go(op);
     arena_release(&op->arena);
 }
@@ -160,7 +164,7 @@ void op_say(const struct op *op, const char *fmt, ...)
     va_start(ap, fmt);
     struct str line = str_vprintf(&a, fmt, ap);
     va_end(ap);
-    log_info("operation", LOG_Z("name", op->audit_name ? op->audit_name : "read"), LOG_STR("line", line));
+    log_info("operation", LOG_Z("name", op->name), LOG_STR("line", line));
     if (op->who->progress)
         op->who->progress(op->who->progress_arg, line);
 }
@@ -173,46 +177,49 @@ bool op_is_cancelled(const struct op *op, struct err *err)
     return true;
 }
 
-static bool match_main(struct op *op, struct store_tx *tx, struct str glob, struct store_app_list *out,
-                       struct err *err)
+/* The ids of the main apps that match, newest first. */
+static bool match_main(struct op *op, struct str glob, struct str_list *ids, struct err *err)
 {
     struct src_appglob compiled;
     struct store_app_list all = {0};
-    if (!src_appglob_compile(&op->arena, glob, &compiled, err) ||
-        !store_app_list(tx, &op->arena, STORE_APPS_MAIN, &all, err))
+    scoped_store_tx *tx = store_read(op->deploy->config.store, err);
+    if (!tx || !src_appglob_compile(&op->arena, glob, &compiled, err) ||
+        !store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
         return false;
     vec_foreach (app, &all) {
         struct src_apppath at = {.domain = app->domain, .path = app->path};
-        if (src_appglob_match(&compiled, &at))
-            *vec_push(&op->arena, out) = *app;
+        if (str_is_empty(app->main_app) && src_appglob_match(&compiled, &at))
+            str_list_add(&op->arena, ids, app->id);
     }
+    return true;
+}
+
+/* The unit of one app that was there a moment ago; nothing if it has been deleted since. */
+static bool add_unit(struct op *op, struct store_tx *tx, struct str id, struct err *err)
+{
+    struct store_app *app = arena_new(&op->arena, struct store_app);
+    struct unit *u;
+    scoped_err own = {0};
+    if (!store_app_get_by_id(tx, &op->arena, id, app, &own))
+        return own.code == ERR_NOT_FOUND || err_move(err, &own);
+    if (!unit_read(op, tx, app, &u, err))
+        return false;
+    *vec_push(&op->arena, &op->units) = u;
     return true;
 }
 
 bool op_select(struct op *op, struct str glob, struct err *err)
 {
     /* Twice: who matches is read to know what to hold, and the state once it is held. */
-    struct store_app_list found = {0}, fresh = {0};
-    struct str_list keys = {0};
-    scoped_store_tx *look = store_read(op->deploy->config.store, err);
-    if (!look || !match_main(op, look, glob, &found, err))
-        return false;
-    store_rollback(&look);
-    vec_foreach (app, &found)
-        str_list_add(&op->arena, &keys, app->id);
-    if (!hold_all(op, &keys, err))
+    struct str_list ids = {0};
+    if (!match_main(op, glob, &ids, err) || !hold_all(op, &ids, err))
         return false;
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
-    if (!tx || !match_main(op, tx, glob, &fresh, err))
+    if (!tx)
         return false;
-    vec_foreach (app, &fresh) {
-        if (!str_list_has(&keys, app->id))
-            continue; /* created meanwhile: not among what the caller saw */
-        struct unit *u;
-        if (!unit_read(op, tx, app, &u, err))
+    vec_foreach (id, &ids)
+        if (!add_unit(op, tx, *id, err))
             return false;
-        *vec_push(&op->arena, &op->units) = u;
-    }
     return true;
 }
 
@@ -256,7 +263,7 @@ static bool missing_contents(struct op *op, const struct src_files *files, bool 
     return tx && store_blobs_have(tx, shas, files->len, have, err);
 }
 
-bool op_put_contents(struct op *op, const struct src_files *files, struct err *err)
+static bool put_contents(struct op *op, const struct src_files *files, struct err *err)
 {
     bool *have = arena_array(&op->arena, bool, files->len);
     if (!missing_contents(op, files, have, err))
@@ -271,6 +278,7 @@ bool op_put_contents(struct op *op, const struct src_files *files, struct err *e
         if (op_is_cancelled(op, err) || !src_file_read(&batch, &files->items[i], &data, err) ||
             !store_blob_prepare(&batch, files->items[i].name, data, vec_push(&batch, &blobs), err))
             return false;
+        op->has_put = true;
         bytes += data.len;
         if (bytes < CONTENT_BATCH_BYTES)
             continue;
@@ -281,6 +289,17 @@ bool op_put_contents(struct op *op, const struct src_files *files, struct err *e
         bytes = 0;
     }
     return put_batch(op, blobs.items, blobs.len, err);
+}
+
+static bool put_all_contents(struct op *op, struct err *err)
+{
+    vec_foreach (u, &op->units) {
+        const struct entry *entries[] = {&(*u)->stage, &(*u)->main};
+        for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+            if (entries[i]->files && !entries[i]->is_copied && !put_contents(op, entries[i]->files, err))
+                return false;
+    }
+    return true;
 }
 
 /* --- the commit ----------------------------------------------------------------------------------------- */
@@ -334,37 +353,108 @@ static bool write_all(struct op *op, struct store_tx *tx, struct err *err)
     return true;
 }
 
-static void audit_unit(struct op *op, const struct entry *e)
+static void audit_entry(struct op *op, const struct entry *e)
 {
-    if (!e->app || (!e->is_changed && !e->is_new) || !op->audit_name)
+    if (!e->app || (!e->is_changed && !e->is_new && !e->is_deleted))
         return;
     store_audit_add_wait(op->deploy->config.store, &(struct store_audit_event){
         .app_id = e->app->id,
         .user_id = op->who->user_id,
         .event_type = STR("system"),
-        .operation = str_from(op->audit_name),
+        .operation = str_from(op->name),
         .target = store_path_domain(&op->arena, e->app->path, e->app->domain),
         .status = STR("Success"),
     });
 }
 
-/* Old versions and what only they referred to. Best effort: the next operation tries again. */
+/* app_config.fs.retain_versions: the app's own, else the server's. */
+static int64_t retain_of(const struct op *op, const struct store_app *app)
+{
+    int64_t retain;
+    struct str own = str_trim(store_map_get(&app->metadata.appconfig, STR("fs.retain_versions")));
+    return str_to_i64(own, &retain) ? retain : op->deploy->config.default_retain_versions;
+}
+
+/* Versions beyond what is to be kept. */
+static bool remove_old_versions(struct op *op, int64_t *removed, struct err *err)
+{
+    scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
+    if (!tx)
+        return false;
+    vec_foreach (u, &op->units) {
+        const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
+        for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+            const struct entry *e = entries[i];
+            int64_t n = 0;
+            if (!e->app || !e->has_new_version)
+                continue;
+            if (!store_cleanup_versions(tx, e->app->id, e->app->metadata.version_metadata.version, retain_of(op, e->app),
+                                        &n, err))
+                return false;
+            *removed += n;
+        }
+    }
+    return *removed == 0 || store_commit(&tx, err);
+}
+
+/* Best effort: what stays is found by the next clean-up. */
 static void clean_up(struct op *op)
 {
     scoped_err err = {0};
-    scoped_store_tx *tx = store_begin(op->deploy->config.store, &err);
-    bool ok = tx != NULL;
-    int64_t removed = 0, retain = op->deploy->config.default_retain_versions;
+    int64_t removed = 0;
+    bool has_new_version = false, has_deleted = false;
     vec_foreach (u, &op->units) {
-        const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
-        for (size_t i = 0; ok && i < ARRAY_LEN(entries); i++)
-            if (entries[i]->app && entries[i]->has_new_version)
-                ok = store_cleanup_versions(tx, entries[i]->app->id, entries[i]->app->metadata.version_metadata.version,
-                                            retain, &removed, &err);
+        has_new_version |= (*u)->main.has_new_version || (*u)->stage.has_new_version;
+        has_deleted |= (*u)->main.is_deleted;
     }
-    ok = ok && store_cleanup_blobs(tx, CLEANUP_BATCH, &removed, &err) && store_commit(&tx, &err);
+    if (has_new_version && !remove_old_versions(op, &removed, &err))
+        log_warn("removing old versions", LOG_ERR(&err));
+    else if (removed > 0 || has_deleted)
+        deploy_clean(op->deploy);
+}
+
+void deploy_clean(struct deploy *d)
+{
+    /* Somebody is between his contents and his commit: another time. */
+    if (pthread_rwlock_trywrlock(&d->contents) != 0)
+        return;
+    scoped_err err = {0};
+    int64_t removed = CLEANUP_BATCH;
+    bool ok = true;
+    while (ok && removed == CLEANUP_BATCH) {
+        scoped_store_tx *tx = store_begin(d->config.store, &err);
+        ok = tx && store_cleanup_blobs(tx, CLEANUP_BATCH, &removed, &err) && store_commit(&tx, &err);
+    }
+    pthread_rwlock_unlock(&d->contents);
     if (!ok)
-        log_warn("cleaning up old versions", LOG_ERR(&err));
+        log_warn("removing contents that no version needs", LOG_ERR(&err));
+}
+
+/* Everything of the operation into the store. */
+static bool write_operation(struct op *op, op_before_fn *before, void *arg, struct err *err)
+{
+    if (!put_all_contents(op, err))
+        return false;
+    scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
+    return tx && (!before || before(op, tx, arg, err)) && write_all(op, tx, err) && store_commit(&tx, err);
+}
+
+static bool publish(struct op *op, struct err *err)
+{
+    struct deploy *d = op->deploy;
+    VEC(struct app *) loaded = {0};
+    vec_foreach (u, &op->units) {
+        if ((*u)->main.loaded)
+            *vec_push(&op->arena, &loaded) = (*u)->main.loaded;
+        if ((*u)->stage.loaded)
+            *vec_push(&op->arena, &loaded) = (*u)->stage.loaded;
+    }
+    db_fault_point("publish");
+    if (!d->config.publish(d->config.arg, loaded.items, loaded.len, err))
+        return err_wrap(err, "the change is stored, but could not be put in service (it will be with the next change or "
+                             "start)");
+    db_fault_point("published");
+    return true;
 }
 
 bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err)
@@ -375,29 +465,17 @@ bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err)
         scoped_store_tx *look = before ? store_read(op->deploy->config.store, err) : NULL;
         return !before || (look && before(op, look, arg, err));
     }
-    vec_foreach (u, &op->units) {
-        const struct entry *entries[] = {&(*u)->stage, &(*u)->main};
-        for (size_t i = 0; i < ARRAY_LEN(entries); i++)
-            if (entries[i]->files && !entries[i]->is_copied && !op_put_contents(op, entries[i]->files, err))
-                return false;
-    }
     struct deploy *d = op->deploy;
-    scoped_store_tx *tx = store_begin(d->config.store, err);
-    if (!tx || (before && !before(op, tx, arg, err)) || !write_all(op, tx, err) || !store_commit(&tx, err))
+    pthread_rwlock_rdlock(&d->contents);
+    op->is_committed = write_operation(op, before, arg, err);
+    pthread_rwlock_unlock(&d->contents);
+    if (!op->is_committed)
         return false;
-    op->is_committed = true;
-
-    VEC(struct app *) loaded = {0};
+    bool is_published = publish(op, err);
     vec_foreach (u, &op->units) {
-        audit_unit(op, &(*u)->main);
-        audit_unit(op, &(*u)->stage);
-        if ((*u)->main.loaded)
-            *vec_push(&op->arena, &loaded) = (*u)->main.loaded;
-        if ((*u)->stage.loaded)
-            *vec_push(&op->arena, &loaded) = (*u)->stage.loaded;
+        audit_entry(op, &(*u)->main);
+        audit_entry(op, &(*u)->stage);
     }
-    if (!d->config.publish(d->config.arg, loaded.items, loaded.len, err))
-        return err_wrap(err, "apps were updated, but the site could not be rebuilt");
     clean_up(op);
-    return true;
+    return is_published;
 }

@@ -41,6 +41,11 @@ struct deploy_config {
     void *arg;
 };
 
+/* Whether the metadata is whole: one line for each thing that no operation leaves behind, a killed one included:
+ * production without staging, an active version without a row, rows that refer to nothing. Contents that no version
+ * uses are told too; deploy_clean() removes those. Needs no open `struct deploy`. */
+bool deploy_check(struct store *store, struct arena *a, struct str_list *problems, struct err *err);
+
 /* Who asks and where progress goes. */
 struct deploy_caller {
     struct str user_id;                                    /* "admin" for the unix socket */
@@ -59,6 +64,9 @@ struct deploy_opts {
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
 void deploy_close(struct deploy *d);
+/* Removes contents that no version refers to: what an operation left that was killed before its commit. Operations
+ * do it themselves after deletions; the server at start. Nothing happens while one is about to commit. */
+void deploy_clean(struct deploy *d);
 
 /* Every operation: on success *reply is a new reference to the API's reply object. Error codes are the
  * HTTP statuses of the API. `body` is the request object where the API has one (borrowed). */

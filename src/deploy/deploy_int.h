@@ -23,8 +23,8 @@
 #include <pthread.h>
 
 struct deploy {
-    struct arena arena;
     struct deploy_config config;
+    pthread_rwlock_t contents;     /* shared: contents are written that no version has yet; own: unused ones are removed */
     pthread_mutex_t lock;          /* guards `busy` */
     pthread_cond_t freed;          /* something left `busy` */
     struct str_list busy;          /* keys held by running operations; heap-owned strings */
@@ -35,6 +35,7 @@ struct entry {
     struct store_app *app;         /* as it will be; NULL: no such entry (a dev app's stage) */
     bool is_changed;               /* metadata differs from the store's */
     bool is_new;                   /* to be inserted */
+    bool is_deleted;               /* to be deleted, with what is linked to it (remove.c does) */
     bool has_new_version;          /* version_metadata.version is to get a version row and files */
     bool is_copied;                /* the new version's file list is that of copy_app's copy_version, */
     struct str copy_app;           /*   which may be written by this operation too; */
@@ -61,17 +62,18 @@ struct op {
     struct deploy *deploy;
     const struct deploy_caller *who;
     const struct deploy_opts *opts;
-    const char *audit_name;        /* of the per-app audit events */
+    const char *name;              /* in the log, and of the audit event of each changed app */
     struct src_session *git;       /* opened on first use */
     struct str_list held;          /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
+    bool has_put;                  /* contents were written, or may have been */
     bool is_committed;
 };
 
 /* --- deploy.c --- */
 
 void op_open(struct op *op, struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
-             const char *audit_name);
+             const char *name);
 /* Lets go of the apps, the checkouts and the loaded apps. Containers started for a change that did not come
  * about are stopped. */
 void op_close(struct op *op);
@@ -89,9 +91,6 @@ void op_say(const struct op *op, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * (may be NULL) runs in the transaction before the changes. A dry run does that and nothing else. */
 typedef bool op_before_fn(struct op *op, struct store_tx *tx, void *arg, struct err *err);
 bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err);
-/* Writes what op_commit() would write of contents ahead of it. */
-bool op_put_contents(struct op *op, const struct src_files *files, struct err *err);
-
 /* --- unit.c --- */
 
 /* The unit of a main app with its stage entry read. */
@@ -106,6 +105,8 @@ bool unit_promote(struct op *op, struct unit *u);
 bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out, struct err *err);
 /* True if the app is served from its folder, so that nothing of it is stored. */
 bool unit_is_on_disk(const struct store_app *app);
+/* Fails if the app is to be served from disk and its source is not a folder. */
+bool unit_check_on_disk(const struct store_app *app, struct err *err);
 
 /* --- fetch.c --- */
 
@@ -127,8 +128,13 @@ bool check_approval(struct op *op, struct store_app *app, const struct src_files
 bool check_load(struct op *op, struct entry *e, struct err *err);
 /* Starts the container of a loaded entry and waits until it is healthy. */
 bool check_container(struct op *op, struct entry *e, struct err *err);
-/* True if a container of the app runs now, so that a change of version should meet a running one. */
-bool check_is_awake(struct op *op, const struct store_app *app);
+/* Starts it only if a container of the app runs now, whose requests must not wait for the new one. */
+bool check_awake_container(struct op *op, struct entry *e, struct err *err);
+/* Production becomes what the stage is: evaluated, with its new container up before any request meets it if the app
+ * is awake or `start` says so. Adds its path to `promoted`. Nothing for dev apps. */
+bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err);
+/* Every value of an app config is TOML. */
+bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err);
 
 /* --- wire.c --- */
 

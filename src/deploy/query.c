@@ -22,7 +22,7 @@ bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct
                  json_t **reply, struct err *err)
 {
     scoped_op op;
-    op_open(&op, d, who, o, NULL);
+    op_open(&op, d, who, o, "read");
     struct src_appglob glob;
     struct store_app_list all = {0};
     struct map by_id;
@@ -52,7 +52,7 @@ bool deploy_get(struct deploy *d, const struct deploy_caller *who, const struct 
                 json_t **reply, struct err *err)
 {
     scoped_op op;
-    op_open(&op, d, who, o, NULL);
+    op_open(&op, d, who, o, "read");
     struct store_app app;
     if (!op_find(&op, o->app, &app, err))
         return false;
@@ -73,7 +73,7 @@ bool deploy_version_list(struct deploy *d, const struct deploy_caller *who, cons
                          json_t **reply, struct err *err)
 {
     scoped_op op;
-    op_open(&op, d, who, o, NULL);
+    op_open(&op, d, who, o, "read");
     struct store_app app;
     struct store_version_list all = {0};
     if (!find_versioned(&op, &app, err))
@@ -93,7 +93,7 @@ bool deploy_version_files(struct deploy *d, const struct deploy_caller *who, con
                           json_t **reply, struct err *err)
 {
     scoped_op op;
-    op_open(&op, d, who, o, NULL);
+    op_open(&op, d, who, o, "read");
     struct store_app app;
     struct store_file_list all = {0};
     if (!find_versioned(&op, &app, err))

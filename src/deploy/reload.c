@@ -25,21 +25,6 @@ static struct str text_of(struct op *op, const struct store_app *app)
     return store_path_domain(&op->arena, app->path, app->domain);
 }
 
-/* Makes production what the stage is, with its new container up before any request meets it if it is awake. */
-static bool promote(struct op *op, struct unit *u, bool is_verified, json_t *promoted, struct err *err)
-{
-    if (!unit_promote(op, u))
-        return true;
-    json_array_append_new(promoted, wire_path(u->main.app));
-    if (!check_load(op, &u->main, err))
-        return err_wrap(err, "error promoting app " STR_FMT, STR_ARG(text_of(op, u->main.app)));
-    bool start = !op->opts->is_dry_run && app_has_container(u->main.loaded) &&
-                 (is_verified || check_is_awake(op, u->main.app));
-    if (start && !check_container(op, &u->main, err))
-        return err_wrap(err, "error promoting app " STR_FMT, STR_ARG(text_of(op, u->main.app)));
-    return true;
-}
-
 /* --- reload --------------------------------------------------------------------------------------------- */
 
 static void choose_commit(const struct deploy_opts *o, struct store_version_metadata *vm)
@@ -97,7 +82,7 @@ static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct
     json_array_append_new(r->reloaded, wire_path(app));
     if (!o->promote || !u->stage.app)
         return true;
-    if (!promote(op, u, true, r->promoted, err))
+    if (!check_promote(op, u, true, r->promoted, err))
         return false;
     json_array_append_new(r->reloaded, wire_path(u->main.app));
     return true;
@@ -141,7 +126,7 @@ static bool approve_unit(struct op *op, struct unit *u, struct results *r, struc
     if (!unit_bump_staged(op, u, err) || !check_approval(op, app, files, true, &approval, &needs_approval, err))
         return err_wrap(err, "error auditing app " STR_FMT, STR_ARG(text_of(op, app)));
     json_array_append_new(r->approved, approval);
-    return !op->opts->promote || promote(op, u, false, r->promoted, err);
+    return !op->opts->promote || check_promote(op, u, false, r->promoted, err);
 }
 
 bool deploy_approve(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
@@ -171,7 +156,7 @@ bool deploy_promote(struct deploy *d, const struct deploy_caller *who, const str
     json_t *promoted = json_array();
     bool ok = op_select(&op, o->app, err);
     for (size_t i = 0; ok && i < op.units.len; i++)
-        ok = promote(&op, op.units.items[i], false, promoted, err);
+        ok = check_promote(&op, op.units.items[i], false, promoted, err);
     ok = ok && op_commit(&op, NULL, NULL, err);
     if (!ok) {
         json_decref(promoted);

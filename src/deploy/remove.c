@@ -15,6 +15,7 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
         if (!store_app_linked(tx, &op->arena, (*u)->main.app->id, &linked, err))
             return false;
         *vec_push(&op->arena, &linked) = *(*u)->main.app;
+        (*u)->main.is_deleted = true;
         vec_foreach (app, &linked) {
             if (!store_app_delete(tx, app->id, err))
                 return false;

@@ -26,6 +26,14 @@ bool unit_is_on_disk(const struct store_app *app)
            str_eq(app->metadata.spec, STR("static_disk"));
 }
 
+bool unit_check_on_disk(const struct store_app *app, struct err *err)
+{
+    if (!unit_is_on_disk(app) || (path_is_abs(app->source_url) && !src_is_git(app->source_url)))
+        return true;
+    return err_set(err, ERR_INVALID, "an app served from disk needs a local folder as its source, not " STR_FMT,
+                   STR_ARG(app->source_url));
+}
+
 bool unit_bump(struct op *op, struct entry *e, const struct src_files *files, struct err *err)
 {
     struct store_version_metadata *vm = &e->app->metadata.version_metadata;

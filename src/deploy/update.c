@@ -26,45 +26,37 @@ static void set_or_delete(struct op *op, struct map *m, struct str key, struct s
 }
 
 /* What a staged update does to one entry's metadata. */
-typedef bool edit_fn(struct op *op, struct store_app *app, json_t *body, struct err *err);
+typedef bool edit_fn(struct op *op, struct store_app *app, const void *arg, struct err *err);
 
-static bool edit_unit(struct op *op, struct unit *u, edit_fn *edit, json_t *body, json_t *staged, json_t *promoted,
+static bool edit_unit(struct op *op, struct unit *u, edit_fn *edit, const void *arg, json_t *staged, json_t *promoted,
                       struct err *err)
 {
     struct entry *e = unit_staged(u);
     json_array_append_new(staged, wire_path(e->app));
-    if (!unit_bump_staged(op, u, err) || !edit(op, e->app, body, err) || !check_load(op, e, err))
-        return false;
-    if (!op->opts->promote || !unit_promote(op, u))
-        return true;
-    json_array_append_new(promoted, wire_path(u->main.app));
-    return check_load(op, &u->main, err);
+    return unit_bump_staged(op, u, err) && edit(op, e->app, arg, err) && check_load(op, e, err) &&
+           (!op->opts->promote || check_promote(op, u, false, promoted, err));
 }
 
-static bool staged_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                          const char *audit_name, edit_fn *edit, json_t **reply, struct err *err)
+/* `edit` NULL: there is nothing to change. */
+static bool staged_update(struct op *op, edit_fn *edit, const void *arg, json_t **reply, struct err *err)
 {
-    scoped_op op;
-    op_open(&op, d, who, o, audit_name);
     json_t *staged = json_array(), *promoted = json_array();
-    bool ok = op_select(&op, o->app, err);
-    for (size_t i = 0; ok && edit && i < op.units.len; i++) {
-        struct unit *u = op.units.items[i];
-        ok = edit_unit(&op, u, edit, body, staged, promoted, err) ||
+    bool ok = op_select(op, op->opts->app, err);
+    for (size_t i = 0; ok && edit && i < op->units.len; i++) {
+        struct unit *u = op->units.items[i];
+        ok = edit_unit(op, u, edit, arg, staged, promoted, err) ||
              err_wrap(err, "error updating app " STR_FMT,
-                      STR_ARG(store_path_domain(&op.arena, u->main.app->path, u->main.app->domain)));
+                      STR_ARG(store_path_domain(&op->arena, u->main.app->path, u->main.app->domain)));
     }
-    ok = ok && op_commit(&op, NULL, NULL, err);
-    if (!ok) {
-        json_decref(staged);
-        json_decref(promoted);
-        return false;
-    }
-    *reply = wire_staged(&op, staged, promoted);
-    return true;
+    ok = ok && op_commit(op, NULL, NULL, err);
+    if (ok)
+        *reply = wire_staged(op, json_incref(staged), json_incref(promoted));
+    json_decref(staged);
+    json_decref(promoted);
+    return ok;
 }
 
-static bool edit_param(struct op *op, struct store_app *app, json_t *body, struct err *err)
+static bool edit_param(struct op *op, struct store_app *app, const void *arg, struct err *err)
 {
     set_or_delete(op, &app->metadata.param_values, op->opts->name, unquote(op->opts->value));
     return true;
@@ -73,12 +65,14 @@ static bool edit_param(struct op *op, struct store_app *app, json_t *body, struc
 bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
                          json_t **reply, struct err *err)
 {
+    scoped_op op;
+    op_open(&op, d, who, o, "update-param");
     if (str_is_empty(o->name))
         return err_set(err, ERR_INVALID, "paramName is required");
-    return staged_update(d, who, o, body, "update-param", edit_param, reply, err);
+    return staged_update(&op, edit_param, NULL, reply, err);
 }
 
-static bool edit_account(struct op *op, struct store_app *app, json_t *body, struct err *err)
+static bool edit_account(struct op *op, struct store_app *app, const void *arg, struct err *err)
 {
     struct store_account_list *list = &app->metadata.accounts;
     struct str plugin = op->opts->name, account = op->opts->value;
@@ -95,107 +89,143 @@ static bool edit_account(struct op *op, struct store_app *app, json_t *body, str
 bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
                          json_t **reply, struct err *err)
 {
+    scoped_op op;
+    op_open(&op, d, who, o, "account-link");
     if (str_is_empty(o->name) || str_is_empty(o->value))
         return err_set(err, ERR_INVALID, "%s is required", str_is_empty(o->name) ? "plugin" : "account");
-    return staged_update(d, who, o, body, "account-link", edit_account, reply, err);
+    return staged_update(&op, edit_account, NULL, reply, err);
 }
 
 /* --- app update -------------------------------------------------------------------------------------------- */
 
-static bool edit_pairs(struct op *op, struct map *m, const struct str_list *entries, bool keep_quotes, struct err *err)
+struct pair {
+    struct str key, value;
+};
+
+/* One UpdateAppMetadataRequest, understood. */
+struct change {
+    bool has_spec;
+    struct str spec;                   /* empty: the spec is removed */
+    struct src_files spec_files;
+    struct str type;                   /* empty: no config_type, or no entries for it */
+    struct str_list entries;
+    VEC(struct pair) pairs;            /* of the entries, for the types that have pairs */
+};
+
+static bool is_one_of(struct str s, const char *const *names, size_t n)
 {
-    vec_foreach (entry, entries) {
-        struct str key, value;
-        if (!str_cut(*entry, '=', &key, &value) || str_is_empty(str_trim(key)))
+    for (size_t i = 0; i < n; i++)
+        if (str_eq_z(s, names[i]))
+            return true;
+    return false;
+}
+
+/* `key=value`; a container option may be a mere name. */
+static bool read_pairs(struct op *op, struct change *c, struct err *err)
+{
+    bool needs_value = !str_eq(c->type, STR("container_options"));
+    bool is_toml = str_eq(c->type, STR("app_config"));
+    vec_foreach (entry, &c->entries) {
+        struct pair p = {0};
+        bool has_value = str_cut(*entry, '=', &p.key, &p.value);
+        p.key = str_trim(p.key);
+        if ((!has_value && needs_value) || str_is_empty(p.key))
             return err_set(err, ERR_INVALID, "\"" STR_FMT "\" is not of the form key=value", STR_ARG(*entry));
-        set_or_delete(op, m, str_trim(key), keep_quotes ? str_trim(value) : unquote(value));
+        p.value = is_toml ? str_trim(p.value) : unquote(p.value);
+        *vec_push(&op->arena, &c->pairs) = p;
     }
     return true;
 }
 
-/* App config values are TOML: told apart here, where the user can still mend it. */
-static bool check_toml_values(struct op *op, const struct str_list *entries, struct err *err)
+static bool read_change(struct op *op, json_t *body, struct change *c, struct err *err)
 {
-    vec_foreach (entry, entries) {
-        struct str value;
-        struct toml_value parsed;
-        str_cut(*entry, '=', NULL, &value);
-        if (str_eq(str_trim(value), STR("-")))
-            continue;
-        if (!toml_parse_value(&op->arena, value, &parsed, err))
-            return err_wrap(err, "value of \"" STR_FMT "\" is not TOML (text needs double quotes)", STR_ARG(*entry));
+    static const char *const with_pairs[] = {"container_options", "container_args", "app_config"};
+    static const char *const with_one[] = {"auth", "git_auth"};
+    const struct deploy_config *config = &op->deploy->config;
+    struct str spec = undefined, type = undefined;
+    *c = (struct change){0};
+    if (!json_read_str(body, "spec", false, &spec, err) || !json_read_str(body, "config_type", false, &type, err) ||
+        !json_read_list(&op->arena, body, "config_entries", false, &c->entries, err))
+        return false;
+    c->has_spec = !str_eq(spec, undefined);
+    if (c->has_spec && !str_eq(spec, STR("-"))) {
+        c->spec = spec;
+        if (!src_spec_load(&op->arena, config->env->home, spec, &c->spec_files, err))
+            return false;
     }
-    return true;
-}
-
-static bool edit_config(struct op *op, struct store_app *app, struct str type, const struct str_list *entries,
-                        struct err *err)
-{
-    struct store_metadata *m = &app->metadata;
-    if (str_eq(type, STR("container_options")))
-        return edit_pairs(op, &m->container_options, entries, false, err);
-    if (str_eq(type, STR("container_args")))
-        return edit_pairs(op, &m->container_args, entries, false, err);
-    if (str_eq(type, STR("app_config")))
-        return edit_pairs(op, &m->appconfig, entries, true, err) && check_toml_values(op, entries, err);
-    bool clears = entries->len == 1 && str_eq(entries->items[0], STR("-"));
-    if (str_eq(type, STR("container_volumes"))) {
-        m->container_volumes = clears ? (struct str_list){0} : *entries;
+    if (str_eq(type, undefined) || str_is_empty(type) || c->entries.len == 0)
         return true;
-    }
+    c->type = type;
     if (str_eq(type, STR("bindings")))
         return err_set(err, ERR_UNSUPPORTED, "bindings are not available in this version");
-    if (!str_eq(type, STR("auth")) && !str_eq(type, STR("git_auth")))
-        return err_set(err, ERR_INVALID, "unknown config_type \"" STR_FMT "\"", STR_ARG(type));
-    if (entries->len != 1)
-        return err_set(err, ERR_INVALID, STR_FMT " takes exactly one value", STR_ARG(type));
-    if (str_eq(type, STR("git_auth"))) {
-        m->git_auth_name = clears ? (struct str){0} : entries->items[0];
+    if (is_one_of(type, with_pairs, ARRAY_LEN(with_pairs)))
+        return read_pairs(op, c, err);
+    if (str_eq(type, STR("container_volumes")))
         return true;
-    }
-    const struct deploy_config *c = &op->deploy->config;
-    m->authn_type = entries->items[0];
-    return c->check_auth(c->arg, m->authn_type, err);
+    if (!is_one_of(type, with_one, ARRAY_LEN(with_one)))
+        return err_set(err, ERR_INVALID, "unknown config_type \"" STR_FMT "\"", STR_ARG(type));
+    if (c->entries.len != 1)
+        return err_set(err, ERR_INVALID, STR_FMT " takes exactly one value", STR_ARG(type));
+    return !str_eq(type, STR("auth")) || config->check_auth(config->arg, c->entries.items[0], err);
 }
 
-static bool edit_spec(struct op *op, struct store_app *app, struct str spec, struct err *err)
+static void edit_spec(struct op *op, struct store_metadata *m, const struct change *c)
 {
-    struct store_metadata *m = &app->metadata;
-    struct src_files files = {0};
-    bool clears = str_eq(spec, STR("-"));
-    if (!clears && !src_spec_load(&op->arena, op->deploy->config.env->home, spec, &files, err))
-        return false;
-    m->spec = clears ? (struct str){0} : spec;
+    m->spec = c->spec;
     map_init(&m->spec_files, &op->arena);
-    for (size_t i = 0; i < files.len; i++)
-        store_map_set(&op->arena, &m->spec_files, files.items[i].name, str_of(files.items[i].content, files.items[i].size));
-    return true;
+    for (size_t i = 0; i < c->spec_files.len; i++) {
+        const struct src_file *f = &c->spec_files.items[i];
+        store_map_set(&op->arena, &m->spec_files, f->name, str_of(f->content, f->size));
+    }
 }
 
-static bool edit_metadata(struct op *op, struct store_app *app, json_t *body, struct err *err)
+static bool edit_metadata(struct op *op, struct store_app *app, const void *arg, struct err *err)
 {
-    struct str spec = undefined, type = undefined;
-    struct str_list entries = {0};
-    if (!json_read_str(body, "spec", false, &spec, err) || !json_read_str(body, "config_type", false, &type, err) ||
-        !json_read_list(&op->arena, body, "config_entries", false, &entries, err))
-        return false;
-    if (!str_eq(spec, undefined) && !edit_spec(op, app, spec, err))
-        return false;
-    return str_eq(type, undefined) || entries.len == 0 || edit_config(op, app, type, &entries, err);
+    const struct change *c = arg;
+    struct store_metadata *m = &app->metadata;
+    bool clears = c->entries.len == 1 && str_eq(c->entries.items[0], STR("-"));
+    struct map *map = str_eq(c->type, STR("container_options")) ? &m->container_options
+                      : str_eq(c->type, STR("container_args"))  ? &m->container_args
+                                                                : &m->appconfig;
+    if (c->has_spec)
+        edit_spec(op, m, c);
+    vec_foreach (p, &c->pairs)
+        set_or_delete(op, map, p->key, p->value);
+    if (str_eq(c->type, STR("container_volumes")))
+        m->container_volumes = clears ? (struct str_list){0} : c->entries;
+    if (str_eq(c->type, STR("auth")))
+        m->authn_type = c->entries.items[0];
+    if (str_eq(c->type, STR("git_auth")))
+        m->git_auth_name = clears ? (struct str){0} : c->entries.items[0];
+    return check_appconfig(op, &m->appconfig, err) && unit_check_on_disk(app, err);
 }
 
 bool deploy_metadata_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
                             json_t **reply, struct err *err)
 {
-    return staged_update(d, who, o, body, "update_metadata", edit_metadata, reply, err);
+    scoped_op op;
+    op_open(&op, d, who, o, "update_metadata");
+    struct change change;
+    if (!read_change(&op, body, &change, err))
+        return false;
+    bool is_empty = !change.has_spec && str_is_empty(change.type);
+    return staged_update(&op, is_empty ? NULL : edit_metadata, &change, reply, err);
 }
 
 /* --- settings: not staged, not versioned ------------------------------------------------------------------- */
 
 /* 0 leaves, 1 is true, 2 is false. */
+static bool read_flag(json_t *body, const char *key, int64_t *out, struct err *err)
+{
+    *out = 0;
+    return json_read_int(body, key, false, out, err) &&
+           ((*out >= 0 && *out <= 2) ||
+            err_set(err, ERR_INVALID, "%s must be 0 (unchanged), 1 (true) or 2 (false), not %lld", key, (long long)*out));
+}
+
 static void set_flag(bool *flag, int64_t wire)
 {
-    if (wire == 1 || wire == 2)
+    if (wire != 0)
         *flag = wire == 1;
 }
 
@@ -204,9 +234,9 @@ bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, c
 {
     scoped_op op;
     op_open(&op, d, who, o, "update_settings");
-    int64_t stage = 0, preview = 0;
-    if (!json_read_int(body, "stage_write_access", false, &stage, err) ||
-        !json_read_int(body, "preview_write_access", false, &preview, err) || !op_select(&op, o->app, err))
+    int64_t stage, preview;
+    if (!read_flag(body, "stage_write_access", &stage, err) || !read_flag(body, "preview_write_access", &preview, err) ||
+        !op_select(&op, o->app, err))
         return false;
     json_t *updated = json_array();
     vec_foreach (u, &op.units) {
@@ -240,7 +270,7 @@ static bool choose_version(const struct store_version_list *all, const struct st
     if (str_eq_nocase(want, STR("revert"))) {
         *out = now->previous_version;
         if (*out == 0)
-            return err_set(err, ERR_INVALID, "no previous version to revert to");
+            return err_set(err, ERR_INVALID, "no version found to revert to");
         return true;
     }
     if (!next && !previous) {
@@ -258,7 +288,7 @@ static bool choose_version(const struct store_version_list *all, const struct st
             *out = v; /* ascending: the last below */
     }
     if (*out == 0)
-        return err_set(err, ERR_INVALID, "no %s version", next ? "next" : "previous");
+        return err_set(err, ERR_INVALID, "no %s version found", next ? "next" : "previous");
     return true;
 }
 
@@ -304,8 +334,7 @@ bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, co
     struct unit *u = arena_new(&op.arena, struct unit);
     u->main = (struct entry){.app = app, .is_changed = true};
     *vec_push(&op.arena, &op.units) = u;
-    bool awake = !o->is_dry_run && check_is_awake(&op, app);
-    if (!check_load(&op, &u->main, err) || (awake && !check_container(&op, &u->main, err)) ||
+    if (!check_load(&op, &u->main, err) || !check_awake_container(&op, &u->main, err) ||
         !op_commit(&op, NULL, NULL, err))
         return false;
     *reply = json_object();

@@ -283,6 +283,12 @@ bool store_cleanup_versions(struct store_tx *tx, struct str app_id, int64_t acti
 /* Deletes up to `limit` contents that no version refers to; *removed < limit when none are left. */
 bool store_cleanup_blobs(struct store_tx *tx, int64_t limit, int64_t *removed, struct err *err);
 
+/* --- checking --- */
+
+/* Adds a line for each row that has lost what it refers to, or what refers to it: versions without an app, files
+ * without a version or content, contents without a file. At most 100 of each kind. */
+bool store_check(struct store_tx *tx, struct arena *a, struct str_list *problems, struct err *err);
+
 /* --- sync entries --- */
 
 struct store_sync {
