@@ -375,12 +375,9 @@ static int64_t retain_of(const struct op *op, const struct store_app *app)
     return str_to_i64(own, &retain) ? retain : op->deploy->config.default_retain_versions;
 }
 
-/* Versions beyond what is to be kept. */
-static bool remove_old_versions(struct op *op, int64_t *removed, struct err *err)
+/* Versions beyond what is to be kept, in the transaction that adds the new ones. */
+static bool remove_old_versions(struct op *op, struct store_tx *tx, struct err *err)
 {
-    scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
-    if (!tx)
-        return false;
     vec_foreach (u, &op->units) {
         const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
         for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
@@ -391,26 +388,11 @@ static bool remove_old_versions(struct op *op, int64_t *removed, struct err *err
             if (!store_cleanup_versions(tx, e->app->id, e->app->metadata.version_metadata.version, retain_of(op, e->app),
                                         &n, err))
                 return false;
-            *removed += n;
+            op->has_removed |= n > 0;
         }
+        op->has_removed |= (*u)->main.is_deleted;
     }
-    return *removed == 0 || store_commit(&tx, err);
-}
-
-/* Best effort: what stays is found by the next clean-up. */
-static void clean_up(struct op *op)
-{
-    scoped_err err = {0};
-    int64_t removed = 0;
-    bool has_new_version = false, has_deleted = false;
-    vec_foreach (u, &op->units) {
-        has_new_version |= (*u)->main.has_new_version || (*u)->stage.has_new_version;
-        has_deleted |= (*u)->main.is_deleted;
-    }
-    if (has_new_version && !remove_old_versions(op, &removed, &err))
-        log_warn("removing old versions", LOG_ERR(&err));
-    else if (removed > 0 || has_deleted)
-        deploy_clean(op->deploy);
+    return true;
 }
 
 void deploy_clean(struct deploy *d)
@@ -436,7 +418,8 @@ static bool write_operation(struct op *op, op_before_fn *before, void *arg, stru
     if (!put_all_contents(op, err))
         return false;
     scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
-    return tx && (!before || before(op, tx, arg, err)) && write_all(op, tx, err) && store_commit(&tx, err);
+    return tx && (!before || before(op, tx, arg, err)) && write_all(op, tx, err) &&
+           remove_old_versions(op, tx, err) && store_commit(&tx, err);
 }
 
 static bool publish(struct op *op, struct err *err)
@@ -476,6 +459,7 @@ bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err)
         audit_entry(op, &(*u)->main);
         audit_entry(op, &(*u)->stage);
     }
-    clean_up(op);
+    if (op->has_removed)
+        deploy_clean(d);
     return is_published;
 }

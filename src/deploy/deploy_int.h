@@ -67,6 +67,7 @@ struct op {
     struct str_list held;          /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
     bool has_put;                  /* contents were written, or may have been */
+    bool has_removed;              /* versions went, so contents may have become unused */
     bool is_committed;
 };
 

@@ -262,9 +262,9 @@ static inline void source_write(const char *name, const char *file, const char *
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    struct str dir = str_printf(&a, "%s/src/%s", test_dir, name);
-    MUST(fs_mkdir_p(dir, 0700, &err), &err);
-    MUST(fs_write_atomic(path_join(&a, dir, str_from(file)), str_from(text), 0600, &err), &err);
+    struct str path = str_printf(&a, "%s/src/%s/%s", test_dir, name, file);
+    MUST(fs_mkdir_p(path_dir(path), 0700, &err), &err);
+    MUST(fs_write_atomic(path, str_from(text), 0600, &err), &err);
 }
 
 /* Calls an operation. `json` may be NULL. The reply is a new reference, NULL with err set on failure. */

@@ -19,8 +19,8 @@ static void creating_makes_production_and_its_stage(void **state)
     assert_true(json_get_bool(stage, "needs_approval", false));
     assert_str(json_get_str(reply, "http_url", STR("")), STR("http://localhost:25222/one"));
     json_decref(reply);
-    assert_str(picture(w, &a), str_printf(&a, "%s", "stage stage.localhost:/one v1 was 0: 1(app.star#bbea)\n"
-                                                    "prod /one v1 was 0: 1(app.star#bbea)\n"));
+    assert_str(picture(w, &a), str_printf(&a, "%s", "stage stage.localhost:/one v1 was 0: 1(app.star#c145)\n"
+                                                    "prod /one v1 was 0: 1(app.star#c145)\n"));
     assert_versions(w, "/one", 1, 1);
     assert_whole(w);
     assert_int_equal(world.published, 1);
@@ -163,8 +163,8 @@ static void deleting_takes_all_that_is_the_apps(void **state)
     json_decref(reply);
     assert_str(picture(w, &a), before);
     must_call(w, deploy_delete, OPTS(.app = STR("/u/**")), NULL);
-    assert_str(picture(w, &a), STR("stage stage.localhost:/keep v1 was 0: 1(app.star#9057)\n"
-                                   "prod /keep v1 was 0: 1(app.star#9057)\n"));
+    assert_str(picture(w, &a), STR("stage stage.localhost:/keep v1 was 0: 1(app.star#67a5)\n"
+                                   "prod /keep v1 was 0: 1(app.star#67a5)\n"));
     assert_whole(w);
     reply = call(w, deploy_delete, OPTS(.app = STR("/nothing/**")), NULL, &err);
     assert_int_equal(json_array_size(json_get(reply, "app_info")), 0);

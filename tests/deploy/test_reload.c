@@ -17,8 +17,8 @@ static void a_reload_changes_the_stage_and_a_promotion_production(void **state)
     must_call(w, deploy_promote, OPTS(.app = STR("/one")), NULL);
     assert_versions(w, "/one", 3, 3);
     assert_str(picture(w, &a),
-               STR("stage stage.localhost:/one v3 was 2: 1(app.star#6f8e old.txt#2d71) 2(app.star#29a4) 3(app.star#29a4)\n"
-                   "prod /one v3 was 1: 1(app.star#6f8e old.txt#2d71) 3(app.star#29a4)\n"));
+               STR("stage stage.localhost:/one v3 was 2: 1(app.star#0e09 old.txt#2d71) 2(app.star#167a) 3(app.star#167a)\n"
+                   "prod /one v3 was 1: 1(app.star#0e09 old.txt#2d71) 3(app.star#167a)\n"));
     assert_whole(w);
 }
 
@@ -164,11 +164,11 @@ static void old_versions_go_but_never_those_in_use(void **state)
         assert_whole(w); /* contents go with the versions */
     }
     assert_str(picture(w, &a),
-               STR("stage stage.localhost:/a v7 was 6: 4(app.star#559a n.txt#4e07) 5(app.star#559a n.txt#4b22) "
-                   "6(app.star#559a n.txt#ef2d) 7(app.star#559a n.txt#e7f6)\n"
-                   "prod /a v1 was 0: 1(app.star#559a n.txt#5fec)\n"
-                   "stage stage.localhost:/b v7 was 6: 6(app.star#559a n.txt#ef2d) 7(app.star#559a n.txt#e7f6)\n"
-                   "prod /b v1 was 0: 1(app.star#559a n.txt#5fec)\n"));
+               STR("stage stage.localhost:/a v7 was 6: 4(app.star#b286 n.txt#4e07) 5(app.star#b286 n.txt#4b22) "
+                   "6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
+                   "prod /a v1 was 0: 1(app.star#b286 n.txt#5fec)\n"
+                   "stage stage.localhost:/b v7 was 6: 6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
+                   "prod /b v1 was 0: 1(app.star#b286 n.txt#5fec)\n"));
     /* Back, then on: what is newer than the active one stays, and numbers are never used again. */
     must_call(w, deploy_version_switch, OPTS(.app = STR("stage.localhost:/a"), .version = STR("4")), NULL);
     must_call(w, deploy_reload, OPTS(.app = STR("/a")), NULL);
