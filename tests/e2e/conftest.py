@@ -1,0 +1,116 @@
+"""Fixtures: servers, sources, upstreams and container engines, each cleaned up and checked behind every test."""
+# SPDX-License-Identifier: Apache-2.0
+import shutil
+
+import pytest
+
+import engines
+import openrun
+import sources
+import upstream
+
+
+@pytest.fixture(scope="module")
+def server(request, tmp_path_factory):
+    """One running server for all tests of a file; the file's CONFIG (nested dict) is laid over the defaults."""
+    s = openrun.Server(tmp_path_factory.mktemp("home"), getattr(request.module, "CONFIG", {})).start()
+    yield s
+    s.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _no_sanitizer_reports(request):
+    """A report fails the test in which it came up, not only the file."""
+    yield
+    for name in ("server", "box"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).check()
+
+
+@pytest.fixture
+def new_server(tmp_path):
+    """Makes servers for one test: new_server(config={}, text=None, env={}); not started yet."""
+    made = []
+
+    def make(config=None, **kw):
+        s = openrun.Server(tmp_path / f"home{len(made)}", config, **kw)
+        made.append(s)
+        return s
+    yield make
+    failures = []
+    for s in made:
+        try:
+            s.dispose()
+        except AssertionError as e:
+            failures.append(str(e))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes app folders: folder({"app.star": ...}, name="app")."""
+    return lambda files, name="app": sources.folder(tmp_path / name, files)
+
+
+@pytest.fixture(scope="module")
+def up():
+    """A local web server for the proxy to reach."""
+    u = upstream.Upstream()
+    yield u
+    u.close()
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def engine(request):
+    """Docker and podman in turn."""
+    return engines.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def docker():
+    return engines.get("docker")
+
+
+@pytest.fixture(scope="module")
+def podman():
+    return engines.get("podman")
+
+
+@pytest.fixture(scope="module")
+def box(request, engine, tmp_path_factory):
+    """One running server per file and engine; its containers and images are removed at the end."""
+    config = openrun.merged({"system": {"container_command": engine.name}}, getattr(request.module, "CONFIG", {}))
+    s = openrun.Server(tmp_path_factory.mktemp("home"), config, env=engine.env).start()
+    yield s
+    try:
+        s.dispose()
+    finally:
+        engine.clean(s.home)
+
+
+@pytest.fixture
+def new_box(new_server):
+    """Makes servers on an engine: new_box(engine, config={}); containers are removed at the end."""
+    made = []
+
+    def make(engine, config=None):
+        s = new_server(openrun.merged({"system": {"container_command": engine.name}}, config or {}), env=engine.env)
+        made.append((engine, s.home))
+        return s
+    yield make
+    for engine, home in made:
+        engine.clean(home)
+
+
+@pytest.fixture(scope="session")
+def webapp(tmp_path_factory):
+    """The files of the small test app: a static program on an empty image, built in about a second."""
+    binary = engines.build_webapp(tmp_path_factory.getbasetemp().parent)
+    return {"webapp": binary.read_bytes(),
+            "Containerfile": 'FROM scratch\nCOPY webapp /webapp\nENV VERSION=1\nEXPOSE 8080\nENTRYPOINT ["/webapp"]\n'}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tools():
+    missing = [tool for tool in ("git", "gcc") if not shutil.which(tool)]
+    assert not missing, f"not installed: {missing}"

@@ -1,0 +1,92 @@
+"""Container engines for the tests: made ready through tests/images/engine, or the reason why there is none."""
+# SPDX-License-Identifier: Apache-2.0
+import functools
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "tests" / "images"
+
+
+class Engine:
+    """`name` is the program; `env` what it and a server that uses it need in their environment."""
+
+    def __init__(self, name, env):
+        self.name, self.env = name, env
+
+    def run(self, *args, check=True, timeout=600):
+        done = subprocess.run([self.name, *args], env={**os.environ, **self.env}, capture_output=True, text=True,
+                              timeout=timeout)
+        assert not check or done.returncode == 0, f"{self.name} {' '.join(args)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def containers(self, home, *filters, everything=True):
+        """Ids of the containers that a server on this home made."""
+        args = ["ps", "-q", "--no-trunc", "--filter", f"label=dev.openrun.server.home={home}"]
+        for f in filters:
+            args += ["--filter", f]
+        return self.run(*args, *(["--all"] if everything else [])).split()
+
+    def inspect(self, container):
+        return json.loads(self.run("inspect", "--type", "container", container))[0]
+
+    def running(self, home, app_id):
+        return [self.inspect(c) for c in self.containers(home, f"label=dev.openrun.app.id={app_id}", everything=False)]
+
+    def clean(self, home):
+        """Removes what a server on this home made: containers, their volumes and the images of its apps."""
+        ids = self.containers(home)
+        images = {self.inspect(c).get("Config", {}).get("Image", "") for c in ids}
+        if ids:
+            self.run("rm", "--force", "--volumes", *ids, check=False)
+        images = [i for i in images if i.removeprefix("localhost/").startswith("cli-")]
+        if images:
+            self.run("rmi", "--force", *images, check=False)
+
+
+@functools.cache
+def _find(name):
+    """The engine, or the reason why there is none as text."""
+    done = subprocess.run([IMAGES / "engine", name], capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        return (done.stderr or done.stdout).strip() or f"{IMAGES / 'engine'} {name} failed"
+    env = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    return Engine(name, env)
+
+
+def unavailable(reason):
+    """Skips, or fails where engines are promised."""
+    if "engines" in os.environ.get("OPENRUN_TEST_REQUIRE", "").replace(",", " ").split():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def get(name):
+    found = _find(name)
+    if isinstance(found, str):
+        unavailable(f"no {name}: {found}")
+    return found
+
+
+def ensure(engine, *images):
+    """Makes sure that these base images are there, pulled or made here."""
+    done = subprocess.run([IMAGES / "ensure", engine.name, *images], env={**os.environ, **engine.env},
+                          capture_output=True, text=True, timeout=1800)
+    if done.returncode != 0:
+        unavailable(f"no base images for {engine.name}: {done.stderr[-2000:]}")
+
+
+def build_webapp(folder):
+    """The static test program, compiled once and shared by the workers of a run."""
+    out = pathlib.Path(folder) / "webapp"
+    if not out.exists():
+        tmp = out.with_name(f"webapp.{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-static", "-s", "-pthread", "-o", tmp, IMAGES / "webapp.c"], check=True)
+        tmp.replace(out)
+    return out
+
+
