@@ -79,7 +79,7 @@ def podman():
 @pytest.fixture(scope="module")
 def box(request, engine, tmp_path_factory):
     """One running server per file and engine; its containers and images are removed at the end."""
-    config = openrun.merged({"system": {"container_command": engine.name}}, getattr(request.module, "CONFIG", {}))
+    config = openrun.merged({"system": {"container_command": engine.command}}, getattr(request.module, "CONFIG", {}))
     s = openrun.Server(tmp_path_factory.mktemp("home"), config, env=engine.env).start()
     yield s
     try:
@@ -94,12 +94,14 @@ def new_box(new_server):
     made = []
 
     def make(engine, config=None):
-        s = new_server(openrun.merged({"system": {"container_command": engine.name}}, config or {}), env=engine.env)
-        made.append((engine, s.home))
+        s = new_server(openrun.merged({"system": {"container_command": engine.command}}, config or {}), env=engine.env)
+        made.append((engine, s))
         return s
     yield make
-    for engine, home in made:
-        engine.clean(home)
+    for engine, s in made:
+        if s.is_running():
+            s.stop()
+        engine.clean(s.home)
 
 
 @pytest.fixture(scope="session")

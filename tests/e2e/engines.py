@@ -13,13 +13,14 @@ IMAGES = ROOT / "tests" / "images"
 
 
 class Engine:
-    """`name` is the program; `env` what it and a server that uses it need in their environment."""
+    """`command` is the program, the value for system.container_command; `env` what it and a server that uses it need
+    in their environment."""
 
     def __init__(self, name, env):
-        self.name, self.env = name, env
+        self.name, self.env, self.command = name, env, env["OPENRUN_TEST_COMMAND"]
 
     def run(self, *args, check=True, timeout=600):
-        done = subprocess.run([self.name, *args], env={**os.environ, **self.env}, capture_output=True, text=True,
+        done = subprocess.run([self.command, *args], env={**os.environ, **self.env}, capture_output=True, text=True,
                               timeout=timeout)
         assert not check or done.returncode == 0, f"{self.name} {' '.join(args)}: {done.stderr}"
         return done.stdout.strip()
@@ -74,7 +75,7 @@ def get(name):
 
 def ensure(engine, *images):
     """Makes sure that these base images are there, pulled or made here."""
-    done = subprocess.run([IMAGES / "ensure", engine.name, *images], env={**os.environ, **engine.env},
+    done = subprocess.run([IMAGES / "ensure", "--command", engine.command, *images], env={**os.environ, **engine.env},
                           capture_output=True, text=True, timeout=1800)
     if done.returncode != 0:
         unavailable(f"no base images for {engine.name}: {done.stderr[-2000:]}")
