@@ -19,12 +19,13 @@ def server(request, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _no_sanitizer_reports(request):
-    """A report fails the test in which it came up, not only the file."""
+def _no_crashes(request):
+    """A crash or sanitizer report fails the test in which it came up, not only the file, and the others go on."""
+    shared = [request.getfixturevalue(name) for name in ("server", "box") if name in request.fixturenames]
     yield
-    for name in ("server", "box"):
-        if name in request.fixturenames:
-            request.getfixturevalue(name).check()
+    for s in shared:
+        s.revive()
+        s.check()
 
 
 @pytest.fixture

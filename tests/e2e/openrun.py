@@ -167,6 +167,8 @@ class Server:
                                         errors="replace", start_new_session=True)
         self._readers = [threading.Thread(target=self._drain, args=a, daemon=True)
                          for a in ((self.process.stdout, self._out), (self.process.stderr, self._err))]
+        # Reaped as soon as it ends: a zombie would look alive to `server stop --wait`.
+        threading.Thread(target=self.process.wait, daemon=True).start()
         for reader in self._readers:
             reader.start()
         return self
@@ -211,6 +213,20 @@ class Server:
         text = self.err[self.errors_seen:]
         self.errors_seen += len(text)
         check_sanitizers(text, "server")
+
+    def revive(self):
+        """Fails if the process has died behind our back, and starts it again for the tests that follow."""
+        if self.process is None or self.is_running():
+            return
+        code = self.process.returncode
+        self._join()
+        self.process = None
+        try:
+            self.check()
+        finally:
+            tail = self.err[self._start_at:][-6000:]
+            self.start()
+        raise AssertionError(f"the server died with {code}:\n{tail}")
 
     def stop(self):
         """A graceful end: exit code 0 and nothing from the sanitizers."""

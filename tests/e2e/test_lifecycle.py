@@ -45,7 +45,7 @@ def test_create_tells_where_the_app_is(server, app):
     out = app.create()
     assert out == (f"      App: {app.path}\n HTTP Url: http://localhost:{server.http_port}{app.path}\n"
                    f"HTTPS Url: https://localhost:{server.https_port}{app.path}\n"
-                   "App created. No approval required\n"), out
+                   "  Plugins :\n  Permissions:\nApp created. No approval required\n"), out
     assert app.prod() == app.stage() == "one"
     assert server.get(app.path, scheme="http").text == "one"
 
@@ -129,9 +129,10 @@ def test_dry_run_does_all_but_changes_nothing(server, app, command):
     server.cli("app", "reload", app.path)
     app.write("three")
     before = server.apps("--internal"), server.versions(app.path), server.versions(stage_of(app.path))
-    out = server.cli(*[c.format(source=app.source, path=app.path) for c in command[:2]], "--dry-run",
-                     *[c.format(source=app.source, path=app.path) for c in command[2:]])
-    assert out.endswith("\n*** dry-run mode, changes have NOT been committed. ***\n\n"), out
+    words = 3 if command[1] in ("update", "settings") and command[0] == "app" else 2
+    out = server.cli(*[c.format(source=app.source, path=app.path) for c in command[:words]], "--dry-run",
+                     *[c.format(source=app.source, path=app.path) for c in command[words:]])
+    assert out.endswith("\n\n*** dry-run mode, changes have NOT been committed. ***\n"), out
     assert (server.apps("--internal"), server.versions(app.path), server.versions(stage_of(app.path))) == before
     assert (app.stage(), app.prod()) == ("two", "one")
 

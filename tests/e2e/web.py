@@ -14,6 +14,7 @@ _getaddrinfo = socket.getaddrinfo
 def _local_getaddrinfo(host, *args, **kw):
     """Names below localhost and test are this machine, as browsers have it (RFC 6761)."""
     name = host.decode() if isinstance(host, bytes) else host
+    name = name.removesuffix(".") if isinstance(name, str) else name
     if isinstance(name, str) and (name == "localhost" or name.endswith((".localhost", ".test"))):
         host = "127.0.0.1"
     return _getaddrinfo(host, *args, **kw)
