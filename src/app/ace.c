@@ -144,13 +144,91 @@ static enum star_ret construct(struct star_run *run, const struct star_call *cal
     if (f->check && f->check(run, v) != STAR_OK)
         return STAR_FAIL;
     *out = star_struct(a, f->ctor, names, v, n);
-    return star_is_null(*out) ? STAR_FAIL : STAR_OK;
+    return STAR_OK; /* null is the memory error */
+}
+
+/* ace.audit(operation, target, detail=""): the last one of a request becomes an event when the handler has ended. */
+static enum star_ret audit_call(struct star_run *run, const struct star_call *call, star_v *out)
+{
+    static const struct star_param spec[] = {
+        {"operation", STAR_STR, 0}, {"target", STAR_STR, 0}, {"detail", STAR_STR, STAR_OR_NONE}};
+    star_v v[ARRAY_LEN(spec)] = {STAR_NULL, STAR_NULL, STAR_NULL};
+    if (!star_unpack(run, call, spec, ARRAY_LEN(spec), v))
+        return STAR_FAIL;
+    const struct plugin_request *request = star_run_user(run);
+    struct visit *visit = request ? request->owner : NULL;
+    if (visit) { /* the texts live in the run's arena, as long as the request */
+        visit->audit.is_set = true;
+        visit->audit.operation = text_of(v[0]);
+        visit->audit.target = text_of(v[1]);
+        visit->audit.detail = text_of(v[2]);
+    }
+    *out = STAR_NONE;
+    return STAR_OK;
+}
+
+/* --- ace.output ------------------------------------------------------------------------------------------ */
+
+struct output {
+    star_v value;
+    star_v error;         /* a string, empty for none */
+};
+
+static enum star_ret output_attr(struct star_run *run, void *self, struct str name, star_v *out)
+{
+    struct output *o = self;
+    if (str_eq(name, STR("error"))) {
+        *out = o->error;
+    } else if (str_eq(name, STR("value"))) {
+        if (!str_is_empty(text_of(o->error)))
+            return star_fail(run, "output has error: " STR_FMT, STR_ARG(text_of(o->error)));
+        *out = o->value;
+    } else {
+        return STAR_MISSING;
+    }
+    return STAR_OK;
+}
+
+static size_t output_names(void *self, struct str *names, size_t max)
+{
+    static const struct str all[] = {STR_INIT("error"), STR_INIT("value")};
+    for (size_t i = 0; i < ARRAY_LEN(all) && i < max; i++)
+        names[i] = all[i];
+    return ARRAY_LEN(all);
+}
+
+static bool output_truth(void *self)
+{
+    return str_is_empty(text_of(((struct output *)self)->error));
+}
+
+static void output_freeze(void *self)
+{
+    star_freeze(((struct output *)self)->value);
+}
+
+static const struct star_host_type output_type = {
+    .name = "Output", .attr = output_attr, .attr_names = output_names, .truth = output_truth, .freeze = output_freeze,
+};
+
+static enum star_ret output_call(struct star_run *run, const struct star_call *call, star_v *out)
+{
+    static const struct star_param spec[] = {{"value", STAR_ANY, STAR_OPTIONAL}, {"error", STAR_STR, STAR_OR_NONE}};
+    struct arena *a = star_run_arena(run);
+    star_v v[ARRAY_LEN(spec)] = {STAR_NONE, star_string_z(a, "")};
+    if (!star_unpack(run, call, spec, ARRAY_LEN(spec), v))
+        return STAR_FAIL;
+    struct output *o = arena_try_alloc(a, sizeof *o);
+    if (o)
+        *o = (struct output){v[0], v[1]};
+    *out = o ? star_host(a, &output_type, o) : STAR_NULL;
+    return STAR_OK; /* null is the memory error */
 }
 
 star_v ace_object(struct eval *e)
 {
-    struct arena *a = e->a;
-    enum { N = ARRAY_LEN(functions) + ARRAY_LEN(constants) + 2 };
+    struct arena *a = e->keep;
+    enum { N = ARRAY_LEN(functions) + ARRAY_LEN(constants) + 4 };
     const char *names[N];
     star_v values[N];
     size_t n = 0;
@@ -164,6 +242,10 @@ star_v ace_object(struct eval *e)
     }
     names[n] = "CONTAINER_URL";
     values[n++] = star_string_z(a, "<CONTAINER_URL>");
+    names[n] = "audit";
+    values[n++] = star_builtin(a, "audit", audit_call, NULL);
+    names[n] = "output";
+    values[n++] = star_builtin(a, "output", output_call, NULL);
     names[n] = "config";
     values[n++] = config_builtin(e, true);
     return star_struct(a, "ace", names, values, n);

@@ -1,9 +1,10 @@
 /* app/app_int.h: the inside of a loaded app, shared by the files of this module.
  *
- *     load.c     app_load: from an entry to an app, in order
+ *     load.c     app_load: from an entry to an app, in order; the life of a loaded app
+ *     serve.c    app_handle: from a request to the part that answers it
+ *     entry.c    copies of metadata entries    files.c    source and spec files as one set
  *     eval.c     running params.star and app.star: loads, predeclared names; also the audit
  *     ace.c      the `ace` constructors        params.c   param(), config(), values
- *     files.c    source and spec files as one set
  *     settings.c app config: server < app.star < metadata
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
@@ -32,7 +33,8 @@ enum {
     APP_RUN_STEPS = 200 * 1000 * 1000,  /* budget of one handler run */
     APP_SLICE_STEPS = 100 * 1000,       /* then other requests have their turn */
     APP_BODY_MAX = 10 << 20,            /* request body given to a handler */
-    APP_SOURCE_MAX = 16 << 20,          /* one .star file */
+    APP_SOURCE_MAX = 4 << 20,           /* one .star file */
+    APP_SOURCE_TOTAL = 16 << 20,        /* all that an app loads */
 };
 
 /* --- params.c --- */
@@ -52,12 +54,19 @@ struct param_list {
 
 /* --- eval.c --- */
 
-/* One evaluation of an app's Starlark files. */
+/* A name under which a file loads a plugin. */
+struct plugin_alias {
+    struct str module, name;
+};
+
+/* One evaluation of an app's Starlark files. What Starlark code can make grow is in `a`, which has a ceiling and
+ * fails softly; what we keep beside it, bounded by the size of the sources, is in `keep`. */
 struct eval {
-    struct arena *a;                    /* code arena: values live as long as it */
+    struct arena *a;                    /* values of the app's code; capped */
+    struct arena *keep;                 /* programs and our own structures; lives as long as `a` */
     const struct app_env *env;
     const struct store_app *entry;
-    const struct src_files *files;      /* source over spec */
+    const struct src_files *files;      /* source over spec; used during the evaluation only */
     struct plugin_context *ctx;
     struct param_list params;
     struct str star_base;
@@ -65,17 +74,30 @@ struct eval {
     star_v app;                         /* the ace.app struct */
     struct star_module *main;           /* app.star */
     /* private to eval.c */
+    struct {
+        struct plugin_alias *items;
+        size_t len, cap;
+    } aliases;
     struct star_cache *cache;
     struct star_env predeclared;
     struct plugin_request request;
+    struct star_module *last;           /* result of eval_exec() */
+    uint64_t steps_left;
+    size_t source_bytes;
 };
 
-/* Runs params.star, resolves params, runs app.star. `is_audit`: plugin functions do nothing. */
-bool eval_run(struct eval *e, struct arena *a, const struct app_env *env, const struct store_app *entry,
-              const struct src_files *files, bool is_audit, struct err *err);
+/* Runs params.star, resolves params, runs app.star. `is_audit`: plugin functions do nothing. The caller has set the
+ * fields up to `ctx`. */
+bool eval_run(struct eval *e, bool is_audit, struct err *err);
+/* Runs a file within the app's budget; its module is e->last. */
+bool eval_exec(struct eval *e, const struct star_program *p, const struct star_env *env, struct err *err);
+/* The text of a .star file, in e->keep; *found false and no error if there is none. */
+bool eval_source(struct eval *e, struct str name, struct str *out, bool *found, struct err *err);
 
-/* What an entry may do, for plugin calls. Borrows from `entry`. */
-void context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env, const struct store_app *entry);
+/* What an entry may do, for plugin calls. Borrows from `entry`. Fails on an approved permission that is malformed
+ * (the context is usable, without permissions). */
+bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env, const struct store_app *entry,
+                  struct err *err);
 
 /* --- params.c, ace.c --- */
 
@@ -83,16 +105,16 @@ void context_fill(struct plugin_context *ctx, struct arena *a, const struct app_
 bool params_load(struct eval *e, struct err *err);
 /* The `param` object. */
 star_v params_object(struct eval *e);
-/* A param's value as containers and forms see it. */
-struct str param_text(struct arena *a, const struct param *p);
+/* A param's value as containers and forms see it. Fails on one that is too large. */
+bool param_text(struct arena *a, const struct param *p, struct str *out, struct err *err);
 /* config(key, default), for params.star (`is_app` false) and app.star. */
 star_v config_builtin(struct eval *e, bool is_app);
 /* The `ace` struct. */
 star_v ace_object(struct eval *e);
 
-/* --- load.c --- */
+/* --- entry.c --- */
 
-/* A deep copy of an entry that shares nothing with it. */
+/* A deep copy of an entry that shares nothing with it, byte for byte. */
 void entry_copy(struct arena *a, const struct store_app *from, struct store_app *to);
 
 /* --- files.c --- */
@@ -102,12 +124,35 @@ void entry_copy(struct arena *a, const struct store_app *from, struct store_app 
 bool files_open(struct arena *a, const struct app_env *env, const struct store_app *entry, const struct src_files *given,
                 struct src_files *out, struct err *err);
 bool files_are_on_disk(const struct store_app *entry);
+/* On disk, and too many to list and hash (spec static_disk): files are looked up by name when they are asked for. */
+bool files_are_unlisted(const struct store_app *entry);
+
+/* An app's files for a build that may come later. Shared by reference. */
+struct held_files;
+struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry, const struct src_files *given);
+struct held_files *held_files_ref(struct held_files *h);
+void held_files_unref(struct held_files *h);
+/* From now on those of the store are used; waits for an extraction that is reading the given ones. */
+void held_files_detach(struct held_files *h);
+/* Writes all files into a new folder under the app's run folder; its path is in `a`. */
+bool held_files_extract(struct held_files *h, struct arena *a, struct str *dir, struct err *err);
 
 /* --- settings.c --- */
 
 /* Flattens the three layers: dotted key -> struct toml_value *. */
 bool settings_merge(struct arena *a, const struct toml_value *server, star_v app_settings, const struct map *metadata,
                     struct map *out, struct err *err);
+
+/* app_config_int() for things that count: never negative. */
+int config_int(const struct app *app, const char *key, int fallback);
+
+/* Settings of the framework: config_gen.lock, over it ace.app(settings=). */
+struct framework {
+    struct str htmx_version;
+    bool push_events, separate_images;
+    struct str_list container_exclude;  /* names that no image depends on; empty: SRC_HASH_EXCLUDE */
+};
+bool framework_load(struct arena *a, const struct src_files *files, star_v settings, struct framework *out, struct err *err);
 
 /* --- router.c --- */
 
@@ -118,28 +163,31 @@ struct route_param {
 enum { ROUTE_PARAMS_MAX = 16 };
 struct route_match {
     const void *target;                 /* NULL: nothing, see `allow` */
-    struct route_param params[ROUTE_PARAMS_MAX];
     size_t n_params;
     struct str allow;                   /* methods of the path when the method is not among them */
+    struct route_param params[ROUTE_PARAMS_MAX];
 };
 struct router *router_new(struct arena *a);
-/* Adds `method pattern`; fails on a bad pattern or a second route of the same method and pattern. */
+/* Adds `method pattern`; an empty method is any that has no route of its own there. Fails on a bad pattern or a second
+ * route of the same method and pattern, whatever its parameters are called. */
 bool router_add(struct router *r, struct str method, struct str pattern, const void *target, struct err *err);
-/* `path` is clean and starts with "/". `a` is for `allow`. */
+size_t router_len(const struct router *r);
+/* `path` is clean and starts with "/"; values are slices of it. `a` is for `allow`. */
 void router_match(const struct router *r, struct arena *a, struct str method, struct str path, struct route_match *out);
 
 /* --- routes.c --- */
 
 enum route_kind { ROUTE_API, ROUTE_HTML, ROUTE_ACTION, ROUTE_PROXY };
 
+enum { PROXY_SET_MAX = 12 };
+
+/* Everything about a proxy route that is the same for all requests. */
 struct proxy_route {
     struct str path;                    /* inside the app, "/" or "/x" */
     bool is_container;
     bool preserve_host;
-    struct str strip_prefix;
     struct http_upstream upstream;      /* unless it is the container */
-    struct http_pair *response_set;
-    size_t response_set_count;
+    struct http_proxy_opts opts;        /* without what a request brings: `set`, `host`, `cookie`, `events` */
 };
 
 struct route {
@@ -147,7 +195,7 @@ struct route {
     bool is_text;                       /* ROUTE_API: TEXT rather than JSON */
     bool takes_no_args;
     star_v handler;                     /* null: none */
-    struct proxy_route *proxy;
+    const struct proxy_route *proxy;    /* ROUTE_PROXY */
 };
 
 /* --- static.c --- */
@@ -165,40 +213,57 @@ struct static_file {
 
 /* --- the app --- */
 
+/* A container's address made ready for the proxy. Belongs to one loop; freed when the last request that uses it is
+ * over and the container has moved. */
+struct container_upstream {
+    struct http_upstream to;
+    struct ctr_endpoint at;
+    unsigned refs;                      /* requests, and 1 for being the current one */
+    struct arena arena;
+};
+
 struct app {
     atomic_int refs;
-    struct arena arena;                 /* everything but Starlark values */
-    struct arena code;                  /* Starlark values, frozen */
+    struct arena arena;                 /* everything but what Starlark code makes */
+    struct arena code;                  /* Starlark values, frozen; capped */
     const struct app_env *env;
     struct store_app entry;             /* a copy in `arena` */
     struct plugin_context ctx;
     struct eval eval;
-    struct src_files files;
-    struct str path;                    /* app path, "" for the root */
+    struct src_files files;             /* while loading only */
+    struct str path;                    /* app path, "" for the root; decoded */
+    struct str path_encoded;            /* as it stands in URLs and headers */
     struct str name;
     struct map settings;                /* app config, flattened */
+    struct framework framework;
 
-    struct router *router;              /* over paths inside the app */
-    struct proxy_route **proxies;       /* [n_proxies], longest path first */
-    size_t n_proxies;
+    struct router *router;              /* over paths inside the app: handlers and proxy routes */
+    const struct proxy_route *lone_proxy; /* when a proxy at "/" is all there is */
+    bool has_root_proxy;                /* /static is the upstream's */
+    size_t n_container_proxies;
+    bool keeps_app_path;                /* among them one that passes the app's path on */
     star_v error_handler;               /* null: none */
+    struct star_limits run_limits;
 
     bool is_static_only, is_single_file, redirect_bare_path, is_on_disk;
     struct str index;                   /* of a static-only app; empty: none */
     struct str disk_dir;                /* source folder of an app served from disk */
+    bool has_static_files;              /* below static/ or static_root/ */
     struct map statics;                 /* path below the app ("static/a.css", "index.html") -> struct static_file * */
     struct str static_root_cache_control;
     int headers_level;
 
+    struct held_files *held;            /* of an app with a container */
     struct ctr_service *service;        /* NULL: no container */
     struct str scheme;                  /* that the container speaks: http or https */
+    struct container_upstream **upstreams; /* per loop, each written by its own loop only */
     bool did_start;                     /* app_start_container() started it */
-    pthread_mutex_t files_lock;         /* guards `given` against app_detach_files() */
-    const struct src_files *given;      /* the operation's files, until detached */
 };
 
 bool routes_load(struct app *app, struct err *err);
 bool statics_load(struct app *app, struct err *err);
+/* The index file of a static-only app. */
+bool statics_choose_index(struct app *app, struct err *err);
 /* Builds the container's service from `container` (the value of ace.app(container=)). */
 bool service_load(struct app *app, star_v container, struct err *err);
 /* Serves `rel` (a path below the app without its first "/") as a static file; false: there is none. */
@@ -206,6 +271,8 @@ bool static_serve(struct app *app, struct http_req *req, struct str rel);
 /* Static-only apps: every path. */
 void static_serve_only(struct app *app, struct http_req *req, struct str rel);
 void proxy_serve(struct app *app, const struct app_request *request, const struct proxy_route *route);
+/* Frees what the loops have kept; nobody uses the app any more. */
+void proxy_release(struct app *app);
 void handler_serve(struct app *app, const struct app_request *request, const struct route *route,
                    const struct route_match *match);
 
@@ -217,13 +284,17 @@ struct visit {
     struct app_request request;
     const struct route *route;
     struct route_match match;
-    struct arena run_arena;             /* values of the run; capped */
+    struct arena run_arena;             /* values of the run; capped, so only what can fail allocates here */
     struct star_run *run;
     struct plugin_request plugin;
     struct str body;                    /* of the request, read whole */
     star_v args[2];
     bool in_error_handler;
     star_v req_value;                   /* the Request object */
+    struct {
+        bool is_set;
+        struct str operation, target, detail;
+    } audit;                            /* the last ace.audit() */
 };
 star_v request_object(struct visit *v);
 /* Answers with what a handler returned. */

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
+#include <stdlib.h>
+
 struct store_reader {
     struct src_reader base;
     struct store *store;
@@ -33,10 +35,20 @@ static bool stored_files(struct arena *a, const struct app_env *env, const struc
     return src_files_make(a, items, rows.len, out, err);
 }
 
+static bool has_static_disk_spec(const struct store_app *entry)
+{
+    return str_eq(entry->metadata.spec, STR("static_disk"));
+}
+
 bool files_are_on_disk(const struct store_app *entry)
 {
-    return entry->is_dev || str_eq(entry->metadata.spec, STR("static_disk")) ||
+    return entry->is_dev || has_static_disk_spec(entry) ||
            str_eq(store_map_get(&entry->metadata.appconfig, STR("static_from_disk")), STR("true"));
+}
+
+bool files_are_unlisted(const struct store_app *entry)
+{
+    return has_static_disk_spec(entry) && !entry->is_dev;
 }
 
 /* Files of the spec are in the metadata. */
@@ -58,16 +70,87 @@ bool files_open(struct arena *a, const struct app_env *env, const struct store_a
 {
     struct src_files source = {0}, spec = {0};
     bool ok = true;
+    if (files_are_on_disk(entry) && !path_is_abs(entry->source_url))
+        return err_set(err, ERR_INVALID,
+                       "an app that is served from disk (static_from_disk, spec static_disk, dev) needs a local folder as its "
+                       "source, not \"" STR_FMT "\"",
+                       STR_ARG(entry->source_url));
     if (given)
         source = *given;
-    else if (str_eq(entry->source_url, STR("-")))
-        source = (struct src_files){0};
+    else if (files_are_unlisted(entry))
+        ; /* nobody lists or hashes a folder that may hold terabytes */
     else if (files_are_on_disk(entry))
         ok = src_files_scan(a, entry->source_url, NULL, &source, err);
-    else
+    else if (!str_eq(entry->source_url, STR("-")))
         ok = stored_files(a, env, entry, &source, err);
     if (!ok || !spec_files(a, entry, &spec, err))
         return false;
     src_files_overlay(a, &source, &spec, out);
+    return true;
+}
+
+/* --- files for later ---------------------------------------------------------------------------------------- */
+
+/* What a build needs long after the load, maybe after the app has gone: shared by the app and its container's service,
+ * so that neither keeps the other alive. */
+struct held_files {
+    atomic_int refs;
+    struct arena arena;
+    const struct app_env *env;
+    struct store_app entry;
+    pthread_mutex_t lock;               /* guards `given` against held_files_detach() */
+    const struct src_files *given;      /* the operation's, until detached */
+};
+
+struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry, const struct src_files *given)
+{
+    struct held_files *h = xcalloc(1, sizeof *h);
+    atomic_init(&h->refs, 1);
+    pthread_mutex_init(&h->lock, NULL);
+    h->env = env;
+    h->given = given;
+    entry_copy(&h->arena, entry, &h->entry);
+    return h;
+}
+
+struct held_files *held_files_ref(struct held_files *h)
+{
+    atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+    return h;
+}
+
+void held_files_unref(struct held_files *h)
+{
+    if (!h || atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    pthread_mutex_destroy(&h->lock);
+    arena_release(&h->arena);
+    free(h);
+}
+
+void held_files_detach(struct held_files *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->given = NULL;
+    pthread_mutex_unlock(&h->lock);
+}
+
+bool held_files_extract(struct held_files *h, struct arena *a, struct str *dir, struct err *err)
+{
+    /* In the home rather than /tmp: the latter may be small, or in memory. */
+    struct str builds = path_join(a, h->env->home, STR("run/app"), h->entry.id);
+    struct src_files files;
+    if (!fs_mkdir_p(builds, 0700, err))
+        return false;
+    struct str root = str_printf(a, STR_FMT "/build-" STR_FMT, STR_ARG(builds), STR_ARG(random_hex(a, 8)));
+    pthread_mutex_lock(&h->lock);
+    bool ok = files_open(a, h->env, &h->entry, h->given, &files, err) && src_files_extract(&files, root, err);
+    pthread_mutex_unlock(&h->lock);
+    if (!ok) {
+        scoped_err ignored = {0};
+        fs_remove_tree(root, &ignored);
+        return err_wrap(err, "preparing the build");
+    }
+    *dir = root;
     return true;
 }

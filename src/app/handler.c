@@ -22,7 +22,23 @@ static void resume(struct http_loop *loop, void *arg)
 }
 
 /* The run failed, or a plugin's failure was not looked at: error_handler or a plain 500. */
-static void raise(struct visit *v, struct str message, const struct star_error *error)
+/* The run is over: what it had to say for the audit trail is recorded. */
+static void end(struct visit *v, const char *status)
+{
+    if (!v->audit.is_set || !v->app->env->store)
+        return;
+    store_audit_add(v->app->env->store, &(struct store_audit_event){
+        .app_id = v->app->entry.id,
+        .user_id = v->request.who->user_id,
+        .event_type = STR("custom"),
+        .operation = v->audit.operation,
+        .target = v->audit.target,
+        .status = str_from(status),
+        .detail = v->audit.detail,
+    });
+}
+
+static void fault(struct visit *v, struct str message, const struct star_error *error)
 {
     struct app *app = v->app;
     struct arena *a = &v->run_arena;
@@ -33,14 +49,20 @@ static void raise(struct visit *v, struct str message, const struct star_error *
     }
     log_info("handler failed", LOG_STR("app", app->ctx.app), LOG_STR("path", v->request.req->path),
              LOG_STR("error", error ? error->backtrace : message));
-    if (v->in_error_handler || star_is_null(app->error_handler)) {
+    /* A run that has used up its budget has none left for error_handler. */
+    bool is_over = error && error->why != STAR_ERR_RAISED && error->why != STAR_ERR_DEPTH;
+    if (v->in_error_handler || is_over || star_is_null(app->error_handler)) {
+        end(v, "Failed");
         http_reply_error(v->request.req, 500, message);
         return;
     }
     v->in_error_handler = true;
     v->plugin.failed = (struct str){0}; /* its own plugin calls must work */
     star_v d = star_dict(a, 1);
-    star_dict_set_z(a, d, "error", star_string(a, message));
+    if (!star_dict_set_z(a, d, "error", star_string(a, message))) {
+        http_reply_error(v->request.req, 500, message);
+        return;
+    }
     v->args[0] = v->req_value;
     v->args[1] = d;
     star_run_call(v->run, app->error_handler, v->args, 2);
@@ -52,16 +74,18 @@ static void step(struct visit *v)
     switch (star_run_resume(v->run)) {
     case STAR_YIELD: http_loop_post(v->request.req->loop, resume, v); return;
     case STAR_DONE:
-        if (v->plugin.failed.ptr)
-            raise(v, v->plugin.failed, NULL);
-        else
-            reply_value(v, star_run_result(v->run));
+        if (v->plugin.failed.ptr) {
+            fault(v, v->plugin.failed, NULL);
+            return;
+        }
+        end(v, v->in_error_handler ? "Failed" : "Success");
+        reply_value(v, star_run_result(v->run));
         return;
     case STAR_ERROR:
-        raise(v, star_run_error(v->run)->msg, star_run_error(v->run));
+        fault(v, star_run_error(v->run)->msg, star_run_error(v->run));
         return;
     case STAR_SUSPENDED:
-        raise(v, STR("a blocking call is not available here"), NULL);
+        fault(v, STR("a blocking call is not available here"), NULL);
         return;
     }
 }
@@ -73,8 +97,7 @@ static void print_line(struct star_run *run, void *ctx, struct str line)
 
 static void start(struct visit *v)
 {
-    static const struct star_limits limits = {.steps = APP_RUN_STEPS, .slice_steps = APP_SLICE_STEPS};
-    v->run = star_run_new(&v->run_arena, &limits);
+    v->run = star_run_new(&v->run_arena, &v->app->run_limits);
     v->req_value = v->run ? request_object(v) : STAR_NULL;
     if (star_is_null(v->req_value)) {
         http_reply_error(v->request.req, 500, STR("out of memory"));
@@ -114,6 +137,7 @@ void handler_serve(struct app *app, const struct app_request *request, const str
     v->route = route;
     v->match = *match;
     v->plugin.user_id = request->who->user_id;
+    v->plugin.owner = v;
     arena_init(&v->run_arena, APP_RUN_MAX);
     http_req_on_end(req, on_end, v);
     if (star_is_null(route->handler)) {

@@ -16,6 +16,8 @@ static const struct {
     [PARAM_LIST] = {"LIST", STAR_KIND_LIST, "a json list"},
 };
 
+enum { PARAM_TEXT_MAX = 1 << 20, EXPAND_MAX = 1 << 20 };
+
 static const char *const display_types[] = {"password", "textarea", "file", "combo"};
 
 static star_v zero_value(struct arena *a, enum param_type type)
@@ -101,7 +103,7 @@ static enum star_ret param_builtin(struct star_run *run, const struct star_call 
     if (check_display(run, &p) != STAR_OK)
         return STAR_FAIL;
     p.value = p.has_default ? v[2] : STAR_NULL;
-    *vec_push(e->a, &e->params) = p;
+    *vec_push(e->keep, &e->params) = p;
     *out = STAR_NONE;
     return STAR_OK;
 }
@@ -165,35 +167,24 @@ static bool resolve(struct eval *e, struct param *p, struct err *err)
     return true;
 }
 
-static void trace(struct star_run *run, void *ctx, struct str line)
-{
-    log_info("print", LOG_STR("app", ((struct eval *)ctx)->ctx->app), LOG_STR("line", line));
-}
-
-static void setup(struct star_run *run, void *ctx)
-{
-    star_run_set_print(run, trace, ctx);
-}
-
 bool params_load(struct eval *e, struct err *err)
 {
-    struct arena *a = e->a;
-    struct str name = path_join(a, e->star_base, STR("params.star")), source;
-    if (!src_files_find(e->files, name))
-        return true;
-    if (!src_files_read(a, e->files, name, &source, err))
-        return false;
+    struct arena *a = e->keep;
     const struct star_binding bindings[] = {
         {"param", star_builtin(a, "param", param_builtin, e)}, {"config", config_builtin(e, false)},
         {"INT", star_string_z(a, "INT")}, {"STRING", star_string_z(a, "STRING")}, {"BOOLEAN", star_string_z(a, "BOOLEAN")},
         {"DICT", star_string_z(a, "DICT")}, {"LIST", star_string_z(a, "LIST")}, {"PASSWORD", star_string_z(a, "password")},
         {"TEXTAREA", star_string_z(a, "textarea")}, {"FILE", star_string_z(a, "file")}, {"COMBO", star_string_z(a, "combo")},
     };
-    const struct star_binding *kept = arena_memdup(a, bindings, sizeof bindings);
-    const struct star_env env = {kept, ARRAY_LEN(bindings)};
-    const struct star_limits limits = {.steps = APP_LOAD_STEPS};
+    const struct star_env env = {arena_memdup(a, bindings, sizeof bindings), ARRAY_LEN(bindings)};
+    struct str name = path_join(a, e->star_base, STR("params.star")), source;
+    bool found;
+    if (!eval_source(e, name, &source, &found, err))
+        return false;
+    if (!found)
+        return true;
     const struct star_program *p = star_compile(a, name, source, &star_options_config, &env, err);
-    if (!p || !star_exec(a, p, &env, &limits, setup, e, err))
+    if (!p || !eval_exec(e, p, &env, err))
         return false;
     vec_foreach (param, &e->params)
         if (!resolve(e, param, err))
@@ -203,81 +194,99 @@ bool params_load(struct eval *e, struct err *err)
 
 star_v params_object(struct eval *e)
 {
-    struct str *names = arena_array(e->a, struct str, e->params.len);
-    star_v *values = arena_array(e->a, star_v, e->params.len);
+    struct str *names = arena_array(e->keep, struct str, e->params.len);
+    star_v *values = arena_array(e->keep, star_v, e->params.len);
     for (size_t i = 0; i < e->params.len; i++) {
         names[i] = e->params.items[i].name;
         values[i] = e->params.items[i].value;
     }
-    return star_struct_str(e->a, STR("param"), names, values, e->params.len);
+    return star_struct_str(e->keep, STR("param"), names, values, e->params.len);
 }
 
-struct str param_text(struct arena *a, const struct param *p)
+bool param_text(struct arena *a, const struct param *p, struct str *out, struct err *err)
 {
-    struct str s;
-    if (star_to_str(p->value, &s))
-        return s;
-    if (p->type == PARAM_BOOLEAN)
-        return star_truth(p->value) ? STR("true") : STR("false");
-    scoped_buf b = BUF_INIT(1 << 20);
-    scoped_err ignored = {0};
-    star_json_encode(a, &b, p->value, 0, &ignored);
-    return str_dup(a, buf_str(&b));
+    if (star_to_str(p->value, out))
+        return true;
+    if (p->type == PARAM_BOOLEAN) {
+        *out = star_truth(p->value) ? STR("true") : STR("false");
+        return true;
+    }
+    scoped_buf b = BUF_INIT(PARAM_TEXT_MAX);
+    if (!star_json_encode(a, &b, p->value, 0, err))
+        return err_wrap(err, "param " STR_FMT, STR_ARG(p->name));
+    *out = str_dup(a, buf_str(&b));
+    return true;
 }
 
 /* --- config() ----------------------------------------------------------------------------------------- */
 
+/* config() is called at load, and by handlers on any loop: what it makes belongs to the run that calls, the rest to
+ * a scratch arena. */
 struct config_site {
-    struct eval *eval;
+    const struct eval *eval;
     bool is_app;
 };
+struct expansion {
+    const struct app_env *env;
+    struct arena *scratch;
+};
 
-static struct str app_url(struct eval *e)
+static struct str app_url(const struct eval *e, struct arena *scratch)
 {
     const struct app_env *env = e->env;
     struct src_apppath at = {.domain = e->entry->domain, .path = e->entry->path};
     bool tls = env->https_port > 0;
-    struct str url = src_apppath_url(e->a, &at, tls ? "https" : "http", env->default_domain,
+    struct str url = src_apppath_url(scratch, &at, tls ? "https" : "http", env->default_domain,
                                      (unsigned)MAX(tls ? env->https_port : env->http_port, 0));
     return str_trim_right(url, '/');
 }
 
-/* $NAME of system.allowed_env. */
+/* $NAME of system.allowed_env; others stay as they are. */
 static struct str allowed_env(void *arg, struct str name)
 {
-    struct eval *e = arg;
-    if (!str_list_has(&e->env->allowed_env, name))
-        return str_cat(e->a, STR("$"), name);
-    return str_from(getenv(str_z(e->a, name)));
+    const struct expansion *x = arg;
+    if (!str_list_has(&x->env->allowed_env, name))
+        return str_cat(x->scratch, STR("$"), name);
+    return str_from(getenv(str_z(x->scratch, name)));
 }
 
-static star_v from_toml(struct eval *e, const struct toml_value *v, int depth)
+static star_v expanded(const struct eval *e, struct arena *a, struct str text)
 {
-    struct arena *a = e->a;
+    scoped_arena scratch = {0};
+    struct expansion x = {e->env, &scratch};
+    if (str_chr(text, '$') != STR_NPOS && text.len <= EXPAND_MAX)
+        text = str_expand(&scratch, text, allowed_env, &x);
+    return star_string(a, text);
+}
+
+static star_v from_toml(const struct eval *e, struct arena *a, const struct toml_value *v)
+{
     star_v out;
     switch (v->kind) {
     case TOML_INT: return star_int(a, v->i);
     case TOML_FLOAT: return star_float(a, v->f);
     case TOML_BOOL: return star_bool(v->b);
-    case TOML_ARRAY:
+    case TOML_ARRAY: /* no deeper than TOML_DEPTH_MAX */
         out = star_list(a, NULL, 0);
-        for (size_t i = 0; depth < TOML_DEPTH_MAX && i < v->array.len; i++)
-            star_list_append(a, out, from_toml(e, v->array.items[i], depth + 1));
+        for (size_t i = 0; i < v->array.len; i++)
+            if (!star_list_append(a, out, from_toml(e, a, v->array.items[i])))
+                return STAR_NULL;
         return out;
     case TOML_TABLE:
         out = star_dict(a, map_len(&v->table));
         map_foreach (m, &v->table)
-            if (depth < TOML_DEPTH_MAX)
-                star_dict_set(a, out, star_string(a, m->key), from_toml(e, m->value, depth + 1));
+            if (!star_dict_set(a, out, star_string(a, m->key), from_toml(e, a, m->value)))
+                return STAR_NULL;
         return out;
-    default: return star_string(a, str_expand(a, v->s, allowed_env, e));
+    default: return expanded(e, a, v->s);
     }
 }
 
 static enum star_ret config_call(struct star_run *run, const struct star_call *call, star_v *out)
 {
     const struct config_site *site = call->data;
-    struct eval *e = site->eval;
+    const struct eval *e = site->eval;
+    struct arena *a = star_run_arena(run);
     static const struct star_param spec[] = {{"key", STAR_STR, 0}, {"default", STAR_ANY, 0}};
     star_v v[2] = {STAR_NULL, STAR_NULL};
     struct str key, text;
@@ -287,20 +296,22 @@ static enum star_ret config_call(struct star_run *run, const struct star_call *c
     const struct toml_value *found = NULL;
     if (!str_starts(key, STR("_")))
         found = e->env->node_config ? toml_get(e->env->node_config, key) : NULL;
-    if (str_eq(key, STR("_app_url")) && site->is_app)
-        *out = star_string(e->a, app_url(e));
-    else if (found)
-        *out = from_toml(e, found, 0);
-    else if (star_to_str(v[1], &text))
-        *out = star_string(e->a, str_expand(e->a, text, allowed_env, e));
-    else
+    if (str_eq(key, STR("_app_url")) && site->is_app) {
+        scoped_arena scratch = {0};
+        *out = star_string(a, app_url(e, &scratch));
+    } else if (found) {
+        *out = from_toml(e, a, found);
+    } else if (star_to_str(v[1], &text)) {
+        *out = expanded(e, a, text);
+    } else {
         *out = v[1];
-    return STAR_OK;
+    }
+    return STAR_OK; /* null is the memory error */
 }
 
 star_v config_builtin(struct eval *e, bool is_app)
 {
-    struct config_site *site = arena_new(e->a, struct config_site);
+    struct config_site *site = arena_new(e->keep, struct config_site);
     *site = (struct config_site){e, is_app};
-    return star_builtin(e->a, "config", config_call, site);
+    return star_builtin(e->keep, "config", config_call, site);
 }

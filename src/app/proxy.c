@@ -2,29 +2,28 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-enum {
-    TRIES_MAX = 3,           /* of a request whose container went away between two of them */
-    SET_MAX = 12,
-};
+#include <stdlib.h>
+
+enum { TRIES_MAX = 3 };      /* of a request whose container went away between two of them */
 
 struct passage {
     struct app *app;
     struct app_request request;
     const struct proxy_route *route;
-    struct http_upstream upstream;
     struct http_proxy_opts opts;
-    struct http_pair set[SET_MAX];
+    struct http_pair set[PROXY_SET_MAX];
+    struct container_upstream *upstream;   /* referenced while the exchange runs */
     struct ctr_endpoint at;
     struct ctr_waiter *waiter;
     int tries;
-    bool has_entered, is_tunnel;
+    bool has_entered, is_tunnel, has_abort_hook;
 };
 
 /* --- headers ----------------------------------------------------------------------------------------------- */
 
-static void set_header(struct passage *p, struct str name, struct str value)
+static inline void set_header(struct passage *p, struct str name, struct str value)
 {
-    assert(p->opts.set_count < SET_MAX);
+    assert(p->opts.set_count < PROXY_SET_MAX);
     p->set[p->opts.set_count++] = (struct http_pair){name, value};
 }
 
@@ -47,36 +46,67 @@ static void prepare(struct passage *p)
 {
     const struct app_request *r = &p->request;
     struct http_req *req = r->req;
-    static const struct str drop[] = {STR_INIT("Forwarded"), STR_INIT("X-Forwarded-"), STR_INIT("X-Real-IP"),
-                                      STR_INIT("X-Openrun-"), STR_INIT("Authorization")};
-    p->opts = (struct http_proxy_opts){
-        .strip_prefix = p->route->strip_prefix,
-        .drop = drop,
-        .drop_count = ARRAY_LEN(drop) - (r->who->is_basic ? 0 : 1), /* the last: our own password stays here */
-        .set = p->set,
-        .cookie = r->cookie,
-        .has_cookie = http_req_known(req, HTTP_H_COOKIE).ptr != NULL,
-        .response_set = p->route->response_set,
-        .response_set_count = p->route->response_set_count,
-        .rewrite_location = app_config_bool(p->app, "proxy.rewrite_location", true),
-        .idle_conn_ms = (int)app_config_int(p->app, "proxy.idle_conn_timeout_secs", 15) * 1000,
-        .max_idle = (unsigned)app_config_int(p->app, "proxy.max_idle_conns", 250),
-    };
-    if (p->route->preserve_host || req->wants_upgrade)
+    p->opts = p->route->opts;
+    p->opts.set = p->set;
+    p->opts.drop_count += r->who->is_basic; /* Authorization: our own password stays here */
+    p->opts.cookie = r->cookie;
+    p->opts.has_cookie = http_req_known(req, HTTP_H_COOKIE).ptr != NULL;
+    if (req->wants_upgrade)
+        p->opts.host = req->authority; /* what the Origin that the upstream checks was made with */
+    else if (p->route->preserve_host)
         p->opts.host = preserved_host(p);
     set_header(p, STR("X-Real-IP"), r->client_ip);
     set_header(p, STR("X-Forwarded-For"), r->client_ip);
     set_header(p, STR("X-Forwarded-Host"), req->host);
     set_header(p, STR("X-Forwarded-Proto"), r->is_https ? STR("https") : STR("http"));
     if (!str_is_empty(p->app->path))
-        set_header(p, STR("X-Forwarded-Prefix"), p->app->path);
+        set_header(p, STR("X-Forwarded-Prefix"), p->app->path_encoded);
     set_header(p, STR("X-Openrun-User"), r->who->user_id);
     if (!str_is_empty(r->who->subject))
         set_header(p, STR("X-Openrun-User-Id"), r->who->subject);
     if (!str_is_empty(r->who->email))
         set_header(p, STR("X-Openrun-User-Email"), r->who->email);
-    set_header(p, STR("X-Openrun-Perms"), STR(""));
+    set_header(p, STR("X-Openrun-Perms"), (struct str){0});
     set_header(p, STR("X-Openrun-Rbac-Enabled"), STR("false"));
+}
+
+/* --- the container's address ---------------------------------------------------------------------------------- */
+
+static void upstream_put(struct container_upstream *u)
+{
+    if (!u || --u->refs > 0)
+        return;
+    arena_release(&u->arena);
+    free(u);
+}
+
+void proxy_release(struct app *app)
+{
+    for (unsigned i = 0; app->upstreams && i < http_loops_len(app->env->loops); i++)
+        upstream_put(app->upstreams[i]);
+}
+
+/* The container's address as this loop knows it, parsed anew only when it has moved. */
+static struct container_upstream *upstream_get(struct app *app, unsigned loop, const struct ctr_endpoint *at, struct err *err)
+{
+    struct container_upstream *u = app->upstreams[loop];
+    if (LIKELY(u && u->at.ip == at->ip && u->at.port == at->port)) {
+        u->refs++;
+        return u;
+    }
+    u = xcalloc(1, sizeof *u);
+    u->at = *at;
+    u->refs = 1;
+    struct str url = str_printf(&u->arena, STR_FMT "://%u.%u.%u.%u:%u", STR_ARG(app->scheme), at->ip >> 24, at->ip >> 16 & 255,
+                                at->ip >> 8 & 255, at->ip & 255, at->port);
+    if (!http_upstream_parse(&u->arena, url, true, &u->to, err)) {
+        upstream_put(u);
+        return NULL;
+    }
+    upstream_put(app->upstreams[loop]);
+    app->upstreams[loop] = u;
+    u->refs++;
+    return u;
 }
 
 /* --- the container ------------------------------------------------------------------------------------------ */
@@ -88,6 +118,8 @@ static int loop_index(const struct passage *p)
 
 static void leave(struct passage *p)
 {
+    upstream_put(p->upstream);
+    p->upstream = NULL;
     if (!p->has_entered)
         return;
     p->has_entered = false;
@@ -131,25 +163,17 @@ static void on_head(struct http_req *req, void *arg)
     ctr_service_tunnel(p->app->service, loop_index(p));
 }
 
-static bool make_upstream(struct passage *p, struct err *err)
-{
-    struct arena *a = p->request.req->arena;
-    struct str url = str_printf(a, STR_FMT "://%u.%u.%u.%u:%u", STR_ARG(p->app->scheme), p->at.ip >> 24, p->at.ip >> 16 & 255,
-                                p->at.ip >> 8 & 255, p->at.ip & 255, p->at.port);
-    return http_upstream_parse(a, url, true, &p->upstream, err);
-}
-
 static void pass(struct passage *p)
 {
     struct http_req *req = p->request.req;
     scoped_err err = {0};
-    if (!make_upstream(p, &err)) {
+    p->upstream = upstream_get(p->app, http_loop_index(req->loop), &p->at, &err);
+    if (!p->upstream) {
         leave(p);
         http_reply_error(req, 502, STR("bad upstream address"));
         return;
     }
-    p->opts.events = (struct http_proxy_events){on_connect_failed, on_bytes, on_done, p};
-    http_proxy(req, &p->upstream, &p->opts);
+    http_proxy(req, &p->upstream->to, &p->opts);
 }
 
 static void on_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_failure *why)
@@ -183,18 +207,27 @@ static void on_gone(struct http_req *req, void *arg)
 static void to_container(struct passage *p)
 {
     struct ctr_service *service = p->app->service;
+    struct http_req *req = p->request.req;
     if (LIKELY(ctr_service_enter(service, loop_index(p), &p->at))) {
         p->has_entered = true;
         pass(p);
         return;
     }
-    p->waiter = ctr_service_wake(service, p->request.req->loop, loop_index(p), on_awake, p);
+    if (!p->has_abort_hook)
+        http_req_on_abort(req, on_gone, p);
+    p->has_abort_hook = true;
+    p->waiter = ctr_service_wake(service, req->loop, loop_index(p), on_awake, p);
+}
+
+static bool is_write(const struct http_req *req)
+{
+    return req->method != HTTP_GET && req->method != HTTP_HEAD && req->method != HTTP_OPTIONS;
 }
 
 void proxy_serve(struct app *app, const struct app_request *request, const struct proxy_route *route)
 {
     struct http_req *req = request->req;
-    if (request->is_write_gated && req->method != HTTP_GET && req->method != HTTP_HEAD && req->method != HTTP_OPTIONS) {
+    if (UNLIKELY(request->is_write_gated) && is_write(req)) {
         bool is_preview = store_app_kind(app->entry.id) == STORE_PREVIEW;
         http_reply_error(req, 403, is_preview ? STR("Preview app does not have access to proxy write APIs")
                                               : STR("Stage app does not have access to proxy write APIs"));
@@ -209,7 +242,7 @@ void proxy_serve(struct app *app, const struct app_request *request, const struc
         http_proxy(req, &route->upstream, &p->opts);
         return;
     }
-    http_req_on_abort(req, on_gone, p);
+    p->opts.events = (struct http_proxy_events){on_connect_failed, on_bytes, on_done, p};
     if (req->wants_upgrade)
         http_req_on_headers(req, on_head, p);
     to_container(p);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,18 +38,22 @@ static int by_key(const void *x, const void *y)
 
 static bool print(struct arena *a, struct buf *b, star_v v, int depth, struct err *err);
 
+static bool add(struct buf *b, struct str s, struct err *err)
+{
+    return buf_add_str(b, s) || err_set(err, ERR_TOO_LARGE, "reply larger than %d MB", REPLY_MAX >> 20);
+}
+
 static bool print_dict(struct arena *a, struct buf *b, star_v v, int depth, struct err *err)
 {
     size_t n = star_len(v), i = 0, at = 0;
-    struct keyed *items = arena_try_alloc(a, n * sizeof *items + 1);
-    star_v key;
-    if (!items)
-        return err_set(err, ERR_TOO_LARGE, "reply too large");
-    for (; star_dict_next(v, &at, &key, &items[i].value); i++) {
+    scoped_arena scratch = {0};
+    struct keyed *items = arena_array(&scratch, struct keyed, n);
+    star_v key, value;
+    for (; i < n && star_dict_next(v, &at, &key, &value); i++) {
         scoped_buf text = BUF_INIT(REPLY_MAX);
         if (!print(a, &text, key, depth + 1, err))
             return false;
-        items[i].key = str_dup(a, buf_str(&text));
+        items[i] = (struct keyed){str_dup(&scratch, buf_str(&text)), value};
     }
     qsort(items, n, sizeof *items, by_key);
     buf_add_z(b, "map[");
@@ -57,7 +62,7 @@ static bool print_dict(struct arena *a, struct buf *b, star_v v, int depth, stru
         if (!print(a, b, items[i].value, depth + 1, err))
             return false;
     }
-    return buf_add_char(b, ']');
+    return add(b, STR("]"), err);
 }
 
 static bool print_list(struct arena *a, struct buf *b, star_v v, int depth, struct err *err)
@@ -72,7 +77,7 @@ static bool print_list(struct arena *a, struct buf *b, star_v v, int depth, stru
         if (!print(a, b, is_set ? item : star_item(v, i), depth + 1, err))
             return false;
     }
-    return buf_add_char(b, ']');
+    return add(b, STR("]"), err);
 }
 
 /* Shortest form that reads back; an exponent below 1e-4 and from 1e21 (as Go's %v). */
@@ -102,15 +107,19 @@ static bool print(struct arena *a, struct buf *b, star_v v, int depth, struct er
         return err_set(err, ERR_INVALID, "value nesting exceeds max depth");
     switch (star_kind(v)) {
     case STAR_KIND_NULL:
-    case STAR_KIND_NONE: return buf_add_z(b, "<nil>");
-    case STAR_KIND_BOOL: return buf_add_z(b, star_truth(v) ? "true" : "false");
+    case STAR_KIND_NONE: return add(b, STR("<nil>"), err);
+    case STAR_KIND_BOOL: return add(b, star_truth(v) ? STR("true") : STR("false"), err);
     case STAR_KIND_INT:
         if (!star_to_i64(v, &i))
             return err_set(err, ERR_INVALID, "int too large for a reply");
-        return star_repr(b, v);
-    case STAR_KIND_FLOAT: return star_to_double(v, &d) && print_float(b, d);
-    case STAR_KIND_STRING: return star_to_str(v, &s) && buf_add_str(b, s);
-    case STAR_KIND_BYTES: return star_to_bytes(v, &s) && buf_add_str(b, s);
+        buf_printf(b, "%" PRId64, i);
+        return add(b, (struct str){0}, err);
+    case STAR_KIND_FLOAT:
+        star_to_double(v, &d);
+        print_float(b, d);
+        return add(b, (struct str){0}, err);
+    case STAR_KIND_STRING: star_to_str(v, &s); return add(b, s, err);
+    case STAR_KIND_BYTES: star_to_bytes(v, &s); return add(b, s, err);
     case STAR_KIND_LIST:
     case STAR_KIND_TUPLE:
     case STAR_KIND_SET: return print_list(a, b, v, depth, err);
@@ -134,27 +143,64 @@ static void send_data(struct visit *v, int status, bool is_text, star_v data, bo
     scoped_err err = {0};
     bool ok = is_text ? print(&v->run_arena, &b, data, 0, &err)
                       : star_json_encode(&v->run_arena, &b, data, STAR_JSON_APP, &err);
+    if (with_newline && !is_text)
+        buf_add_char(&b, '\n');
     if (!ok || b.is_full) {
         fail(v, err_is_set(&err) ? err_msg(&err) : "reply too large");
         return;
     }
-    if (with_newline && !is_text)
-        buf_add_char(&b, '\n');
     http_reply(req, status, is_text ? STR("text/plain; charset=utf-8") : STR("application/json"), buf_str(&b));
 }
 
-/* Where a Location that is not absolute points: below the directory of the request's path. */
+static bool has_scheme(struct str url)
+{
+    for (size_t i = 0; i < url.len; i++) {
+        char c = url.ptr[i];
+        bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+        if (c == ':')
+            return i > 0;
+        if (!is_letter && (i == 0 || !((c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.')))
+            return false;
+    }
+    return false;
+}
+
+/* Where a redirect goes: an absolute URL as it is; a path clean, and if it is relative below the directory of the
+ * request's path. */
 static struct str resolve_location(struct http_req *req, struct str url)
 {
-    if (str_starts(url, STR("/")) || str_find(url, STR("://")) != STR_NPOS)
+    struct arena *a = req->arena;
+    if (has_scheme(url) || str_starts(url, STR("//")))
         return url;
-    struct str dir = str_slice(req->path, 0, str_rchr(req->path, '/') + 1), path, query;
-    bool has_query = str_cut(url, '?', &path, &query);
-    bool is_dir = str_is_empty(path) || str_ends(path, STR("/"));
-    struct str clean = http_path_clean(req->arena, str_cat(req->arena, dir, path));
-    if (is_dir && clean.len > 1)
-        clean = str_cat(req->arena, clean, STR("/"));
-    return has_query ? str_printf(req->arena, STR_FMT "?" STR_FMT, STR_ARG(clean), STR_ARG(query)) : clean;
+    size_t cut = 0;
+    while (cut < url.len && url.ptr[cut] != '?' && url.ptr[cut] != '#')
+        cut++;
+    struct str path = str_slice(url, 0, cut), rest = str_from_off(url, cut);
+    if (!str_starts(path, STR("/")))
+        path = str_cat(a, str_slice(req->path, 0, str_rchr(req->path, '/') + 1), path);
+    struct str clean = http_path_clean(a, path);
+    if (clean.len > 1 && str_ends(path, STR("/")))
+        clean = str_cat(a, clean, STR("/"));
+    return str_cat(a, http_path_encode(a, clean), rest);
+}
+
+/* For clients that do not follow (RFC 9110 section 15.4). */
+static struct str link_body(struct arena *a, struct str url, int status)
+{
+    scoped_buf b = BUF_INIT(1 << 20);
+    buf_add_z(&b, "<a href=\"");
+    for (size_t i = 0; i < url.len; i++) {
+        switch (url.ptr[i]) {
+        case '&': buf_add_z(&b, "&amp;"); break;
+        case '<': buf_add_z(&b, "&lt;"); break;
+        case '>': buf_add_z(&b, "&gt;"); break;
+        case '"': buf_add_z(&b, "&#34;"); break;
+        case '\'': buf_add_z(&b, "&#39;"); break;
+        default: buf_add_char(&b, url.ptr[i]);
+        }
+    }
+    buf_printf(&b, "\">" STR_FMT "</a>.\n", STR_ARG(http_status_text(status)));
+    return b.is_full ? (struct str){0} : str_dup(a, buf_str(&b));
 }
 
 static void send_redirect(struct visit *v, star_v s)
@@ -162,14 +208,18 @@ static void send_redirect(struct visit *v, star_v s)
     struct http_req *req = v->request.req;
     int64_t code = 303;
     star_to_i64(star_struct_get(s, STR("code")), &code);
+    int status = code >= 300 && code < 400 ? (int)code : 303;
     star_v refresh = star_struct_get(s, STR("refresh"));
-    if (!star_is_null(refresh) && star_truth(refresh))
-        http_resp_header(req, STR("HX-Refresh"), STR("true"));
-    if (!http_resp_header(req, STR("Location"), resolve_location(req, field(s, "url")))) {
+    struct str to = resolve_location(req, field(s, "url"));
+    if (!http_resp_header(req, STR("Location"), to)) {
         fail(v, "redirect: the url must not have line breaks");
         return;
     }
-    http_reply(req, code >= 300 && code < 400 ? (int)code : 303, (struct str){0}, (struct str){0});
+    if (!star_is_null(refresh) && star_truth(refresh))
+        http_resp_header(req, STR("HX-Refresh"), STR("true"));
+    bool has_body = req->method == HTTP_GET || req->method == HTTP_HEAD;
+    http_reply(req, status, has_body ? STR("text/html; charset=utf-8") : (struct str){0},
+               has_body ? link_body(req->arena, to, status) : (struct str){0});
 }
 
 static void send_download(struct visit *v, star_v s, int status)
@@ -187,9 +237,13 @@ static void send_download(struct visit *v, star_v s, int status)
             buf_add_char(&quoted, '\\');
         buf_add_char(&quoted, name.ptr[i]);
     }
-    if (!http_resp_header(req, STR("Content-Disposition"),
-                          str_printf(req->arena, "attachment; filename=\"%s\"", buf_z(&quoted)))) {
+    if (quoted.is_full || !http_resp_header(req, STR("Content-Disposition"),
+                                            str_printf(req->arena, "attachment; filename=\"%s\"", buf_z(&quoted)))) {
         fail(v, "Error handling response: bad download name");
+        return;
+    }
+    if (!http_is_field_value(type)) {
+        fail(v, "Error handling response: bad content_type");
         return;
     }
     http_reply(req, status, str_is_empty(type) ? STR("application/octet-stream") : type, data);

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+/* `a` is the run's arena, which the app's code may have filled up to its cap: only the star_* functions, which then
+ * give null, allocate there. What else is needed for a moment is in a scratch arena. */
 typedef star_v attr_fn(struct visit *v, struct arena *a);
 
 static star_v text(struct arena *a, struct str s)
@@ -11,9 +13,11 @@ static star_v text(struct arena *a, struct str s)
     return star_string(a, s);
 }
 
-static struct str base_url(struct visit *v, struct arena *a)
+static star_v url(struct visit *v, struct arena *a, struct str path)
 {
-    return str_printf(a, "%s://" STR_FMT, v->request.is_https ? "https" : "http", STR_ARG(v->request.req->authority));
+    scoped_arena scratch = {0};
+    return text(a, str_printf(&scratch, "%s://" STR_FMT STR_FMT, v->request.is_https ? "https" : "http",
+                              STR_ARG(v->request.req->authority), STR_ARG(path)));
 }
 
 static star_v attr_app_name(struct visit *v, struct arena *a)
@@ -26,7 +30,7 @@ static star_v attr_app_path(struct visit *v, struct arena *a)
 }
 static star_v attr_app_url(struct visit *v, struct arena *a)
 {
-    return text(a, str_cat(a, base_url(v, a), v->app->path));
+    return url(v, a, v->app->path_encoded);
 }
 static star_v attr_page_path(struct visit *v, struct arena *a)
 {
@@ -35,7 +39,7 @@ static star_v attr_page_path(struct visit *v, struct arena *a)
 }
 static star_v attr_page_url(struct visit *v, struct arena *a)
 {
-    return text(a, str_cat(a, base_url(v, a), v->request.req->path));
+    return url(v, a, v->request.req->path);
 }
 static star_v attr_method(struct visit *v, struct arena *a)
 {
@@ -55,9 +59,13 @@ static star_v attr_false(struct visit *v, struct arena *a)
 {
     return STAR_FALSE;
 }
+static star_v attr_push_events(struct visit *v, struct arena *a)
+{
+    return star_bool(v->app->framework.push_events);
+}
 static star_v attr_htmx_version(struct visit *v, struct arena *a)
 {
-    return star_string_z(a, "2.0.3");
+    return text(a, v->app->framework.htmx_version);
 }
 static star_v attr_remote_ip(struct visit *v, struct arena *a)
 {
@@ -91,31 +99,39 @@ static star_v attr_body(struct visit *v, struct arena *a)
 static star_v attr_url_params(struct visit *v, struct arena *a)
 {
     star_v d = star_dict(a, v->match.n_params + 1);
-    star_dict_set_z(a, d, "*", star_string_z(a, ""));
-    for (size_t i = 0; i < v->match.n_params; i++)
-        star_dict_set(a, d, text(a, v->match.params[i].name), text(a, v->match.params[i].value));
-    return d;
+    bool ok = star_dict_set_z(a, d, "*", star_string_z(a, ""));
+    for (size_t i = 0; ok && i < v->match.n_params; i++)
+        ok = star_dict_set(a, d, text(a, v->match.params[i].name), text(a, v->match.params[i].value));
+    return ok ? d : STAR_NULL;
 }
 
-/* dict of lists; a list is made when its name is seen first. */
-static void add_pair(struct arena *a, star_v dict, struct str name, struct str value)
+/* dict of lists; a list is made when its name is seen first. False at the memory cap. */
+static bool add_pair(struct arena *a, star_v dict, struct str name, struct str value)
 {
     star_v list = star_dict_get_str(dict, name);
     if (star_is_null(list)) {
         list = star_list(a, NULL, 0);
-        star_dict_set(a, dict, text(a, name), list);
+        if (!star_dict_set(a, dict, text(a, name), list))
+            return false;
     }
-    star_list_append(a, list, text(a, value));
+    return star_list_append(a, list, text(a, value));
 }
 
-static void add_pairs(struct arena *a, star_v dict, struct str encoded)
+/* Parts that are malformed are left out, the others count. */
+static bool add_pairs(struct arena *a, star_v dict, struct str encoded)
 {
-    struct http_pairs pairs = {0};
-    scoped_err ignored = {0};
-    if (!encoded.ptr || !http_query_parse(a, encoded, &pairs, &ignored))
-        return;
-    for (size_t i = 0; i < pairs.len; i++)
-        add_pair(a, dict, pairs.items[i].name, pairs.items[i].value);
+    struct str part;
+    for (int n = 0; n < HTTP_MAX_PAIRS && str_next(&encoded, '&', &part); n++) {
+        scoped_arena scratch = {0};
+        scoped_err ignored = {0};
+        struct http_pairs pairs = {0};
+        if (!http_query_parse(&scratch, part, &pairs, &ignored))
+            continue;
+        for (size_t i = 0; i < pairs.len; i++)
+            if (!add_pair(a, dict, pairs.items[i].name, pairs.items[i].value))
+                return false;
+    }
+    return true;
 }
 
 static bool has_form(const struct visit *v)
@@ -125,24 +141,27 @@ static bool has_form(const struct visit *v)
     return str_eq_nocase(str_trim(type), STR("application/x-www-form-urlencoded"));
 }
 
-static star_v attr_query(struct visit *v, struct arena *a)
+static star_v pairs_dict(struct visit *v, struct arena *a, bool with_body, bool with_query)
 {
     star_v d = star_dict(a, 0);
-    add_pairs(a, d, v->request.req->query);
+    if (with_body && has_form(v) && !add_pairs(a, d, v->body))
+        return STAR_NULL;
+    if (with_query && !add_pairs(a, d, v->request.req->query))
+        return STAR_NULL;
     return d;
+}
+
+static star_v attr_query(struct visit *v, struct arena *a)
+{
+    return pairs_dict(v, a, false, true);
 }
 static star_v attr_post_form(struct visit *v, struct arena *a)
 {
-    star_v d = star_dict(a, 0);
-    if (has_form(v))
-        add_pairs(a, d, v->body);
-    return d;
+    return pairs_dict(v, a, true, false);
 }
 static star_v attr_form(struct visit *v, struct arena *a)
 {
-    star_v d = attr_post_form(v, a);
-    add_pairs(a, d, v->request.req->query);
-    return d;
+    return pairs_dict(v, a, true, true);
 }
 
 struct str request_canonical_header(struct arena *a, struct str name)
@@ -160,21 +179,37 @@ struct str request_canonical_header(struct arena *a, struct str name)
     return str_of(p, name.len);
 }
 
-/* Client headers without our own, which are set to what we know. */
+/* Names as CGI sees them: X_Openrun_User is X-Openrun-User. */
+static bool is_ours(struct str name)
+{
+    static const char prefix[] = "X-Openrun-";
+    for (size_t i = 0; i < sizeof prefix - 1; i++)
+        if (i >= name.len || ((name.ptr[i] | 0x20) != (prefix[i] | 0x20) && !(prefix[i] == '-' && name.ptr[i] == '_')))
+            return false;
+    return true;
+}
+
+/* Client headers without our own, which are set to what we know, and without the password that was for us. */
 static star_v attr_headers(struct visit *v, struct arena *a)
 {
     const struct http_req *req = v->request.req;
+    const struct auth_identity *who = v->request.who;
     star_v d = star_dict(a, req->header_count + 4);
-    for (size_t i = 0; i < req->header_count; i++) {
-        struct str name = request_canonical_header(a, req->headers[i].name);
-        struct str value = req->headers[i].id == HTTP_H_COOKIE ? v->request.cookie : req->headers[i].value;
-        if (!str_starts(name, STR("X-Openrun-")) && !(req->headers[i].id == HTTP_H_COOKIE && str_is_empty(value)))
-            add_pair(a, d, name, value);
+    bool ok = true;
+    for (size_t i = 0; ok && i < req->header_count; i++) {
+        scoped_arena scratch = {0};
+        const struct http_header *h = &req->headers[i];
+        struct str value = h->id == HTTP_H_COOKIE ? v->request.cookie : h->value;
+        if (is_ours(h->name) || (h->id == HTTP_H_COOKIE && str_is_empty(value)) ||
+            (h->id == HTTP_H_AUTHORIZATION && who->is_basic))
+            continue;
+        ok = add_pair(a, d, request_canonical_header(&scratch, h->name), value);
     }
-    add_pair(a, d, STR("X-Openrun-User"), v->request.who->user_id);
-    add_pair(a, d, STR("X-Openrun-Perms"), (struct str){0});
-    add_pair(a, d, STR("X-Openrun-Rbac-Enabled"), STR("false"));
-    return d;
+    ok = ok && add_pair(a, d, STR("X-Openrun-User"), who->user_id) && add_pair(a, d, STR("X-Openrun-Perms"), (struct str){0}) &&
+         add_pair(a, d, STR("X-Openrun-Rbac-Enabled"), STR("false")) &&
+         (str_is_empty(who->subject) || add_pair(a, d, STR("X-Openrun-User-Id"), who->subject)) &&
+         (str_is_empty(who->email) || add_pair(a, d, STR("X-Openrun-User-Email"), who->email));
+    return ok ? d : STAR_NULL;
 }
 
 static const struct {
@@ -184,7 +219,7 @@ static const struct {
     {"AppName", attr_app_name}, {"AppPath", attr_app_path}, {"AppRBACEnabled", attr_false}, {"AppUrl", attr_app_url},
     {"Body", attr_body}, {"CustomPerms", attr_custom_perms}, {"Data", attr_none}, {"Form", attr_form}, {"Headers", attr_headers},
     {"HtmxVersion", attr_htmx_version}, {"IsDev", attr_is_dev}, {"IsPartial", attr_is_partial}, {"Method", attr_method},
-    {"PagePath", attr_page_path}, {"PageUrl", attr_page_url}, {"PostForm", attr_post_form}, {"PushEvents", attr_false},
+    {"PagePath", attr_page_path}, {"PageUrl", attr_page_url}, {"PostForm", attr_post_form}, {"PushEvents", attr_push_events},
     {"Query", attr_query}, {"RemoteIP", attr_remote_ip}, {"UrlParams", attr_url_params}, {"UserEmail", attr_user_email},
     {"UserId", attr_user_id}, {"UserSubject", attr_user_subject},
 };
@@ -204,7 +239,7 @@ static enum star_ret request_attr(struct star_run *run, void *self, struct str n
     for (size_t i = 0; i < ARRAY_LEN(attrs); i++)
         if (str_eq_z(name, attrs[i].name)) {
             *out = attrs[i].get(self, star_run_arena(run));
-            return star_is_null(*out) ? STAR_FAIL : STAR_OK;
+            return STAR_OK; /* null is the memory error */
         }
     return STAR_MISSING;
 }

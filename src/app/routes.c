@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-#include <stdlib.h>
-
 static struct str text_field(star_v s, const char *name)
 {
     struct str text = {0};
@@ -28,8 +26,6 @@ static struct route *route_new(struct app *app, enum route_kind kind, star_v han
     struct route *r = arena_new(&app->arena, struct route);
     r->kind = kind;
     r->handler = star_is_null(handler) ? star_module_get(app->eval.main, STR("handler")) : handler;
-    if (!star_is_null(r->handler) && !star_is_callable(r->handler))
-        r->handler = STAR_NULL;
     r->takes_no_args = !star_is_null(r->handler) && str_ends(star_function_name(r->handler), STR("_no_args"));
     return r;
 }
@@ -53,10 +49,14 @@ static bool add_html(struct app *app, star_v v, struct err *err)
         return false;
     for (size_t i = 0; i < star_len(fragments); i++) {
         star_v f = star_item(fragments, i);
+        if (!str_eq(star_struct_ctor(f), STR("ace.api")) && !str_eq(star_struct_ctor(f), STR("ace.fragment")))
+            return err_set(err, ERR_INVALID, "fragments must hold ace.fragment or ace.api, not %s", star_type_name(f));
+        star_v own = callable_field(f, "handler");
         struct str at = http_path_clean(&app->arena, http_path_join(&app->arena, path, text_field(f, "path")));
         bool ok = str_eq(star_struct_ctor(f), STR("ace.api"))
                       ? add_api(app, f, at, handler, err)
-                      : router_add(app->router, text_field(f, "method"), at, route_new(app, ROUTE_HTML, handler), err);
+                      : router_add(app->router, text_field(f, "method"), at,
+                                   route_new(app, ROUTE_HTML, star_is_null(own) ? handler : own), err);
         if (!ok)
             return false;
     }
@@ -65,21 +65,52 @@ static bool add_html(struct app *app, star_v v, struct err *err)
 
 /* --- proxy routes ----------------------------------------------------------------------------------------- */
 
-static bool read_response_headers(struct app *app, star_v dict, struct proxy_route *p, struct err *err)
+static bool read_response_headers(struct app *app, star_v dict, struct http_proxy_opts *o, struct err *err)
 {
-    p->response_set = arena_array(&app->arena, struct http_pair, star_len(dict));
-    size_t at = 0;
+    struct http_pair *pairs = arena_array(&app->arena, struct http_pair, star_len(dict));
+    size_t at = 0, n = 0;
     star_v key, value;
     while (star_dict_next(dict, &at, &key, &value)) {
-        struct http_pair *pair = &p->response_set[p->response_set_count++];
+        struct http_pair *pair = &pairs[n++];
         if (!star_to_str(key, &pair->name) || !star_to_str(value, &pair->value) || !http_is_token(pair->name) ||
             !http_is_field_value(pair->value))
             return err_set(err, ERR_INVALID, "proxy.config: response_headers must map header names to text");
     }
+    o->response_set = pairs;
+    o->response_set_count = n;
     return true;
 }
 
-/* preserve_host forwards the client's Host, so it must be known which hosts are ours. */
+/* What a client must not say for itself. The last one goes only when the password in it was ours. */
+static const struct str drop[] = {STR_INIT("Forwarded"), STR_INIT("X-Forwarded-"), STR_INIT("X-Real-IP"),
+                                  STR_INIT("X-Openrun-"), STR_INIT("Authorization")};
+
+static bool fill_opts(struct app *app, star_v config, struct proxy_route *p, struct err *err)
+{
+    struct str strip = text_field(config, "strip_path");
+    struct str prefix = bool_field(config, "strip_app") ? http_path_join(&app->arena, app->path, strip) : strip;
+    if (!str_is_empty(prefix) && prefix.ptr[0] != '/')
+        return err_set(err, ERR_INVALID, "proxy.config: strip_path must start with \"/\", not \"" STR_FMT "\"", STR_ARG(prefix));
+    p->opts = (struct http_proxy_opts){
+        .strip_prefix = str_trim_right(prefix, '/'),
+        .drop = drop,
+        .drop_count = ARRAY_LEN(drop) - 1,
+        .rewrite_location = app_config_bool(app, "proxy.rewrite_location", true),
+        .idle_conn_ms = MIN(config_int(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
+        .max_idle = (unsigned)config_int(app, "proxy.max_idle_conns", 250),
+    };
+    return read_response_headers(app, star_struct_get(config, STR("response_headers")), &p->opts, err);
+}
+
+/* The route is for its path and everything below, whatever the method. */
+static bool mount(struct app *app, const struct proxy_route *p, struct err *err)
+{
+    struct route *r = arena_new(&app->arena, struct route);
+    *r = (struct route){.kind = ROUTE_PROXY, .handler = STAR_NULL, .proxy = p};
+    return router_add(app->router, (struct str){0}, p->path, r, err) &&
+           router_add(app->router, (struct str){0}, http_path_join(&app->arena, p->path, STR("*")), r, err);
+}
+
 static bool add_proxy(struct app *app, star_v v, struct err *err)
 {
     struct arena *a = &app->arena;
@@ -89,36 +120,64 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
         return err_set(err, ERR_INVALID, "error in proxy config: %s",
                        err_is_set(&why) ? err_msg(&why) : "expected the result of proxy.config(...)");
     struct proxy_route *p = arena_new(a, struct proxy_route);
-    struct str path = text_field(v, "path"), url = text_field(config, "url"), strip = text_field(config, "strip_path");
+    struct str path = text_field(v, "path"), url = text_field(config, "url");
     if (str_is_empty(path) || path.ptr[0] != '/')
         return err_set(err, ERR_INVALID, "ace.proxy: path must start with \"/\", not \"" STR_FMT "\"", STR_ARG(path));
-    p->path = path.len > 1 ? str_trim_right(path, '/') : path;
+    if (str_chr(path, '*') != STR_NPOS)
+        return err_set(err, ERR_INVALID, "ace.proxy: path takes in everything below it, it needs no \"*\": \"" STR_FMT "\"",
+                       STR_ARG(path));
+    p->path = http_path_clean(a, path);
     p->preserve_host = bool_field(config, "preserve_host");
-    p->strip_prefix = bool_field(config, "strip_app") ? http_path_join(a, app->path, strip) : strip;
-    if (str_eq(p->strip_prefix, STR("/")))
-        p->strip_prefix = (struct str){0};
     p->is_container = str_eq(url, STR("<CONTAINER_URL>"));
     if (!p->is_container && !http_upstream_parse(a, str_dup(a, url), false, &p->upstream, err))
         return err_wrap(err, "proxy.config: url \"" STR_FMT "\"", STR_ARG(url));
-    if (!read_response_headers(app, star_struct_get(config, STR("response_headers")), p, err))
-        return false;
-    if (app->is_static_only && str_eq(p->path, STR("/")))
+    bool is_root = str_eq(p->path, STR("/"));
+    if (app->is_static_only && is_root)
         return err_set(err, ERR_INVALID, "static_only app cannot have a proxy route at /");
-    app->proxies[app->n_proxies++] = p;
+    if (!fill_opts(app, config, p, err) || !mount(app, p, err))
+        return false;
+    app->has_root_proxy |= is_root;
+    app->n_container_proxies += p->is_container;
+    app->keeps_app_path |= p->is_container && str_is_empty(p->opts.strip_prefix);
+    if (is_root && !app->redirect_bare_path)
+        app->lone_proxy = p;
     return true;
 }
 
-static int longest_first(const void *x, const void *y)
+/* --- all together ------------------------------------------------------------------------------------------- */
+
+/* Pages and forms come with the template engine: until then their addresses answer 501. */
+static bool add_actions(struct app *app, struct err *err)
 {
-    const struct proxy_route *const *a = x, *const *b = y;
-    return ((*b)->path.len > (*a)->path.len) - ((*b)->path.len < (*a)->path.len);
+    star_v actions = star_struct_get(app->eval.app, STR("actions"));
+    for (size_t i = 0; i < star_len(actions); i++) {
+        star_v v = star_item(actions, i);
+        struct str path = text_field(v, "path");
+        if (!str_eq(star_struct_ctor(v), STR("ace.action")))
+            return err_set(err, ERR_INVALID, "actions must hold ace.action(...), not %s", star_type_name(v));
+        if (!str_starts(path, STR("/")))
+            path = str_cat(&app->arena, STR("/"), path);
+        struct route *r = route_new(app, ROUTE_ACTION, STAR_NULL);
+        if (!router_add(app->router, STR("GET"), path, r, err) || !router_add(app->router, STR("POST"), path, r, err))
+            return err_wrap(err, "error adding action at path " STR_FMT, STR_ARG(path));
+    }
+    return true;
+}
+
+static bool must_be_function(struct app *app, const char *name, struct err *err)
+{
+    star_v v = star_module_get(app->eval.main, str_from(name));
+    return star_is_null(v) || star_is_callable(v) ||
+           err_set(err, ERR_INVALID, "%s must be a function, not %s", name, star_type_name(v));
 }
 
 bool routes_load(struct app *app, struct err *err)
 {
-    star_v list = star_struct_get(app->eval.app, STR("routes")), actions = star_struct_get(app->eval.app, STR("actions"));
+    star_v list = star_struct_get(app->eval.app, STR("routes"));
+    if (!must_be_function(app, "handler", err) || !must_be_function(app, "error_handler", err))
+        return false;
+    app->error_handler = star_module_get(app->eval.main, STR("error_handler"));
     app->router = router_new(&app->arena);
-    app->proxies = arena_array(&app->arena, struct proxy_route *, star_len(list));
     for (size_t i = 0; i < star_len(list); i++) {
         star_v v = star_item(list, i);
         struct str kind = star_struct_ctor(v);
@@ -134,18 +193,9 @@ bool routes_load(struct app *app, struct err *err)
         if (!ok)
             return false;
     }
-    for (size_t i = 0; i < star_len(actions); i++) {
-        struct str path = text_field(star_item(actions, i), "path");
-        if (!str_starts(path, STR("/")))
-            path = str_cat(&app->arena, STR("/"), path);
-        struct route *r = route_new(app, ROUTE_ACTION, STAR_NULL);
-        if (!router_add(app->router, STR("GET"), path, r, err) || !router_add(app->router, STR("POST"), path, r, err))
-            return err_wrap(err, "error adding action at path " STR_FMT, STR_ARG(path));
-    }
-    qsort(app->proxies, app->n_proxies, sizeof(struct proxy_route *), longest_first);
-    star_v error_handler = star_module_get(app->eval.main, STR("error_handler"));
-    app->error_handler = error_handler;
-    if (!star_is_null(error_handler) && !star_is_callable(error_handler))
-        return err_set(err, ERR_INVALID, "error_handler must be a function, not %s", star_type_name(error_handler));
+    if (!add_actions(app, err))
+        return false;
+    if (router_len(app->router) > 2) /* the proxy's own two */
+        app->lone_proxy = NULL;
     return true;
 }

@@ -14,7 +14,9 @@ struct plan {
     struct app *app;
     struct arena *a;
     star_v config;                     /* the container_config record */
-    struct str file_name, file_text;   /* the Containerfile; empty for images */
+    struct str build_dir;              /* clean, "" for the top */
+    struct str file_text;              /* the Containerfile; empty for images */
+    struct str file_in_context;        /* its name, seen from build_dir */
     struct ctr_file file;
     struct ctr_kv_list build_args;
     struct ctr_service_config out;
@@ -45,10 +47,8 @@ static bool gather_build_args(struct plan *p, struct err *err)
         if (!star_to_str(key, &name))
             return err_set(err, ERR_INVALID, "container.config: cargs keys must be strings");
         if (!star_to_str(value, &text)) {
-            if (star_kind(value) == STAR_KIND_BOOL)
-                buf_add_z(&b, star_truth(value) ? "true" : "false");
-            else
-                star_str(&b, value);
+            if (star_kind(value) == STAR_KIND_BOOL ? !buf_add_z(&b, star_truth(value) ? "true" : "false") : !star_str(&b, value))
+                return err_set(err, ERR_INVALID, "container.config: the value of cargs \"" STR_FMT "\" is too large", STR_ARG(name));
             text = str_dup(p->a, buf_str(&b));
         }
         ctr_kv_set(p->a, &p->build_args, name, text);
@@ -57,34 +57,57 @@ static bool gather_build_args(struct plan *p, struct err *err)
     return true;
 }
 
+/* A file of the source lies in build_dir; one of the spec at the top. */
+static const struct src_file *find_named(struct plan *p, struct str name, bool is_spec)
+{
+    const struct src_file *f =
+        src_files_find(&p->app->files, is_spec ? name : path_join(p->a, p->build_dir, name));
+    return f && f->is_spec == is_spec ? f : NULL;
+}
+
+/* Its path relative to build_dir, which may lie below it. */
+static struct str seen_from_context(struct plan *p, const struct src_file *f)
+{
+    if (str_is_empty(p->build_dir))
+        return f->name;
+    struct str rel = path_rel(p->a, p->build_dir, f->name);
+    if (!str_is_empty(rel))
+        return rel;
+    struct str up = STR(".."), rest = p->build_dir;
+    while (str_cut(rest, '/', NULL, &rest))
+        up = str_cat(p->a, up, STR("/.."));
+    return str_printf(p->a, STR_FMT "/" STR_FMT, STR_ARG(up), STR_ARG(f->name));
+}
+
 /* Source before spec, Containerfile before Dockerfile. */
 static bool find_containerfile(struct plan *p, struct str source, struct err *err)
 {
-    static const struct str names[] = {STR_INIT("Containerfile"), STR_INIT("Dockerfile")};
-    const struct src_files *files = &p->app->files;
-    struct str build_dir = text_field(p, "build_dir");
-    if (!str_is_empty(build_dir) && !src_name_clean(p->a, build_dir, &build_dir, err))
-        return err_wrap(err, "container.config: build_dir");
+    const struct str automatic[] = {STR("Containerfile"), STR("Dockerfile")};
+    bool is_auto = str_eq(source, STR("auto"));
+    const struct str *names = is_auto ? automatic : &source;
+    size_t n = is_auto ? ARRAY_LEN(automatic) : 1;
     const struct src_file *found = NULL;
-    if (!str_eq(source, STR("auto"))) {
-        found = src_files_find(files, path_join(p->a, build_dir, source));
-    } else {
-        for (int is_spec = 0; is_spec <= 1; is_spec++)
-            for (size_t i = 0; !found && i < ARRAY_LEN(names); i++) {
-                const struct src_file *f = src_files_find(files, is_spec ? names[i] : path_join(p->a, build_dir, names[i]));
-                found = f && f->is_spec == is_spec ? f : NULL;
-            }
-    }
+    for (int is_spec = 0; is_spec <= 1; is_spec++)
+        for (size_t i = 0; !found && i < n; i++)
+            found = find_named(p, names[i], is_spec);
     if (!found)
         return err_set(err, ERR_INVALID,
-                       "no container file found, source is set to " STR_FMT ": the app needs a Containerfile or Dockerfile, or a "
-                       "spec that has one",
-                       STR_ARG(source));
-    p->file_name = found->name;
+                       "no container file found, source is set to " STR_FMT ": the app needs a Containerfile or Dockerfile%s"
+                       STR_FMT ", or a spec that has one",
+                       STR_ARG(source), str_is_empty(p->build_dir) ? "" : " in ", STR_ARG(p->build_dir));
+    p->file_in_context = seen_from_context(p, found);
     if (found->size > SOURCE_FILE_MAX)
         return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(found->name), SOURCE_FILE_MAX);
     return src_file_read(p->a, found, &p->file_text, err) &&
            (ctr_file_parse(p->a, p->file_text, &p->build_args, &p->file, err) || err_wrap(err, STR_FMT, STR_ARG(found->name)));
+}
+
+static bool choose_build_dir(struct plan *p, struct err *err)
+{
+    struct str dir = path_clean(p->a, text_field(p, "build_dir"));
+    if (str_eq(dir, STR(".")))
+        return true;
+    return src_name_clean(p->a, dir, &p->build_dir, err) || err_wrap(err, "container.config: build_dir");
 }
 
 static bool choose_source(struct plan *p, struct err *err)
@@ -99,7 +122,7 @@ static bool choose_source(struct plan *p, struct err *err)
         p->out.run.image = str_trim(str_from_off(source, strlen("image:")));
         return !str_is_empty(p->out.run.image) || err_set(err, ERR_INVALID, "container.config: image: needs the image's name");
     }
-    return find_containerfile(p, source, err);
+    return choose_build_dir(p, err) && find_containerfile(p, source, err);
 }
 
 static bool choose_port(struct plan *p, struct err *err)
@@ -110,8 +133,10 @@ static bool choose_port(struct plan *p, struct err *err)
         port = p->file.port;
     if (port == 0)
         return err_set(err, ERR_INVALID,
-                       "port not specified in app config and in container file: set port= in container.config (or --param port=N), "
-                       "or EXPOSE a port");
+                       "port not specified in app config and in container file%s" STR_FMT "%s: set port= in container.config (or "
+                       "--param port=N), or EXPOSE a port",
+                       str_is_empty(p->file.port_problem) ? "" : " (", STR_ARG(p->file.port_problem),
+                       str_is_empty(p->file.port_problem) ? "" : ")");
     p->out.run.port = (uint16_t)port;
     return true;
 }
@@ -129,13 +154,18 @@ static bool is_private_param(struct str name)
     return false;
 }
 
-static void gather_env(struct plan *p)
+static bool gather_env(struct plan *p, struct err *err)
 {
     struct app *app = p->app;
     struct ctr_kv_list *env = &p->out.run.env;
-    vec_foreach (param, &app->eval.params)
-        if (!is_private_param(param->name))
-            ctr_kv_set(p->a, env, param->name, param_text(p->a, param));
+    struct str text;
+    vec_foreach (param, &app->eval.params) {
+        if (is_private_param(param->name))
+            continue;
+        if (!param_text(p->a, param, &text, err))
+            return false;
+        ctr_kv_set(p->a, env, param->name, text);
+    }
     map_foreach (e, &app->entry.metadata.param_values)
         if (!is_private_param(e->key))
             ctr_kv_set(p->a, env, e->key, *(const struct str *)e->value);
@@ -146,6 +176,7 @@ static void gather_env(struct plan *p)
     ctr_kv_set(p->a, env, STR("CL_APP_PATH"), app->path);
     ctr_kv_set(p->a, env, STR("PORT"), str_printf(p->a, "%d", p->out.run.port));
     ctr_kv_set(p->a, env, STR("CL_APP_URL"), str_trim_right(url, '/'));
+    return true;
 }
 
 static bool gather_volumes(struct plan *p, struct err *err)
@@ -205,7 +236,7 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
     struct arena *a = p->a;
     struct str digest = {0};
     struct str src;
-    if (!src_files_hash(a, &app->files, NULL, 0, &src, err))
+    if (!src_files_hash(a, &app->files, app->framework.container_exclude.items, app->framework.container_exclude.len, &src, err))
         return false;
     if (p->out.is_external_image) {
         bool exists = false;
@@ -215,9 +246,10 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
     struct str args = ctr_map_hash(a, &p->build_args);
     struct str version = ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
                                           ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
-    struct str build = ctr_build_hash(a, src, args, p->file_text, text_field(p, "build_dir"));
+    struct str build = ctr_build_hash(a, src, args, p->file_text, p->build_dir);
     if (!p->out.is_external_image)
-        p->out.run.image = ctr_image_name(a, app->entry.id, build, version, store_app_kind(app->entry.id) == STORE_PREVIEW);
+        p->out.run.image = ctr_image_name(a, app->entry.id, build, version,
+                                            app->framework.separate_images || store_app_kind(app->entry.id) == STORE_PREVIEW);
     p->out.run.name = ctr_container_name(a, app->entry.id, version);
     struct ctr_kv_list *l = &p->out.run.labels;
     ctr_kv_set(a, l, STR(CTR_LABEL_APP_ID), app->entry.id);
@@ -233,52 +265,46 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
 
 /* --- the build's folder -------------------------------------------------------------------------------------------- */
 
-/* The app may be gone when a build asks: it keeps what it needs, and a reference to the app's files only while they
- * are an operation's. */
 struct context {
-    struct app *app;                   /* referenced */
-    struct str build_dir;
+    struct held_files *files;          /* a reference */
+    struct str build_dir;              /* clean, "" for the top; follows the struct */
+    char text[];
 };
+
+static struct context *context_new(struct held_files *files, struct str build_dir)
+{
+    struct context *c = xmalloc(sizeof *c + build_dir.len);
+    c->files = held_files_ref(files);
+    if (build_dir.len > 0)
+        memcpy(c->text, build_dir.ptr, build_dir.len);
+    c->build_dir = str_of(c->text, build_dir.len);
+    return c;
+}
 
 static bool fetch(void *arg, struct arena *a, struct str *dir, struct err *err)
 {
-    struct context *c = arg;
-    struct app *app = c->app;
-    struct src_files files;
+    const struct context *c = arg;
     struct str root;
-    /* In the home rather than /tmp: the latter may be small, or in memory. */
-    struct str builds = path_join(a, app->env->home, STR("run/app"), app->entry.id);
-    if (!fs_mkdir_p(builds, 0700, err))
+    if (!held_files_extract(c->files, a, &root, err))
         return false;
-    root = str_printf(a, STR_FMT "/build-" STR_FMT, STR_ARG(builds), STR_ARG(random_hex(a, 8)));
-    pthread_mutex_lock(&app->files_lock);
-    bool ok = files_open(a, app->env, &app->entry, app->given, &files, err) && src_files_extract(&files, root, err);
-    pthread_mutex_unlock(&app->files_lock);
-    if (!ok) {
-        scoped_err ignored = {0};
-        fs_remove_tree(root, &ignored);
-        return err_wrap(err, "preparing the build");
-    }
     *dir = str_is_empty(c->build_dir) ? root : path_join(a, root, c->build_dir);
     return true;
 }
 
 static void drop(void *arg, struct str dir)
 {
+    const struct context *c = arg;
     scoped_err err = {0};
-    size_t at = str_find(dir, STR("/build-"));
-    if (at == STR_NPOS)
-        return;
-    size_t slash = str_chr(str_from_off(dir, at + 1), '/');
-    struct str root = slash == STR_NPOS ? dir : str_slice(dir, 0, at + 1 + slash);
-    if (!fs_remove_tree(root, &err))
+    if (!str_is_empty(c->build_dir))
+        dir = str_slice(dir, 0, dir.len - c->build_dir.len - 1);
+    if (!fs_remove_tree(dir, &err))
         log_warn("removing a build folder", LOG_ERR(&err));
 }
 
 static void release(void *arg)
 {
     struct context *c = arg;
-    app_unref(c->app);
+    held_files_unref(c->files);
     free(c);
 }
 
@@ -294,20 +320,19 @@ static void fill_timing(struct plan *p)
     c->is_health_configured = !str_eq(health, STR("/"));
     if (!str_starts(health, STR("/")))
         health = str_cat(p->a, STR("/"), health);
-    for (size_t i = 0; i < app->n_proxies; i++)
-        if (app->proxies[i]->is_container && str_is_empty(app->proxies[i]->strip_prefix))
-            health = str_cat(p->a, app->path, health);
+    if (app->keeps_app_path)
+        health = str_cat(p->a, app->path_encoded, health);
     c->health_path = health;
     c->scheme = app->scheme;
-    c->start_attempts = (int)app_config_int(app, "container.deploy_health_attempts", 75);
-    c->health_timeout_secs = (int)app_config_int(app, "container.health_timeout_secs", 5);
-    c->check_interval_secs = (int)app_config_int(app, "container.status_check_interval_secs", 20);
-    c->check_attempts = (int)app_config_int(app, "container.status_health_attempts", 10);
-    c->idle_secs = (int)app_config_int(app, "container.idle_shutdown_secs", 180);
+    c->start_attempts = config_int(app, "container.deploy_health_attempts", 75);
+    c->health_timeout_secs = config_int(app, "container.health_timeout_secs", 5);
+    c->check_interval_secs = config_int(app, "container.status_check_interval_secs", 20);
+    c->check_attempts = config_int(app, "container.status_health_attempts", 10);
+    c->idle_secs = config_int(app, "container.idle_shutdown_secs", 180);
     if (app->entry.is_dev && !app_config_bool(app, "container.idle_shutdown_dev_apps", false))
         c->idle_secs = 0;
     c->idle_bytes = app_config_int(app, "container.idle_bytes_high_watermark", 1500);
-    c->log_lines = (int)app_config_int(app, "container.log_lines_to_show", 1000);
+    c->log_lines = config_int(app, "container.log_lines_to_show", 1000);
     if (!app_config_bool(app, "container.show_logs_for_failure", true) && !app->entry.is_dev)
         c->log_lines = 0;
 }
@@ -330,19 +355,14 @@ bool service_load(struct app *app, star_v container, struct err *err)
     struct ctr_kv_list options = {0};
     if (!gather_build_args(&p, err) || !choose_source(&p, err) || !choose_port(&p, err))
         return false;
-    gather_env(&p);
-    if (!gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) || !identify(&p, engine, &options, err))
+    if (!gather_env(&p, err) || !gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) || !identify(&p, engine, &options, err))
         return false;
     fill_timing(&p);
     p.out.app_id = app->entry.id;
     p.out.build_args = p.build_args;
     if (!p.out.is_external_image) {
-        struct str build_dir = text_field(&p, "build_dir"), rel;
-        struct context *c = xmalloc(sizeof *c);
-        *c = (struct context){app_ref(app), build_dir};
-        rel = str_is_empty(build_dir) ? (struct str){0} : path_rel(p.a, build_dir, p.file_name);
-        p.out.build_file = str_is_empty(rel) ? p.file_name : rel;
-        p.out.source = (struct ctr_source){fetch, drop, release, c};
+        p.out.build_file = p.file_in_context;
+        p.out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p.build_dir)};
     }
     app->service = ctr_service_get(app->env->containers, &p.out);
     return true;

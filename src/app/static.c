@@ -35,7 +35,7 @@ static struct str compress(struct arena *a, struct str data)
     return str_of(out, len);
 }
 
-/* A large file goes to $OPENRUN_HOME/run/app/<id>/static/<sha>, written once. */
+/* A large file goes to $OPENRUN_HOME/run/app/<id>/static/<sha>, written once. Its content is its name. */
 static bool put_on_disk(struct app *app, struct static_file *f, struct str data, struct err *err)
 {
     struct str dir = path_join(&app->arena, app->env->home, STR("run/app"), app->entry.id, STR("static"));
@@ -74,32 +74,84 @@ static bool add_file(struct app *app, const struct src_file *src, struct str key
     return true;
 }
 
-/* Files that are the app's code, never content. */
-static bool is_code(struct str name)
+/* Files that are never content: the app's code, and what starts with a dot (.git, .env), as visitors have no business
+ * there; .well-known is made for them. */
+static bool is_hidden(struct str name)
 {
-    return str_ends(name, STR(".star")) || str_eq(name, STR("config_gen.lock"));
+    struct str rest = name, part;
+    if (str_ends(name, STR(".star")) || str_eq(name, STR("config_gen.lock")))
+        return true;
+    while (str_next(&rest, '/', &part))
+        if (str_starts(part, STR(".")) && !str_eq(part, STR(".well-known")))
+            return true;
+    return false;
+}
+
+/* The name under which a file is asked for; false if it is not to be. */
+static bool served_name(const struct app *app, const struct src_file *f, struct str *out)
+{
+    static const struct str root = STR_INIT("static_root/");
+    *out = f->name;
+    if (app->is_static_only)
+        return !f->is_spec && !is_hidden(f->name);
+    if (str_starts(f->name, root)) {
+        *out = str_from_off(f->name, root.len);
+        return !f->is_spec;
+    }
+    return !f->is_spec && str_starts(f->name, STR("static/"));
 }
 
 bool statics_load(struct app *app, struct err *err)
 {
     size_t total = 0;
     map_init(&app->statics, &app->arena);
-    if (app->is_on_disk)
-        return true;
     for (size_t i = 0; i < app->files.len; i++) {
         const struct src_file *f = &app->files.items[i];
-        struct str key = str_dup(&app->arena, f->name);
-        if (app->is_static_only) {
-            if (f->is_spec || is_code(f->name))
-                continue;
-        } else if (str_starts(f->name, STR("static_root/"))) {
-            key = str_from_off(key, strlen("static_root/"));
-        } else if (f->is_spec || !str_starts(f->name, STR("static/"))) {
+        struct str key;
+        if (!served_name(app, f, &key))
             continue;
-        }
-        if (!add_file(app, f, key, &total, err))
+        app->has_static_files = true;
+        if (!app->is_on_disk && !add_file(app, f, str_dup(&app->arena, key), &total, err))
             return err_wrap(err, "static file " STR_FMT, STR_ARG(f->name));
     }
+    return true;
+}
+
+static int open_on_disk(const struct app *app, struct str rel, struct stat *st)
+{
+    scoped_err ignored = {0};
+    if (str_is_empty(rel) || (app->is_static_only && is_hidden(rel)))
+        return -1;
+    int fd = src_disk_open(app->disk_dir, rel, &ignored);
+    if (fd >= 0 && fstat(fd, st) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static bool has_file(const struct app *app, struct str rel)
+{
+    struct stat st;
+    if (!app->is_on_disk)
+        return map_has(&app->statics, rel);
+    scoped_fd int fd = open_on_disk(app, rel, &st);
+    return fd >= 0;
+}
+
+bool statics_choose_index(struct app *app, struct err *err)
+{
+    static const struct str names[] = {STR_INIT("index.html"), STR_INIT("index.htm")};
+    star_to_str(star_struct_get(app->eval.app, STR("index")), &app->index);
+    for (size_t i = 0; i < ARRAY_LEN(names) && str_is_empty(app->index); i++)
+        if (has_file(app, names[i]))
+            app->index = names[i];
+    if (!str_is_empty(app->index) && !src_name_clean(&app->arena, app->index, &app->index, err))
+        return err_wrap(err, "index");
+    if (app->is_single_file && (str_is_empty(app->index) || !has_file(app, app->index)))
+        return err_set(err, ERR_INVALID, "single_file needs an index file%s" STR_FMT "%s: set index=, or add an index.html",
+                       str_is_empty(app->index) ? "" : ", and \"", STR_ARG(app->index),
+                       str_is_empty(app->index) ? "" : "\" is not there");
     return true;
 }
 
@@ -151,24 +203,24 @@ static void serve(struct app *app, struct http_req *req, const struct static_fil
     http_serve_static(req, &s);
 }
 
-/* Directly from the app's folder. The name is clean; links out of the folder are not followed. */
+/* Directly from the app's folder. The name is clean; links are not followed. */
 static bool serve_disk(struct app *app, struct http_req *req, struct str rel)
 {
-    scoped_err ignored = {0};
     struct stat st;
-    if (is_code(rel) || str_is_empty(rel))
-        return false;
-    int fd = src_disk_open(app->disk_dir, rel, &ignored);
+    int fd = open_on_disk(app, rel, &st);
     if (fd < 0)
         return false;
-    if (fstat(fd, &st) != 0) {
-        close(fd);
-        return false;
-    }
-    struct str etag = str_printf(req->arena, "\"%llx-%llx\"", (unsigned long long)st.st_mtim.tv_sec * 1000000000ull +
-                                 (unsigned long long)st.st_mtim.tv_nsec, (unsigned long long)st.st_size);
-    http_serve_static(req, &(struct http_static){.fd = fd, .size = (uint64_t)st.st_size, .etag = etag,
-                                                 .mtime_s = st.st_mtim.tv_sec, .content_type = http_mime_type(rel)});
+    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    struct http_static s = {
+        .fd = fd,
+        .size = (uint64_t)st.st_size,
+        .etag = str_printf(req->arena, "\"%llx-%llx\"", (unsigned long long)mtime_ns, (unsigned long long)st.st_size),
+        .mtime_s = st.st_mtim.tv_sec,
+        .content_type = http_mime_type(rel),
+    };
+    if (!str_starts(rel, STR("static/")))
+        s.cache_control = app->static_root_cache_control;
+    http_serve_static(req, &s);
     return true;
 }
 
@@ -197,26 +249,32 @@ bool static_serve(struct app *app, struct http_req *req, struct str rel)
     return true;
 }
 
+/* A folder is shown as its index, under a path that ends in "/": relative links would go astray otherwise. */
+static bool serve_folder(struct app *app, struct http_req *req, struct str rel)
+{
+    if (str_is_empty(app->index))
+        return false;
+    struct str index = str_is_empty(rel) ? app->index : path_join(req->arena, rel, app->index);
+    if (str_is_empty(rel) || str_ends(req->path, STR("/")))
+        return static_serve(app, req, index);
+    if (!has_file(app, index))
+        return false;
+    /* From the clean path: what was sent may start with "//". */
+    struct str clean = http_path_encode(req->arena, str_printf(req->arena, STR_FMT "/" STR_FMT "/", STR_ARG(app->path), STR_ARG(rel)));
+    if (req->query.ptr)
+        clean = str_printf(req->arena, STR_FMT "?" STR_FMT, STR_ARG(clean), STR_ARG(req->query));
+    http_resp_header(req, STR("Location"), clean);
+    http_reply(req, 307, (struct str){0}, (struct str){0});
+    return true;
+}
+
 void static_serve_only(struct app *app, struct http_req *req, struct str rel)
 {
-    bool is_dir = str_is_empty(rel) || str_ends(req->path, STR("/"));
-    if (app->is_single_file) {
-        if ((!str_is_empty(rel) && !str_eq(rel, app->index)) || !static_serve(app, req, app->index))
-            http_reply_error(req, 404, STR("404 page not found"));
-        return;
-    }
-    if (!is_dir && static_serve(app, req, rel))
-        return;
-    /* A folder shows its index; without the slash its relative links would go astray. */
-    struct str index = str_is_empty(rel) ? app->index : path_join(req->arena, rel, app->index);
-    if (!str_is_empty(app->index) && (is_dir || map_has(&app->statics, index))) {
-        if (!is_dir) {
-            http_resp_header(req, STR("Location"), str_cat(req->arena, req->path, STR("/")));
-            http_reply(req, 307, (struct str){0}, (struct str){0});
-            return;
-        }
-        if (static_serve(app, req, index))
-            return;
-    }
-    http_reply_error(req, 404, STR("404 page not found"));
+    bool is_served;
+    if (app->is_single_file)
+        is_served = (str_is_empty(rel) || str_eq(rel, app->index)) && static_serve(app, req, app->index);
+    else
+        is_served = (!str_ends(req->path, STR("/")) && static_serve(app, req, rel)) || serve_folder(app, req, rel);
+    if (!is_served)
+        http_reply_error(req, 404, STR("404 page not found"));
 }

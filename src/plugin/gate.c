@@ -43,16 +43,16 @@ static enum star_ret refuse(struct star_run *run, const struct bound *b, const c
                      STR_ARG(b->path), b->function->name, why);
 }
 
-static bool is_disallowed(struct star_run *run, const struct bound *b, const struct star_call *call, struct err *err)
+static bool is_disallowed(const struct bound *b, const struct star_call *call)
 {
-    const struct plugin_rules *rules = b->ctx->rules;
-    for (size_t i = 0; i < rules->n_disallow; i++) {
-        const struct plugin_permission *rule = &rules->disallow[i];
+    const struct plugin_matchers *rules = &b->ctx->rules->disallow;
+    for (size_t i = 0; i < rules->len; i++) {
+        const struct plugin_matcher *m = &rules->items[i];
         size_t mismatch;
         /* The account does not matter: exec.in#x is exec.in. */
-        if (str_eq(base_of(rule->plugin), base_of(b->path)) &&
-            (str_is_empty(rule->method) || plugin_pattern_match_whole(rule->method, str_from(b->function->name), err)) &&
-            plugin_arguments_match(&rule->arguments, call->pos, call->npos, star_run_arena(run), &mismatch, err))
+        if (str_eq(base_of(m->of->plugin), base_of(b->path)) &&
+            (str_is_empty(m->of->method) || plugin_pattern_match(&m->method, str_from(b->function->name))) &&
+            plugin_arguments_match(m, call->pos, call->npos, &mismatch))
             return true;
     }
     return false;
@@ -65,18 +65,17 @@ struct search {
     bool is_write_refused;
 };
 
-static bool fits(struct star_run *run, const struct bound *b, const struct star_call *call,
-                 const struct plugin_permission *p, struct search *s, struct err *err)
+static bool fits(const struct bound *b, const struct star_call *call, const struct plugin_matcher *m, struct search *s)
 {
-    if (!str_eq(p->plugin, b->path) || !plugin_pattern_match_whole(p->method, str_from(b->function->name), err))
-        return false;
     size_t mismatch;
-    if (!plugin_arguments_match(&p->arguments, call->pos, call->npos, star_run_arena(run), &mismatch, err)) {
-        s->candidate = p;
+    if (!str_eq(m->of->plugin, b->path) || !plugin_pattern_match(&m->method, str_from(b->function->name)))
+        return false;
+    if (!plugin_arguments_match(m, call->pos, call->npos, &mismatch)) {
+        s->candidate = m->of;
         s->mismatch = mismatch;
         return false;
     }
-    bool is_write = p->is_read == -1 ? b->function->is_write : p->is_read == 0;
+    bool is_write = m->of->is_read == -1 ? b->function->is_write : m->of->is_read == 0;
     if (is_write && b->ctx->is_write_refused) {
         s->is_write_refused = true;
         return false;
@@ -84,16 +83,13 @@ static bool fits(struct star_run *run, const struct bound *b, const struct star_
     return true;
 }
 
-static bool is_permitted(struct star_run *run, const struct bound *b, const struct star_call *call, struct search *s,
-                         struct err *err)
+static bool is_permitted(const struct bound *b, const struct star_call *call, struct search *s)
 {
-    const struct plugin_context *ctx = b->ctx;
-    for (size_t i = 0; i < ctx->n_permissions; i++)
-        if (fits(run, b, call, &ctx->permissions[i], s, err))
-            return true;
-    for (size_t i = 0; i < ctx->rules->n_allow; i++)
-        if (fits(run, b, call, &ctx->rules->allow[i], s, err))
-            return true;
+    const struct plugin_matchers *lists[] = {b->ctx->permissions, &b->ctx->rules->allow};
+    for (size_t k = 0; k < ARRAY_LEN(lists); k++)
+        for (size_t i = 0; lists[k] && i < lists[k]->len; i++)
+            if (fits(b, call, &lists[k]->items[i], s))
+                return true;
     return false;
 }
 
@@ -135,31 +131,24 @@ static enum star_ret call_guarded(struct star_run *run, const struct star_call *
     if (b->module->is_system &&
         (!request || str_is_empty(request->user_id) || str_eq(request->user_id, STR("anonymous"))))
         return star_fail(run, "plugin " STR_FMT " requires an authenticated user", STR_ARG(b->path));
-    if (is_disallowed(run, b, call, &err))
+    if (is_disallowed(b, call))
         return refuse(run, b, ": the call is disallowed by the server config (permissions.disallow)");
-    bool permitted = is_permitted(run, b, call, &search, &err);
-    if (err_is_set(&err))
-        return star_fail_err(run, &err);
-    if (!permitted)
+    if (!is_permitted(b, call, &search))
         return explain(run, b, call, &search);
     if (request && request->failed.ptr)
         return star_fail(run, "previous plugin call failed: " STR_FMT, STR_ARG(request->failed));
     star_v value = STAR_NONE;
-    if (b->function->call(run, call, &value, &err)) {
+    if (b->function->call(run, call, &value, &err))
         *out = plugin_response_ok(a, value);
-    } else {
-        struct str error = str_dup(a, str_from(err_msg(&err)));
-        if (request)
-            request->failed = error;
-        *out = plugin_response_failed(a, error, 1);
-    }
-    return star_is_null(*out) ? STAR_FAIL : STAR_OK;
+    else
+        *out = plugin_response_failed(a, request, str_from(err_msg(&err)), 1);
+    return STAR_OK; /* null is the memory error */
 }
 
 static enum star_ret call_nothing(struct star_run *run, const struct star_call *call, star_v *out)
 {
     *out = star_struct(star_run_arena(run), "Response", NULL, NULL, 0);
-    return star_is_null(*out) ? STAR_FAIL : STAR_OK;
+    return STAR_OK;
 }
 
 bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params, size_t n,
@@ -212,8 +201,8 @@ static bool may_load(const struct plugin_context *ctx, struct str module)
 {
     if (ctx->is_audit || str_list_has(ctx->loads, module))
         return true;
-    for (size_t i = 0; i < ctx->rules->n_allow; i++)
-        if (str_eq(ctx->rules->allow[i].plugin, module))
+    for (size_t i = 0; i < ctx->rules->allow.len; i++)
+        if (str_eq(ctx->rules->allow_items[i].plugin, module))
             return true;
     return false;
 }

@@ -37,24 +37,40 @@ struct plugin_param {
 bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params, size_t n,
                  star_v *out, struct err *err);
 
-/* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. */
+/* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. A failure becomes the
+ * request's `failed`; `request` may be NULL. */
 star_v plugin_response_ok(struct arena *a, star_v value);
-star_v plugin_response_failed(struct arena *a, struct str error, int code);
+star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code);
 
 /* --- patterns (rules.c) --- */
 
-/* Whether `patterns` match the first arguments of a call, one by one; *mismatch is the first that does not
- * (its index), or patterns->len when there are too few arguments. */
-bool plugin_arguments_match(const struct str_list *patterns, const star_v *args, size_t n_args, struct arena *a,
-                            size_t *mismatch, struct err *err);
-/* `text` equals `pattern`, or is found by "regex:<pattern>" (unanchored). */
-bool plugin_pattern_match(struct str pattern, struct str text, struct err *err);
-/* The whole `text` must match: for methods of server rules. */
-bool plugin_pattern_match_whole(struct str pattern, struct str text, struct err *err);
+struct pcre2_real_code_8;
+
+/* A literal, or "regex:<pattern>". */
+struct plugin_pattern {
+    struct str text;
+    struct pcre2_real_code_8 *re; /* NULL: literal */
+};
+/* `text` equals the pattern, or the regular expression is found in it (in a method's: matches all of it). */
+bool plugin_pattern_match(const struct plugin_pattern *p, struct str text);
+
+struct plugin_matcher {
+    const struct plugin_permission *of;
+    struct plugin_pattern method; /* empty: any, in disallow lists */
+    struct plugin_pattern *arguments; /* [of->arguments.len] */
+};
+struct plugin_matchers {
+    struct plugin_matcher *items;
+    size_t len;
+};
+
+/* Whether a matcher's patterns match the first arguments of a call, one by one; *mismatch is the first that does
+ * not (its index), or the number of patterns when there are too few arguments. */
+bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args, size_t *mismatch);
 
 struct plugin_rules {
-    struct plugin_permission *allow, *disallow;
-    size_t n_allow, n_disallow;
+    struct plugin_permission *allow_items, *disallow_items;
+    struct plugin_matchers allow, disallow;
 };
 
 #endif

@@ -9,20 +9,27 @@ struct response {
     star_v value;
     struct str error;     /* ptr NULL: success */
     int code;
+    /* Whose `failed` is cleared when somebody looks; NULL for successes and once frozen: then the load that it
+     * belonged to is over, and the value is shared by threads. */
+    struct plugin_request *request;
 };
+
+static void looked_at(struct response *r)
+{
+    if (r->request)
+        r->request->failed = (struct str){0};
+}
 
 static enum star_ret response_attr(struct star_run *run, void *self, struct str name, star_v *out)
 {
     struct response *r = self;
     struct arena *a = star_run_arena(run);
-    struct plugin_request *request = star_run_user(run);
     if (str_eq(name, STR("value"))) {
         if (r->error.ptr)
             return star_fail(run, STR_FMT, STR_ARG(r->error));
         *out = r->value;
     } else if (str_eq(name, STR("error"))) {
-        if (r->error.ptr && request)
-            request->failed = (struct str){0};
+        looked_at(r);
         *out = r->error.ptr ? star_string(a, r->error) : STAR_NONE;
     } else if (str_eq(name, STR("error_code"))) {
         *out = star_int(a, r->code);
@@ -49,6 +56,7 @@ static enum star_ret response_no_attr(struct star_run *run, void *self, struct s
 
 static bool response_truth(void *self)
 {
+    looked_at(self);
     return !((struct response *)self)->error.ptr;
 }
 
@@ -62,7 +70,9 @@ static bool response_repr(void *self, struct buf *out)
 
 static void response_freeze(void *self)
 {
-    star_freeze(((struct response *)self)->value);
+    struct response *r = self;
+    r->request = NULL;
+    star_freeze(r->value);
 }
 
 static star_v response_plain(struct arena *a, void *self)
@@ -87,23 +97,31 @@ static const struct star_host_type response_type = {
     .plain = response_plain,
 };
 
-static star_v make(struct arena *a, star_v value, struct str error, int code)
+static star_v make(struct arena *a, const struct response *from)
 {
     struct response *r = arena_try_alloc(a, sizeof *r);
     if (!r)
         return STAR_NULL;
-    *r = (struct response){.value = value, .error = error, .code = code};
+    *r = *from;
     return star_host(a, &response_type, r);
 }
 
 star_v plugin_response_ok(struct arena *a, star_v value)
 {
-    return make(a, value, (struct str){0}, 0);
+    return star_is_null(value) ? value : make(a, &(struct response){.value = value});
 }
 
-star_v plugin_response_failed(struct arena *a, struct str error, int code)
+star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code)
 {
-    return make(a, STAR_NONE, error, code);
+    char *copy = arena_try_alloc(a, error.len + 1);
+    if (!copy)
+        return STAR_NULL;
+    if (error.len > 0)
+        memcpy(copy, error.ptr, error.len);
+    struct response r = {.value = STAR_NONE, .error = str_of(copy, error.len), .code = code, .request = request};
+    if (request)
+        request->failed = r.error;
+    return make(a, &r);
 }
 
 bool plugin_is_response(star_v v)

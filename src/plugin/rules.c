@@ -9,25 +9,33 @@ enum { MATCH_LIMIT = 200000 }; /* steps of one match: patterns come from apps */
 
 static const struct str regex_prefix = STR_INIT("regex:");
 
-static pcre2_code *compile(struct str pattern, bool whole, struct err *err)
+static void release(void *re)
 {
-    int code;
-    PCRE2_SIZE offset;
-    uint32_t options = PCRE2_NEVER_BACKSLASH_C | (whole ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0);
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(pattern.len ? pattern.ptr : ""), pattern.len, options, &code, &offset, NULL);
-    if (!re) {
-        PCRE2_UCHAR text[128];
-        pcre2_get_error_message(code, text, sizeof text);
-        err_set(err, ERR_INVALID, "bad regular expression \"" STR_FMT "\" at %zu: %s", STR_ARG(pattern), offset, text);
-    }
-    return re;
+    pcre2_code_free(re);
 }
 
-static bool regex_match(struct str pattern, struct str text, bool whole, struct err *err)
+/* `whole`: the expression must match all of the text. */
+static bool compile(struct arena *a, struct str text, bool whole, struct plugin_pattern *out, struct err *err)
 {
-    pcre2_code *re = compile(pattern, whole, err);
-    if (!re)
-        return false;
+    *out = (struct plugin_pattern){.text = text};
+    if (text.len <= regex_prefix.len || !str_starts(text, regex_prefix))
+        return true;
+    int code;
+    PCRE2_SIZE offset;
+    uint32_t options = PCRE2_NEVER_BACKSLASH_C | PCRE2_NEVER_UTF | (whole ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0);
+    struct str re = str_from_off(text, regex_prefix.len);
+    out->re = pcre2_compile((PCRE2_SPTR)re.ptr, re.len, options, &code, &offset, NULL);
+    if (!out->re) {
+        PCRE2_UCHAR why[128];
+        pcre2_get_error_message(code, why, sizeof why);
+        return err_set(err, ERR_INVALID, "bad regular expression \"" STR_FMT "\" at %zu: %s", STR_ARG(re), offset, why);
+    }
+    arena_defer(a, release, out->re);
+    return true;
+}
+
+static bool regex_match(const pcre2_code *re, struct str text)
+{
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     if (!data || !limits)
@@ -37,74 +45,88 @@ static bool regex_match(struct str pattern, struct str text, bool whole, struct 
     int n = pcre2_match(re, (PCRE2_SPTR)(text.len ? text.ptr : ""), text.len, 0, 0, data, limits);
     pcre2_match_context_free(limits);
     pcre2_match_data_free(data);
-    pcre2_code_free(re);
     return n >= 0; /* a pattern past its limit matches nothing: permissions fail closed */
 }
 
-static bool pattern_match(struct str pattern, struct str text, bool whole, struct err *err)
+bool plugin_pattern_match(const struct plugin_pattern *p, struct str text)
 {
-    if (str_eq(pattern, text))
-        return true;
-    if (pattern.len <= regex_prefix.len || !str_starts(pattern, regex_prefix))
-        return false;
-    return regex_match(str_from_off(pattern, regex_prefix.len), text, whole, err);
-}
-
-bool plugin_pattern_match(struct str pattern, struct str text, struct err *err)
-{
-    return pattern_match(pattern, text, false, err);
-}
-
-bool plugin_pattern_match_whole(struct str pattern, struct str text, struct err *err)
-{
-    return pattern_match(pattern, text, true, err);
+    return str_eq(p->text, text) || (p->re && regex_match(p->re, text));
 }
 
 /* An argument as permissions see it: the content of a string, the repr of anything else. */
-static struct str argument_text(struct arena *a, star_v v)
+static bool argument_match(const struct plugin_pattern *p, star_v v)
 {
     struct str s;
     if (star_to_str(v, &s))
-        return s;
+        return plugin_pattern_match(p, s);
     scoped_buf b = BUF_INIT(64 << 10);
-    star_repr(&b, v);
-    return str_dup(a, buf_str(&b));
+    return star_repr(&b, v) && !b.is_full && plugin_pattern_match(p, buf_str(&b));
 }
 
-bool plugin_arguments_match(const struct str_list *patterns, const star_v *args, size_t n_args, struct arena *a,
-                            size_t *mismatch, struct err *err)
+bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args, size_t *mismatch)
 {
-    *mismatch = patterns->len;
-    if (n_args < patterns->len)
+    size_t n = m->of->arguments.len;
+    *mismatch = n;
+    if (n_args < n)
         return false;
-    for (size_t i = 0; i < patterns->len; i++)
-        if (!plugin_pattern_match(patterns->items[i], argument_text(a, args[i]), err)) {
+    for (size_t i = 0; i < n; i++)
+        if (!argument_match(&m->arguments[i], args[i])) {
             *mismatch = i;
             return false;
         }
     return true;
 }
 
-/* --- the server's lists ------------------------------------------------------------------------------ */
-
-static bool check_pattern(struct str pattern, struct err *err)
+/* `is_server`: "regex:" counts in methods too. */
+static bool compile_all(struct arena *a, const struct plugin_permission *items, size_t n, bool is_server,
+                        struct plugin_matchers *out, struct err *err)
 {
-    if (pattern.len <= regex_prefix.len || !str_starts(pattern, regex_prefix))
-        return true;
-    pcre2_code *re = compile(str_from_off(pattern, regex_prefix.len), false, err);
-    pcre2_code_free(re);
-    return re != NULL;
+    struct plugin_matchers all = {arena_array(a, struct plugin_matcher, n), n};
+    for (size_t i = 0; i < n; i++) {
+        struct plugin_matcher *m = &all.items[i];
+        m->of = &items[i];
+        m->method.text = items[i].method;
+        m->arguments = arena_array(a, struct plugin_pattern, items[i].arguments.len);
+        bool ok = !is_server || compile(a, items[i].method, true, &m->method, err);
+        for (size_t k = 0; ok && k < items[i].arguments.len; k++)
+            ok = compile(a, items[i].arguments.items[k], false, &m->arguments[k], err);
+        if (!ok)
+            return err_wrap(err, "permission " STR_FMT "." STR_FMT, STR_ARG(items[i].plugin), STR_ARG(items[i].method));
+    }
+    *out = all;
+    return true;
 }
 
-static bool read_secrets(struct arena *a, const struct toml_value *item, struct plugin_permission *p)
+bool plugin_matchers_new(struct arena *a, const struct plugin_permission *items, size_t n,
+                         const struct plugin_matchers **out, struct err *err)
+{
+    struct plugin_matchers *all = arena_new(a, struct plugin_matchers);
+    if (!compile_all(a, items, n, false, all, err))
+        return false;
+    *out = all;
+    return true;
+}
+
+/* --- the server's lists ------------------------------------------------------------------------------ */
+
+static bool read_secrets(struct arena *a, const struct toml_value *item, struct plugin_permission *p, struct err *err)
 {
     const struct toml_value *lists = toml_get(item, STR("secrets"));
     if (!lists)
         return true;
+    if (lists->kind != TOML_ARRAY)
+        return toml_fail(lists, err, "secrets must be a list of lists of strings");
     struct str_list *out = arena_array(a, struct str_list, lists->array.len);
-    for (size_t i = 0; i < lists->array.len; i++)
-        for (size_t k = 0; k < lists->array.items[i]->array.len; k++)
-            str_list_add(a, &out[i], lists->array.items[i]->array.items[k]->s);
+    for (size_t i = 0; i < lists->array.len; i++) {
+        const struct toml_value *list = lists->array.items[i];
+        if (list->kind != TOML_ARRAY)
+            return toml_fail(list, err, "secrets must be a list of lists of strings");
+        for (size_t k = 0; k < list->array.len; k++) {
+            if (list->array.items[k]->kind != TOML_STRING)
+                return toml_fail(list->array.items[k], err, "secrets must be a list of lists of strings");
+            str_list_add(a, &out[i], list->array.items[k]->s);
+        }
+    }
     p->secrets = out;
     p->n_secrets = lists->array.len;
     return true;
@@ -116,34 +138,33 @@ static bool read_rule(struct arena *a, const struct toml_value *item, struct plu
     p->is_read = -1;
     if (!toml_read_str(item, "plugin", &p->plugin, err) || !toml_read_str(item, "method", &p->method, err) ||
         !toml_read_list(a, item, "arguments", &p->arguments, err) || !toml_read_list(a, item, "permit", &p->permit, err) ||
-        !toml_read_bool(item, "is_read", &is_read, err) || !read_secrets(a, item, p))
+        !toml_read_bool(item, "is_read", &is_read, err) || !read_secrets(a, item, p, err))
         return false;
     if (toml_get(item, STR("is_read")))
         p->is_read = is_read;
-    bool ok = check_pattern(p->method, err);
-    vec_foreach (arg, &p->arguments)
-        ok = ok && check_pattern(*arg, err);
-    return ok;
+    return true;
 }
 
 static bool read_rules(struct arena *a, const struct toml_value *permissions, const char *name,
-                       struct plugin_permission **out, size_t *n, struct err *err)
+                       struct plugin_permission **items, struct plugin_matchers *out, struct err *err)
 {
     const struct toml_value *list = permissions ? toml_get(permissions, str_from(name)) : NULL;
-    *n = list ? list->array.len : 0;
-    *out = arena_array(a, struct plugin_permission, *n);
-    for (size_t i = 0; i < *n; i++)
-        if (!read_rule(a, list->array.items[i], &(*out)[i], err))
+    if (list && list->kind != TOML_ARRAY)
+        return toml_fail(list, err, "permissions.%s must be a list of tables", name);
+    size_t n = list ? list->array.len : 0;
+    *items = arena_array(a, struct plugin_permission, n);
+    for (size_t i = 0; i < n; i++)
+        if (!read_rule(a, list->array.items[i], &(*items)[i], err))
             return err_wrap(err, "permissions.%s", name);
-    return true;
+    return compile_all(a, *items, n, true, out, err) || err_wrap(err, "permissions.%s", name);
 }
 
 bool plugin_rules_new(struct arena *a, const struct toml_value *permissions, struct plugin_rules **out,
                       struct err *err)
 {
     struct plugin_rules *rules = arena_new(a, struct plugin_rules);
-    if (!read_rules(a, permissions, "allow", &rules->allow, &rules->n_allow, err) ||
-        !read_rules(a, permissions, "disallow", &rules->disallow, &rules->n_disallow, err))
+    if (!read_rules(a, permissions, "allow", &rules->allow_items, &rules->allow, err) ||
+        !read_rules(a, permissions, "disallow", &rules->disallow_items, &rules->disallow, err))
         return false;
     *out = rules;
     return true;
@@ -178,10 +199,10 @@ static bool permissions_equal(const struct plugin_permission *x, const struct pl
 }
 
 /* The allow entry's arguments are a prefix that matches the requested ones, text against text. */
-static bool is_covered(const struct plugin_permission *rule, const struct plugin_permission *asked)
+static bool is_covered(const struct plugin_matcher *m, const struct plugin_permission *asked)
 {
-    scoped_err ignored = {0};
-    if (!str_eq(rule->plugin, asked->plugin) || !plugin_pattern_match_whole(rule->method, asked->method, &ignored) ||
+    const struct plugin_permission *rule = m->of;
+    if (!str_eq(rule->plugin, asked->plugin) || !plugin_pattern_match(&m->method, asked->method) ||
         !lists_equal(&rule->permit, &asked->permit) || rule->arguments.len > asked->arguments.len)
         return false;
     /* A relabelled WRITE, or secrets that the server does not grant by itself, need an administrator. */
@@ -190,7 +211,7 @@ static bool is_covered(const struct plugin_permission *rule, const struct plugin
     if (asked->n_secrets > 0 && !secrets_equal(rule, asked))
         return false;
     for (size_t i = 0; i < rule->arguments.len; i++)
-        if (!plugin_pattern_match(rule->arguments.items[i], asked->arguments.items[i], &ignored))
+        if (!plugin_pattern_match(&m->arguments[i], asked->arguments.items[i]))
             return false;
     return true;
 }
@@ -199,8 +220,8 @@ static bool load_is_fine(const struct plugin_rules *rules, struct str load, cons
 {
     if (str_list_has(approved, load))
         return true;
-    for (size_t i = 0; i < rules->n_allow; i++)
-        if (str_eq(rules->allow[i].plugin, load))
+    for (size_t i = 0; i < rules->allow.len; i++)
+        if (str_eq(rules->allow_items[i].plugin, load))
             return true;
     return false;
 }
@@ -211,8 +232,8 @@ static bool permission_is_fine(const struct plugin_rules *rules, const struct pl
     for (size_t i = 0; i < n_approved; i++)
         if (permissions_equal(asked, &approved[i]))
             return true;
-    for (size_t i = 0; i < rules->n_allow; i++)
-        if (is_covered(&rules->allow[i], asked))
+    for (size_t i = 0; i < rules->allow.len; i++)
+        if (is_covered(&rules->allow.items[i], asked))
             return true;
     return false;
 }
