@@ -140,7 +140,7 @@ static bool re_compile(struct arena *a, struct pattern *p, struct buf *text, str
     }
     arena_defer(a, re_release, p->re);
     for (size_t i = 0; i < p->n_params; i++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "p%zu", i);
         int group = pcre2_substring_number_from_name(p->re, (PCRE2_SPTR)name);
         if (group <= 0)
