@@ -144,7 +144,7 @@ bool settings_merge(struct arena *a, const struct toml_value *server, star_v app
                     struct map *out, struct err *err);
 
 /* app_config_int() for things that count: never negative. */
-int config_int(const struct app *app, const char *key, int fallback);
+int app_config_count(const struct app *app, const char *key, int fallback);
 
 /* Settings of the framework: config_gen.lock, over it ace.app(settings=). */
 struct framework {

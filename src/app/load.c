@@ -46,7 +46,7 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
     app->is_single_file = bool_field(a, "single_file");
     app->redirect_bare_path = bool_field(a, "redirect_bare_path");
     app->static_root_cache_control = app_config_str(app, "static_root_cache_control", (struct str){0});
-    app->headers_level = config_int(app, "security.headers_level", 2);
+    app->headers_level = app_config_count(app, "security.headers_level", 2);
     if (app_config_bool(app, "static_from_disk", false) && !app->is_on_disk)
         return err_set(err, ERR_INVALID, "static_from_disk is set by the app, but its source is not served from disk: set it with "
                                          "the app's --conf, or use the spec static_disk");

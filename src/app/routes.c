@@ -96,8 +96,8 @@ static bool fill_opts(struct app *app, star_v config, struct proxy_route *p, str
         .drop = drop,
         .drop_count = ARRAY_LEN(drop) - 1,
         .rewrite_location = app_config_bool(app, "proxy.rewrite_location", true),
-        .idle_conn_ms = MIN(config_int(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
-        .max_idle = (unsigned)config_int(app, "proxy.max_idle_conns", 250),
+        .idle_conn_ms = MIN(app_config_count(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
+        .max_idle = (unsigned)app_config_count(app, "proxy.max_idle_conns", 250),
     };
     return read_response_headers(app, star_struct_get(config, STR("response_headers")), &p->opts, err);
 }

@@ -324,15 +324,15 @@ static void fill_timing(struct plan *p)
         health = str_cat(p->a, app->path_encoded, health);
     c->health_path = health;
     c->scheme = app->scheme;
-    c->start_attempts = config_int(app, "container.deploy_health_attempts", 75);
-    c->health_timeout_secs = config_int(app, "container.health_timeout_secs", 5);
-    c->check_interval_secs = config_int(app, "container.status_check_interval_secs", 20);
-    c->check_attempts = config_int(app, "container.status_health_attempts", 10);
-    c->idle_secs = config_int(app, "container.idle_shutdown_secs", 180);
+    c->start_attempts = app_config_count(app, "container.deploy_health_attempts", 75);
+    c->health_timeout_secs = app_config_count(app, "container.health_timeout_secs", 5);
+    c->check_interval_secs = app_config_count(app, "container.status_check_interval_secs", 20);
+    c->check_attempts = app_config_count(app, "container.status_health_attempts", 10);
+    c->idle_secs = app_config_count(app, "container.idle_shutdown_secs", 180);
     if (app->entry.is_dev && !app_config_bool(app, "container.idle_shutdown_dev_apps", false))
         c->idle_secs = 0;
     c->idle_bytes = app_config_int(app, "container.idle_bytes_high_watermark", 1500);
-    c->log_lines = config_int(app, "container.log_lines_to_show", 1000);
+    c->log_lines = app_config_count(app, "container.log_lines_to_show", 1000);
     if (!app_config_bool(app, "container.show_logs_for_failure", true) && !app->entry.is_dev)
         c->log_lines = 0;
 }

@@ -133,7 +133,7 @@ bool app_config_bool(const struct app *app, const char *key, bool fallback)
     return v ? v->b : fallback;
 }
 
-int config_int(const struct app *app, const char *key, int fallback)
+int app_config_count(const struct app *app, const char *key, int fallback)
 {
     int64_t v = app_config_int(app, key, fallback);
     return (int)(v < 0 ? 0 : MIN(v, INT32_MAX));

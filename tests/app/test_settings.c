@@ -71,9 +71,9 @@ static void counts_are_never_negative(void **state)
 {
     scoped_err err = {0};
     MUST(merge("a = -5\nb = 99999999999\nc = 7", "", "", &err), &err);
-    assert_int_equal(config_int(&fake, "a", 1), 0);
-    assert_int_equal(config_int(&fake, "b", 1), INT32_MAX);
-    assert_int_equal(config_int(&fake, "c", 1), 7);
+    assert_int_equal(app_config_count(&fake, "a", 1), 0);
+    assert_int_equal(app_config_count(&fake, "b", 1), INT32_MAX);
+    assert_int_equal(app_config_count(&fake, "c", 1), 7);
 }
 
 static bool framework(const char *lock, const char *settings, struct framework *out, struct err *err)
