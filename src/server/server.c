@@ -314,6 +314,7 @@ static bool init(struct server *s, struct err *err)
     if (!open_logs(s, err) || !lock_home(s, err) || !open_store(s, err) || !init_dynamic_config(s, err))
         return false;
     s->jobs = jobs_open("job", JOB_THREADS);
+    s->operations = operations_open();
     s->loops = http_loops_open(0, err);
     if (!s->loops || !open_auth(s, err) || !open_containers(s, err) || !pipeline_trust(s, &trusted, err))
         return false;
@@ -433,10 +434,12 @@ static void finish(struct server *s)
         http_server_drain(s->control, drain_secs * 1000);
     http_server_close(s->http);
     http_server_close(s->control);
+    operations_drain(s->operations, drain_secs * 1000); /* those whose client has left */
     deploy_close(s->deploy);
     jobs_close(s->jobs);
     if (s->loops)
         http_loops_close(s->loops);
+    operations_close(s->operations);
     site_unref(s->site);
     certs_unref(s->certs);
     http_tls_close(s->tls);
