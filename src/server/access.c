@@ -122,7 +122,10 @@ void access_log_add(struct access_log *log, struct http_req *req, const struct a
     add_number(b, req->bytes_sent);
     buf_add_str(b, STR(",\"duration\":"));
     add_millis(b, clock_ns() - req->start_ns);
-    add_optional(b, STR(",\"rid\":\""), facts->rid);
+    buf_add_str(b, STR(",\"rid\":\""));
+    buf_add_str(b, facts->rid_prefix);
+    add_number(b, facts->number);
+    buf_add_char(b, '"');
     add_optional(b, STR(",\"user\":\""), facts->user);
     add_optional(b, STR(",\"app\":\""), facts->app_id);
     if (!str_eq(facts->client_ip, http_req_peer(req)))

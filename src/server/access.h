@@ -6,9 +6,11 @@
 #include "base.h"
 #include "http.h"
 
-/* What the log tells beyond the request itself. Empty slices are left out. */
+/* What the log tells beyond the request itself. Empty slices are left out (the id is not). */
 struct access_facts {
-    struct str rid, user, app_id, client_ip;
+    struct str rid_prefix;       /* the request's id is this and the number */
+    uint64_t number;
+    struct str user, app_id, client_ip;
 };
 
 struct access_log;

@@ -1,12 +1,12 @@
 /* server/api.c: the management API: a table of routes over deploy/ and the server itself.
  *
- * A call is read on its loop and run on a job thread (it may fetch, build, commit). What changes something is an
- * operation. A client that accepts application/x-ndjson gets its progress and its end as a stream, and may
- * leave: the operation goes on. Any other is answered on its loop at the end, and its going away cancels what it
- * asked for, up to the commit. Every call leaves a system event in the audit trail.
+ * A call is read on its loop, run on a job thread (it may fetch, build, commit), and answered on its loop.
+ * The caller's going away cancels what it asked for, up to the commit. Every call leaves a system event in
+ * the audit trail: it starts as Failed, so a crash is not taken for a success.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -31,18 +31,18 @@ struct api_route {
     api_fn *fn;        /* ... or one of the server */
 };
 
-/* One call: made on the loop, used by one job thread, freed on the loop; a streamed one by the job thread. */
+/* One call: made on the loop, used by one job thread, freed on the loop. */
 struct api_call {
     struct arena arena;
     struct server *server;
-    struct http_req *req;         /* NULL once submitted as a stream: it may be over before the call is */
-    struct operation *operation;  /* NULL: it only reads */
+    struct http_req *req;
     const struct api_route *route;
     struct str user_id, rid;
+    struct str target;         /* for the audit trail */
     struct deploy_opts opts;
     json_t *body, *reply;
     struct err err;
-    atomic_bool cancel;           /* of a call without operation */
+    atomic_bool cancel;
 };
 
 /* --- the server's own calls --------------------------------------------------------------------- */
@@ -104,7 +104,7 @@ static const struct api_route routes[] = {
 
 /* --- answering ------------------------------------------------------------------------------------ */
 
-void api_reply_error(struct http_req *req, int status, const char *message)
+static void reply_error(struct http_req *req, int status, const char *message)
 {
     json_t *body = json_pack("{s:o, s:i}", "message", json_from_str(str_from(message)), "code", status);
     struct str text = json_text(req->arena, body, JSON_STYLE_COMPACT);
@@ -116,8 +116,6 @@ static void call_free(struct api_call *call)
 {
     json_decref(call->body);
     json_decref(call->reply);
-    if (call->operation)
-        operation_unref(call->operation);
     err_release(&call->err);
     arena_release(&call->arena);
     free(call);
@@ -129,7 +127,7 @@ static void finish(struct http_loop *loop, void *arg)
     struct http_req *req = call->req;
     if (err_is_set(&call->err)) {
         int status = call->err.code >= 400 && call->err.code <= 599 ? (int)call->err.code : 500;
-        api_reply_error(req, status, err_msg(&call->err));
+        reply_error(req, status, err_msg(&call->err));
     } else {
         struct str text = call->reply ? json_text(req->arena, call->reply, JSON_STYLE_COMPACT) : (struct str){0};
         http_reply(req, 200, STR("application/json"), text);
@@ -147,45 +145,27 @@ static void audit(struct api_call *call)
         .event_type = STR("system"),
         .operation = str_printf(&call->arena, "%s%s%s%s", call->route->operation, shows && o->promote ? "_promote" : "",
                                 shows && o->approve ? "_approve" : "", o->is_dry_run ? "_dryrun" : ""),
-        .target = o->app,
+        .target = call->target,
         .status = err_is_set(&call->err) ? STR("Failed") : STR("Success"),
         .detail = str_from(err_msg(&call->err)),
     });
 }
 
-static atomic_bool *cancel_flag(struct api_call *call)
-{
-    return call->operation ? operation_cancel_flag(call->operation) : &call->cancel;
-}
-
-static bool perform(struct api_call *call)
-{
-    const struct api_route *route = call->route;
-    if (!route->op)
-        return route->fn(call, &call->reply, &call->err);
-    struct deploy_caller who = {.user_id = call->user_id, .cancel = cancel_flag(call)};
-    if (atomic_load(who.cancel))
-        return err_set(&call->err, ERR_CANCELLED, "cancelled before it began");
-    if (call->operation) {
-        who.progress = operation_line;
-        who.progress_arg = call->operation;
-        operation_begin(call->operation);
-    }
-    return route->op(call->server->deploy, &who, &call->opts, call->body, &call->reply, &call->err);
-}
-
 static void run(void *arg)
 {
     struct api_call *call = arg;
-    if (!perform(call) && !err_is_set(&call->err))
-        BUG("%s %s failed without a reason", call->route->method, call->route->path);
+    const struct api_route *route = call->route;
+    bool ok;
+    if (route->op) {
+        struct deploy_caller who = {.user_id = call->user_id, .cancel = &call->cancel};
+        ok = route->op(call->server->deploy, &who, &call->opts, call->body, &call->reply, &call->err);
+    } else {
+        ok = route->fn(call, &call->reply, &call->err);
+    }
+    if (!ok && !err_is_set(&call->err))
+        BUG("%s %s failed without a reason", route->method, route->path);
     audit(call);
-    if (call->operation)
-        operation_finish(call->operation, call->reply, &call->err);
-    if (call->req)
-        http_loop_post(call->req->loop, finish, call);
-    else
-        call_free(call);
+    http_loop_post(call->req->loop, finish, call);
 }
 
 /* --- reading the call ----------------------------------------------------------------------------- */
@@ -222,7 +202,7 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
     };
     struct http_pairs query = {0};
-    if (!http_query_parse(&call->arena, str_dup(&call->arena, call->req->query), &query, err))
+    if (!http_query_parse(&call->arena, call->req->query, &query, err))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {
         struct str name = str_from(params[i].name), value;
@@ -242,60 +222,33 @@ static bool parse_query(struct api_call *call, struct err *err)
 static void on_gone(struct http_req *req, void *arg)
 {
     struct api_call *call = arg;
-    atomic_store(cancel_flag(call), true);
-}
-
-/* What changes apps is an operation. The request of a create names its app in the body. */
-static void make_operation(struct api_call *call)
-{
-    if (!call->route->op || str_eq(call->req->method_text, STR("GET")))
-        return;
-    struct str target = str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0}) : call->opts.app;
-    call->operation = operation_new(call->server->operations, call->route->operation, target, call->user_id);
-}
-
-static void refuse(struct api_call *call, struct http_req *req)
-{
-    err_set(&call->err, ERR_UNAVAILABLE, "the server is stopping or overloaded: try again");
-    if (call->operation)
-        operation_finish(call->operation, NULL, &call->err);
-    api_reply_error(req, ERR_UNAVAILABLE, err_msg(&call->err));
-    call_free(call);
+    atomic_store(&call->cancel, true);
 }
 
 static void submit(struct api_call *call)
 {
-    struct http_req *req = call->req;
-    make_operation(call);
-    struct operation *streamed =
-        http_req_list_has(req, HTTP_H_ACCEPT, STR("application/x-ndjson")) ? call->operation : NULL;
-    if (streamed) {
-        operation_ref(streamed);
-        call->req = NULL;
-    } else {
-        http_req_on_abort(req, on_gone, call);
-    }
-    if (!jobs_submit(call->server->jobs, run, call)) {
-        if (streamed)
-            operation_unref(streamed);
-        refuse(call, req);
-    } else if (streamed) {
-        operation_stream(streamed, req); /* the call may be over and gone */
-    }
+    /* What an operation is about is in the query, but for a creation. */
+    call->target = call->body && str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0})
+                                                              : call->opts.app;
+    http_req_on_abort(call->req, on_gone, call);
+    if (jobs_lane_submit(call->server->api_lane, run, call))
+        return;
+    reply_error(call->req, 503, "the server is stopping or overloaded: try again");
+    call_free(call);
 }
 
 static void on_body(struct http_req *req, struct str body, const struct err *err, void *arg)
 {
     struct api_call *call = arg;
     if (err) {
-        api_reply_error(req, (int)err->code, err_msg(err));
+        reply_error(req, (int)err->code, err_msg(err));
         call_free(call);
         return;
     }
     call->body = json_parse_object(body, &call->err);
     if (!call->body) {
         err_wrap(&call->err, "request body");
-        api_reply_error(req, 400, err_msg(&call->err));
+        reply_error(req, 400, err_msg(&call->err));
         call_free(call);
         return;
     }
@@ -315,18 +268,15 @@ static const struct api_route *find_route(struct str method, struct str path, bo
     return NULL;
 }
 
-void api_serve(struct server *s, struct http_req *req, struct str user_id)
+void api_serve(struct server *s, struct http_req *req, struct str user_id, uint64_t number)
 {
     struct str path = req->path;
     bool path_exists = false;
     const struct api_route *route = NULL;
-    if (str_starts(path, STR("/_openrun/")) &&
-        operation_serve(s, req, str_from_off(path, strlen("/_openrun")), user_id))
-        return;
     if (str_starts(path, STR("/_openrun/")))
         route = find_route(req->method_text, str_from_off(path, strlen("/_openrun")), &path_exists);
     if (!route) {
-        api_reply_error(req, path_exists ? 405 : 404,
+        reply_error(req, path_exists ? 405 : 404,
                     path_exists ? "this path does not take this method" : "404 page not found");
         return;
     }
@@ -335,9 +285,9 @@ void api_serve(struct server *s, struct http_req *req, struct str user_id)
     call->req = req;
     call->route = route;
     call->user_id = str_dup(&call->arena, user_id);
-    call->rid = str_printf(&call->arena, "%sapi_" STR_FMT, s->rid_prefix, STR_ARG(id_ksuid(&call->arena)));
+    call->rid = str_printf(&call->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number);
     if (!parse_query(call, &call->err)) {
-        api_reply_error(req, (int)call->err.code, err_msg(&call->err));
+        reply_error(req, (int)call->err.code, err_msg(&call->err));
         call_free(call);
     } else if (route->flags & HAS_BODY) {
         http_req_read_all(req, BODY_MAX, on_body, call);
@@ -346,14 +296,28 @@ void api_serve(struct server *s, struct http_req *req, struct str user_id)
     }
 }
 
+/* A request on the unix socket. In its arena. */
+struct socket_call {
+    struct server *server;
+    uint64_t number;
+};
+
 static void on_end(struct http_req *req, void *arg)
 {
-    struct access_facts facts = {.user = STR("admin")};
-    access_log_add(loop_state(req->loop)->access, req, &facts);
+    const struct socket_call *c = arg;
+    access_log_add(loop_state(req->loop)->access, req, &(struct access_facts){
+        .rid_prefix = c->server->rid_prefix,
+        .number = c->number,
+        .user = STR("admin"),
+    });
+    if (req->method != HTTP_GET && req->method != HTTP_HEAD && req->method != HTTP_OPTIONS)
+        request_audit(c->server, req, c->number, (struct str){0}, STR("admin"), false);
 }
 
 void api_request(struct http_req *req, void *arg)
 {
-    http_req_on_end(req, on_end, arg);
-    api_serve(arg, req, STR("admin"));
+    struct socket_call *c = arena_new(req->arena, struct socket_call);
+    *c = (struct socket_call){.server = arg, .number = request_number(loop_state(req->loop))};
+    http_req_on_end(req, on_end, c);
+    api_serve(arg, req, STR("admin"), c->number);
 }

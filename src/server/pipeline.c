@@ -22,11 +22,14 @@ struct visit {
     const struct auth_identity *who;
     struct str client_ip;
     bool is_https;                     /* as the client sees it */
+    bool is_api;                       /* a call of the management API */
 };
 
-static struct str request_id(const struct visit *v)
+/* Numbers are dealt out to the loops in turn, so no two loops share a counter. */
+uint64_t request_number(struct loop_state *state)
 {
-    return str_printf(v->req->arena, "%s%" PRIu64, v->server->rid_prefix, v->number);
+    const struct http_loop *loop = state->loop;
+    return state->request_count++ * http_loops_len(state->server->loops) + http_loop_index(loop);
 }
 
 /* --- trusted proxies ---------------------------------------------------------------------------- */
@@ -135,21 +138,14 @@ static bool is_safe(const struct http_req *req)
     return req->method == HTTP_GET || req->method == HTTP_HEAD || req->method == HTTP_OPTIONS;
 }
 
-/* Unsafe requests to apps are audited. */
-static void audit(const struct visit *v)
+void request_audit(struct server *s, struct http_req *req, uint64_t number, struct str app_id, struct str user_id,
+                   bool redact)
 {
-    struct http_req *req = v->req;
-    if (!v->place || is_safe(req))
-        return;
-    struct app *app = app_slot_peek(v->place->slot);
-    if (app && app_config_bool(app, "audit.skip_http_events", false))
-        return;
-    bool redact = app && app_config_bool(app, "audit.redact_url", false);
     struct str path = redact ? STR("<REDACTED>") : req->path;
-    store_audit_add(v->server->store, &(struct store_audit_event){
-        .rid = request_id(v),
-        .app_id = app_slot_entry(v->place->slot)->id,
-        .user_id = v->who ? v->who->user_id : (struct str){0},
+    store_audit_add(s->store, &(struct store_audit_event){
+        .rid = str_printf(req->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number),
+        .app_id = app_id,
+        .user_id = user_id,
         .event_type = STR("http"),
         .operation = req->method_text,
         .target = str_printf(req->arena, STR_FMT ":" STR_FMT, STR_ARG(req->authority), STR_ARG(path)),
@@ -160,18 +156,31 @@ static void audit(const struct visit *v)
     });
 }
 
+/* Unsafe requests to apps and to the management API are audited. */
+static void audit(const struct visit *v, struct str app_id, struct str user_id)
+{
+    struct http_req *req = v->req;
+    if (is_safe(req) || (!v->place && !v->is_api))
+        return;
+    struct app *app = v->place ? app_slot_peek(v->place->slot) : NULL;
+    if (app && app_config_bool(app, "audit.skip_http_events", false))
+        return;
+    request_audit(v->server, req, v->number, app_id, user_id, app && app_config_bool(app, "audit.redact_url", false));
+}
+
 static void on_end(struct http_req *req, void *arg)
 {
     struct visit *v = arg;
-    struct loop_state *state = loop_state(req->loop);
-    struct access_facts facts = {.client_ip = v->client_ip};
-    if (v->server->access_file) {
-        facts.rid = request_id(v);
-        facts.user = v->who ? v->who->user_id : (struct str){0};
-        facts.app_id = v->place ? app_slot_entry(v->place->slot)->id : (struct str){0};
-        access_log_add(state->access, req, &facts);
-    }
-    audit(v);
+    struct str user_id = v->who ? v->who->user_id : (struct str){0};
+    struct str app_id = v->place ? app_slot_entry(v->place->slot)->id : (struct str){0};
+    access_log_add(loop_state(req->loop)->access, req, &(struct access_facts){
+        .rid_prefix = v->server->rid_prefix,
+        .number = v->number,
+        .user = user_id,
+        .app_id = app_id,
+        .client_ip = v->client_ip,
+    });
+    audit(v, app_id, user_id);
     if (v->hold)
         site_hold_put(v->hold);
 }
@@ -246,14 +255,9 @@ static bool canonical_path(struct http_req *req, struct str *out)
     return true;
 }
 
-static void dispatch(struct visit *v, struct loop_state *state)
+static void dispatch(struct visit *v, struct loop_state *state, struct str path)
 {
     struct http_req *req = v->req;
-    struct str path;
-    if (!canonical_path(req, &path)) {
-        http_reply_error(req, 400, STR("malformed percent-encoding in the request path"));
-        return;
-    }
     if (str_eq(req->host, v->server->auth_domain)) {
         http_reply_error(req, 404, STR("not found"));
         return;
@@ -273,24 +277,25 @@ static void on_admin(struct http_req *req, const struct auth_identity *who, void
 {
     struct visit *v = arg;
     v->who = who;
+    v->is_api = true;
     if (is_safe(req) || auth_cross_origin_ok(req))
-        api_serve(v->server, req, who->user_id);
+        api_serve(v->server, req, who->user_id, v->number);
 }
 
-/* Paths under /_openrun on every domain. */
-static bool reserved(struct visit *v)
+/* Paths that start with /_openrun on every domain; but those of an app at the root, which are the app's. */
+static bool reserved(struct visit *v, struct str path)
 {
     struct http_req *req = v->req;
-    if (!str_starts(req->path, STR("/_openrun")))
+    if (LIKELY(!str_starts(path, STR("/_openrun"))) || str_eq(path, STR("/_openrun_app")) ||
+        str_starts(path, STR("/_openrun_app/")))
         return false;
-    struct str rest = str_from_off(req->path, strlen("/_openrun"));
-    if (!str_is_empty(rest) && rest.ptr[0] != '/')
-        return false;
+    struct str rest = str_from_off(path, strlen("/_openrun"));
+    bool is_ours = str_is_empty(rest) || rest.ptr[0] == '/';
     if (str_eq(rest, STR("/health")))
         http_reply(req, 200, STR("text/plain; charset=utf-8"), STR("OK"));
-    else if (auth_route(v->server->auth, req, v->is_https))
+    else if (is_ours && auth_route(v->server->auth, req, v->is_https))
         ;
-    else if (v->server->admin_over_tcp)
+    else if (is_ours && v->server->admin_over_tcp)
         auth_check_admin(v->server->auth, req, on_admin, v);
     else
         http_reply_error(req, 404, STR("404 page not found"));
@@ -319,7 +324,7 @@ void pipeline_request(struct http_req *req, void *arg)
     struct visit *v = arena_new(req->arena, struct visit);
     v->server = s;
     v->req = req;
-    v->number = state->request_count++ * http_loops_len(s->loops) + http_loop_index(req->loop);
+    v->number = request_number(state);
     req->data = v;
     find_client(v);
     http_req_on_end(req, on_end, v);
@@ -336,6 +341,9 @@ void pipeline_request(struct http_req *req, void *arg)
         redirect_to_https(v, state->hold->site);
         return;
     }
-    if (!reserved(v))
-        dispatch(v, state);
+    struct str path;
+    if (!canonical_path(req, &path))
+        http_reply_error(req, 400, STR("malformed percent-encoding in the request path"));
+    else if (!reserved(v, path))
+        dispatch(v, state, path);
 }

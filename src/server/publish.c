@@ -37,6 +37,7 @@ static void state_start(struct http_loop *loop, void *arg)
     struct server *s = arg;
     struct loop_state *state = xcalloc(1, sizeof *state);
     state->server = s;
+    state->loop = loop;
     state->access = access_log_new(loop, s->access_file);
     http_loop_set_data(loop, HTTP_SLOT_SITE, state);
     http_loop_at_close(loop, state_free, state);
@@ -130,7 +131,8 @@ static struct site *build(struct server *s, struct store_tx *tx, struct app *con
     return site;
 }
 
-/* Apps of `old` whose slots are not in `now`: their containers have no more requests coming. */
+/* Apps of `old` whose slots are not in `now`: their containers have no more requests coming. But an app whose new
+ * version nobody has loaded yet may go on with the same container, so that one is left to idleness and the sweep. */
 static void retire_replaced(const struct site *old, const struct site *now, int drain_secs)
 {
     for (size_t i = 0; i < site_len(old); i++) {
@@ -139,8 +141,9 @@ static void retire_replaced(const struct site *old, const struct site *now, int 
         if (!app)
             continue;
         const struct site_app *next = site_find(now, app_slot_entry(slot)->id);
-        if (!next || next->slot != slot)
-            app_retire(app, next ? app_slot_peek(next->slot) : NULL, drain_secs);
+        struct app *successor = next ? app_slot_peek(next->slot) : NULL;
+        if (!next || (next->slot != slot && successor))
+            app_retire(app, successor, drain_secs);
     }
 }
 

@@ -22,6 +22,8 @@ const char server_version[] = VERSION_GEN, server_commit[] = COMMIT_GEN;
 
 enum {
     JOB_THREADS = 64,       /* they mostly wait: git, builds, disks */
+    API_THREADS = 32,       /* of those: for calls of the management API */
+    API_DRAIN_MS = 10000,   /* a call that takes longer to end is cancelled at a stop */
     CERTS_CHECK_SECS = 60,
     KEYS_SWEEP_SECS = 60,
     RETAIN_SECS = 3600,
@@ -46,7 +48,7 @@ static bool open_logs(struct server *s, struct err *err)
     };
     bool level_known = log_level_parse(level_text, &opts.level);
     if (!fs_mkdir_p(dir, 0744, err))
-        return false;
+        return err_wrap(err, "making the log folder");
     if (config_bool(c, "logging.file"))
         opts.path = path_join(&s->arena, dir, STR("openrun.json"));
     if (!log_open(&opts, err))
@@ -65,36 +67,43 @@ static bool open_logs(struct server *s, struct err *err)
     return true;
 }
 
-/* One server per home: the lock is held as long as this process lives. The file's content is the pid. */
+/* One server per home: the lock is held as long as this process lives, whatever way it ends. */
 static bool lock_home(struct server *s, struct err *err)
 {
-    struct str path = home_path(s, "run/openrun.pid");
     if (!fs_mkdir_p(home_path(s, "run"), 0700, err))
         return false;
-    int fd = fs_open(path, O_RDWR | O_CREAT, 0644, err);
+    scoped_fd int fd = fs_open(home_path(s, "run/openrun.pid"), O_RDWR | O_CREAT, 0644, err);
     if (fd < 0)
         return false;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = "";
-        ssize_t n = read(fd, pid, sizeof pid - 1);
-        close(fd);
+        char pid[32];
+        ssize_t n = read(fd, pid, sizeof pid);
         struct str who = str_trim(str_of(pid, n > 0 ? (size_t)n : 0));
         return err_set(err, ERR_CONFLICT,
                        "another server already running with home " STR_FMT " (pid " STR_FMT "): stop it with \"openrun "
                        "server stop\" or set OPENRUN_HOME to another folder",
-                       STR_ARG(s->home->dir), STR_ARG(who));
+                       STR_ARG(s->home->dir), STR_ARG(str_is_empty(who) ? STR("unknown, it is starting") : who));
     }
-    return true; /* never closed */
+    s->lock_fd = fd;
+    fd = -1;
+    return true;
 }
 
+/* The pid is there while the server can be reached; an empty file otherwise. */
 static bool write_pid(struct server *s, struct err *err)
 {
-    int fd = fs_open(home_path(s, "run/openrun.pid"), O_WRONLY | O_TRUNC, 0644, err);
-    if (fd < 0)
-        return false;
-    bool ok = fs_write_fd(fd, str_printf(&s->arena, "%d\n", (int)getpid()), err);
-    close(fd);
-    return ok;
+    if (ftruncate(s->lock_fd, 0) != 0 || lseek(s->lock_fd, 0, SEEK_SET) != 0)
+        return err_set_errno(err, errno, "writing run/openrun.pid");
+    return fs_write_fd(s->lock_fd, str_printf(&s->arena, "%d\n", (int)getpid()), err);
+}
+
+static void unlock_home(struct server *s)
+{
+    if (s->lock_fd < 0)
+        return;
+    if (ftruncate(s->lock_fd, 0) != 0)
+        log_warn("emptying run/openrun.pid");
+    close(s->lock_fd);
 }
 
 static bool open_store(struct server *s, struct err *err)
@@ -193,6 +202,7 @@ static bool fill_env(struct server *s, struct err *err)
         .allowed_env = config_list(c, a, "system.allowed_env"),
         .allowed_mounts = mounts,
         .allowed_container_args = config_value(c, "security.allowed_container_args"),
+        .trusted_proxies = config_list(c, a, "security.trusted_proxies"),
         .rules = rules,
         .store = s->store,
         .containers = s->containers,
@@ -311,16 +321,17 @@ static bool init(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
     struct str_list trusted = config_list(c, &s->arena, "security.trusted_proxies");
-    if (!open_logs(s, err) || !lock_home(s, err) || !open_store(s, err) || !init_dynamic_config(s, err))
+    /* The lock first: nothing of a running server's home is touched, its logs included. */
+    if (!lock_home(s, err) || !open_logs(s, err) || !open_store(s, err) || !init_dynamic_config(s, err))
         return false;
     s->jobs = jobs_open("job", JOB_THREADS);
-    s->operations = operations_open();
+    s->api_lane = jobs_lane_new(s->jobs, API_THREADS);
     s->loops = http_loops_open(0, err);
     if (!s->loops || !open_auth(s, err) || !open_containers(s, err) || !pipeline_trust(s, &trusted, err))
         return false;
     s->redirect_to_https = config_bool(c, "http.redirect_to_https");
     s->admin_over_tcp = config_bool(c, "security.unsafe_admin_over_tcp");
-    snprintf(s->rid_prefix, sizeof s->rid_prefix, "rid_" STR_FMT "_", STR_ARG(id_ksuid(&s->arena)));
+    s->rid_prefix = str_printf(&s->arena, "rid_" STR_FMT "_", STR_ARG(id_ksuid(&s->arena)));
     return true;
 }
 
@@ -370,6 +381,13 @@ static void retain_job(void *arg)
         log_warn("removing old audit events", LOG_ERR(&err));
 }
 
+/* What a server that was killed in the middle of an operation left. */
+static void clean_job(void *arg)
+{
+    struct server *s = arg;
+    deploy_clean(s->deploy);
+}
+
 static void check_certs(struct server *s)
 {
     uint64_t print = certs_fingerprint(&s->certs_config);
@@ -406,6 +424,8 @@ static void housekeeping(struct server *s, int64_t second)
 static void wait_for_end(struct server *s, const sigset_t *signals)
 {
     int64_t started = clock_ms() / 1000, last = 0;
+    if (!jobs_submit(s->jobs, clean_job, s))
+        log_warn("no thread to clean up with");
     for (;;) {
         siginfo_t info;
         int sig = sigtimedwait(signals, &info, &(struct timespec){.tv_sec = 1});
@@ -431,31 +451,33 @@ static void finish(struct server *s)
     if (s->http)
         http_server_drain(s->http, drain_secs * 1000);
     if (s->control)
-        http_server_drain(s->control, drain_secs * 1000);
+        http_server_drain(s->control, MIN(drain_secs * 1000, API_DRAIN_MS));
     http_server_close(s->http);
     http_server_close(s->control);
-    operations_drain(s->operations, drain_secs * 1000); /* those whose client has left */
     deploy_close(s->deploy);
     jobs_close(s->jobs);
-    if (s->loops)
-        http_loops_close(s->loops);
-    operations_close(s->operations);
-    site_unref(s->site);
+    site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
+    http_loops_close(s->loops);
     certs_unref(s->certs);
     http_tls_close(s->tls);
     auth_close(s->auth);
     ctr_manager_close(s->containers);
     store_close(s->store);
     log_file_close(s->access_file);
+    unlock_home(s);
     log_close();
 }
 
+/* On stdout, where scripts expect it, and on stderr, where people do; once where both are the same. */
 static int fail(const char *what, const struct err *err)
 {
-    /* On stdout as scripts expect it, and on stderr as people do. */
+    struct stat out, other;
+    bool is_same = fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &other) == 0 && out.st_dev == other.st_dev &&
+                   out.st_ino == other.st_ino;
     printf("%s: %s\n", what, err_msg(err));
     fflush(stdout);
-    fprintf(stderr, "%s: %s\n", what, err_msg(err));
+    if (!is_same)
+        fprintf(stderr, "%s: %s\n", what, err_msg(err));
     return 1;
 }
 
@@ -479,6 +501,11 @@ static int run(struct server *s, const sigset_t *signals)
     log_info("server started", LOG_Z("version", server_version), LOG_INT("http_port", s->http_port),
              LOG_INT("https_port", s->https_port));
     wait_for_end(s, signals);
+    /* Who presses Ctrl-C again means at once. Nothing that is committed can be lost by it. */
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
     return 0;
 }
 
@@ -496,7 +523,7 @@ int server_main(const struct home *home)
 
     struct server *s = xcalloc(1, sizeof *s);
     s->home = home;
-    s->http_port = s->https_port = -1;
+    s->http_port = s->https_port = s->lock_fd = -1;
     pthread_mutex_init(&s->publish_lock, NULL);
     scoped_err err = {0};
     int status;

@@ -4,7 +4,6 @@
  *     publish.c   builds the site from the store and hands it to the loops
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
- *     operation.c operation_api.c  long work as an object that can be watched and cancelled
  *     config.c site.c certs.c access.c bootstrap.c  their nouns
  *
  * Threads: `struct server` is written by the main thread before the listeners open and read-only after,
@@ -22,7 +21,6 @@
 #include "container.h"
 #include "deploy.h"
 #include "http.h"
-#include "operation.h"
 #include "plugin.h"
 #include "server.h"
 #include "site.h"
@@ -41,15 +39,17 @@ struct server {
     const struct home *home;
     struct config config;
 
+    int lock_fd;                      /* run/openrun.pid, locked as long as this process lives; -1: not yet */
     struct log_file *access_file;     /* NULL: no access log */
     struct store *store;
     struct jobs *jobs;
+    struct jobs_lane *api_lane;       /* calls of the management API: they wait for each other, and must leave threads
+                                         for loading apps and checking passwords */
     struct http_loops *loops;
     struct ctr_manager *containers;
     struct auth *auth;
     struct app_env env;
     struct deploy *deploy;
-    struct operations *operations;
     struct certs_config certs_config;
     struct http_tls *tls;
     struct http_server *http;         /* TCP listeners */
@@ -61,7 +61,7 @@ struct server {
     bool redirect_to_https, admin_over_tcp;
     struct ip_range *trusted;         /* [trusted_len] */
     size_t trusted_len;
-    char rid_prefix[40];              /* "rid_<ksuid>_" */
+    struct str rid_prefix;            /* "rid_<ksuid>_": of the ids of all requests of this process */
 
     pthread_mutex_t publish_lock;     /* one publish at a time; guards `site` */
     struct site *site;                /* the newest */
@@ -79,6 +79,7 @@ struct site_hold {
 /* One per loop, in HTTP_SLOT_SITE. */
 struct loop_state {
     struct server *server;
+    struct http_loop *loop;
     struct site_hold *hold;           /* of the current site; never NULL once listeners are open */
     struct certs *certs;
     struct access_log *access;
@@ -106,6 +107,11 @@ void publish_certs(struct server *s, struct certs *certs);
 
 /* The handler of the TCP listeners. `arg` is the server. */
 void pipeline_request(struct http_req *req, void *arg);
+/* The number of the next request, for its id: rid_prefix and the number. */
+uint64_t request_number(struct loop_state *state);
+/* The audit event of a request that may have changed something. `app_id` and `user_id` may be empty. */
+void request_audit(struct server *s, struct http_req *req, uint64_t number, struct str app_id, struct str user_id,
+                   bool redact);
 /* The client's address, trusted proxies considered. */
 struct str pipeline_client_ip(struct http_req *req);
 /* Parses security.trusted_proxies into the server. */
@@ -115,18 +121,8 @@ bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err 
 
 /* The handler of the unix socket, and of /_openrun/ over TCP once the admin has been checked. */
 void api_request(struct http_req *req, void *arg);
-/* The same with the user who asks. */
-void api_serve(struct server *s, struct http_req *req, struct str user_id);
-
-/* Ends a request with an error as the API shows it. */
-void api_reply_error(struct http_req *req, int status, const char *message);
-
-/* --- operation_api.c --- */
-
-/* Answers `req` with all that the operation says and its end, as it comes. Takes over the caller's reference. */
-void operation_stream(struct operation *op, struct http_req *req);
-/* Serves the calls on operations; `path` is without the prefix. False: it is none of them. */
-bool operation_serve(struct server *s, struct http_req *req, struct str path, struct str user_id);
+/* The same with the user who asks and the request's number. */
+void api_serve(struct server *s, struct http_req *req, struct str user_id, uint64_t number);
 
 /* --- bootstrap.c --- */
 
