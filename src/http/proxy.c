@@ -14,8 +14,8 @@
  * 3. Request body bytes are never stored: what the upstream's socket does not take stays with the client's
  *    connection, which stops reading. Response bytes are passed on at once; when the client's side has too much
  *    waiting, the upstream is not read until it has drained.
- * 4. A retry happens at most once, only on a connection that was used before, before any response byte, and only if
- *    the upstream cannot have acted on the request (can_repeat()).
+ * 4. A retry happens at most once, from a connection that was used before to a fresh one, before any response byte, and
+ *    only if the request can be repeated (can_repeat()).
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_int.h"
 
@@ -148,22 +148,38 @@ static void count(struct exchange *x, uint64_t in, uint64_t out)
 }
 
 /* Answers with an error, or breaks an answer off that has begun. Returns false (inv. 1). */
-static bool give_up(struct exchange *x, int status, const char *why)
+static bool answer_error(struct exchange *x, int status, const char *why)
 {
     struct http_req *req = x->req;
-    over(x, false);
     x->result.why = why;
     if (req->is_started) {
         tell_done(x);
         http_resp_abort(req);
         return false;
     }
-    if (x->opts->events.on_done) {
-        x->result.status = status;
+    x->result.status = status;
+    if (x->opts->events.on_done)
         x->opts->events.on_done(req, &x->result, x->opts->events.arg);
-    }
     http_reply_error(req, status, str_from(why));
     return false;
+}
+
+static bool give_up(struct exchange *x, int status, const char *why)
+{
+    over(x, false);
+    return answer_error(x, status, why);
+}
+
+/* Without a connection: lets the caller take the request over, unless its body was asked for, which can be done only
+ * once. Returns false (inv. 1). */
+static bool no_connection(struct exchange *x, int status, const char *why)
+{
+    assert(x->phase == P_OVER);
+    x->result.is_connect_failed = true;
+    if (!x->is_reading && x->opts->events.on_connect_failed
+        && x->opts->events.on_connect_failed(x->req, why, x->opts->events.arg))
+        return false;
+    return answer_error(x, status, why);
 }
 
 static void on_client_gone(struct http_req *req, void *arg)
@@ -185,22 +201,28 @@ static bool is_idempotent(enum http_method m)
     return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_OPTIONS || m == HTTP_PUT || m == HTTP_DELETE || m == HTTP_TRACE;
 }
 
-/* inv. 4: either the request is incomplete without the body of which nothing was taken, so that nobody can have
- * acted on it, or acting on it twice is harmless and there is no body to repeat. */
+/* Either the request is incomplete without the body of which nothing was taken, so that nobody can have acted on it,
+ * or acting on it twice is harmless and there is no body to repeat. */
 static bool can_repeat(const struct exchange *x)
 {
-    if (x->was_retried || x->any_byte || !x->conn->is_reused)
+    if (x->any_byte)
         return false;
     if (x->req->content_length == 0)
         return is_idempotent(x->req->method);
     return x->result.bytes_in == 0 && x->sending < S_LAST;
 }
 
-/* The connection ended before any answer. */
+/* The connection ended before any answer. A new one that does so is as good as none: a port that a container engine
+ * forwards accepts connections also while nobody listens behind it. */
 static bool lost(struct exchange *x, const char *why)
 {
     if (!can_repeat(x))
         return give_up(x, 502, why);
+    if (!x->conn->is_reused) {
+        over(x, false);
+        return no_connection(x, 502, why);
+    }
+    assert(!x->was_retried); /* inv. 4: the second one is fresh */
     drop_blocks(x);
     drop_conn(x, false);
     http_timer_stop(&x->timer);
@@ -763,19 +785,8 @@ static void on_conn_ready(struct upconn *conn, unsigned events)
 static void on_conn_failed(struct upconn_wish *a, const char *why, bool is_timeout)
 {
     struct exchange *x = CONTAINER_OF(a, struct exchange, acquire);
-    struct http_req *req = x->req;
     x->phase = P_OVER;
-    x->result.is_connect_failed = true;
-    /* Once the body was asked for, another exchange cannot ask again. */
-    if (!x->is_reading && x->opts->events.on_connect_failed
-        && x->opts->events.on_connect_failed(req, why, x->opts->events.arg))
-        return;
-    x->result.why = why;
-    int status = is_timeout ? 504 : 502;
-    x->result.status = status;
-    if (x->opts->events.on_done)
-        x->opts->events.on_done(req, &x->result, x->opts->events.arg);
-    http_reply_error(req, status, str_from(why));
+    no_connection(x, is_timeout ? 504 : 502, why);
 }
 
 static bool start(struct exchange *x)

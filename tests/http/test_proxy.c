@@ -609,6 +609,28 @@ static void refused_connections_are_told(void **state)
     check_has(r, "resolved");
 }
 
+/* As a forwarded port behind which nobody listens. */
+static void slams_the_door(struct fake_server *s, int fd, int nth)
+{
+    char head[4096];
+    fake_read_head(fd, head, sizeof head);
+}
+
+static void a_fresh_connection_that_closes_is_as_good_as_none(void **state)
+{
+    struct world *w = *state;
+    start_upstream(w, slams_the_door);
+    w->takeovers = 1;
+    check_status(ask(w, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), 503);
+    assert_int_equal(w->done, 0);
+    struct str r = ask(w, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    check_status(r, 502);
+    check_has(r, "without a response");
+    w->takeovers = 1;
+    check_status(ask(w, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 502);
+    assert_int_equal(w->takeovers, 1);
+}
+
 static void names_are_resolved(void **state)
 {
     struct world *w = *state;
@@ -1255,6 +1277,7 @@ int main(void)
         T(a_dead_connection_is_replaced_once_for_harmless_requests),
         T(a_post_on_a_dead_connection_is_not_repeated),
         T(refused_connections_are_told),
+        T(a_fresh_connection_that_closes_is_as_good_as_none),
         T(names_are_resolved),
         T(unix_sockets_work),
         T(a_late_first_byte_is_a_504),
