@@ -39,16 +39,16 @@ struct probe_ask {
     struct ctr_endpoint at;
     struct str scheme, path;
     bool needs_200;
+    bool is_connect_enough;       /* an accepted connection says it all */
     int64_t connect_ms, timeout_ms;
     const atomic_bool *cancel;
 };
-struct http_client;
-void ctr_probe(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out);
+void ctr_probe(const struct probe_ask *ask, struct probe_answer *out);
 
 /* What tests replace. */
 struct ctr_hooks {
     void (*post)(struct http_loop *loop, void (*fn)(struct http_loop *, void *), void *arg);
-    void (*probe)(struct http_client *client, const struct probe_ask *ask, struct probe_answer *out);
+    void (*probe)(const struct probe_ask *ask, struct probe_answer *out);
 };
 
 /* Per loop, on its own cache line: written by that loop, and by the manager for waiters that it lets in. */

@@ -10,12 +10,13 @@
 #include <stdio.h>
 #include <time.h>
 
-/* A container that has ended leaves an address where nobody even refuses a connection: at first give up on it
- * fast, and look whether it still runs. */
+/* A container that has ended leaves an address where nobody even refuses a connection, and one that is being
+ * plugged in may miss the first packet, which the kernel repeats after a second: at its own address an app gets
+ * little time to take a connection, and is asked again at once. */
 enum {
-    EARLY_MS = 5000,
-    FAST_CONNECT_MS = 250,
-    SLOW_CONNECT_MS = 2000,
+    FIRST_CONNECT_MS = 20,
+    DIRECT_CONNECT_MS = 200,
+    PUBLISHED_CONNECT_MS = 2000,
     NO_ADDRESS_MS = 3000,
     ATTEMPT_SLEEP_MS = 100,
     ATTEMPT_SLEEP_MAX_MS = 2000,
@@ -39,6 +40,7 @@ struct start {
     } phases[MAX_PHASES];
     int n_phases;
     int64_t begin_ms;
+    int64_t engine_ms; /* of a wake: how long the engine's own start took */
     bool is_fresh; /* made or started by us: stopped again on failure */
     struct str last_probe;
     struct ctr_info info;
@@ -138,7 +140,9 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     if (st->was_stopped) {
         /* Through a program each look costs 40 ms: start first, and look only if that fails. */
         phase(st, "starting the container");
+        int64_t begin = clock_ms();
         if (ctr_container_start(st->engine, st->svc->run.name, &e)) {
+            st->engine_ms = clock_ms() - begin;
             *was_running = *was_dead = false;
             st->is_fresh = true;
             return inspect(st, err);
@@ -197,7 +201,7 @@ static int64_t budget_ms(int attempts)
 /* Milliseconds until the next probe after `since_ms` of probing: at first as fast as a small app starts. */
 static int64_t probe_pause_ms(int64_t since_ms)
 {
-    return since_ms < 100 ? 2 : since_ms < 500 ? 5 : since_ms < 3000 ? 20 : since_ms < 15000 ? 100 : 250;
+    return since_ms < 100 ? 1 : since_ms < 500 ? 5 : since_ms < 3000 ? 20 : since_ms < 15000 ? 100 : 250;
 }
 
 static void sleep_ms(int64_t ms)
@@ -224,8 +228,7 @@ static bool check_running(struct start *st, struct err *err)
 }
 
 /* One question to the app. True when it is up: *slow counts connections that were taken and not answered. */
-static bool probe_once(struct start *st, struct http_client *client, bool is_early, int64_t left_ms,
-                       int *slow)
+static bool probe_once(struct start *st, int64_t since_ms, int64_t left_ms, int *slow)
 {
     int64_t begin = clock_ms(), timeout = st->tune.health_timeout_secs * 1000LL;
     struct probe_answer answer;
@@ -234,11 +237,12 @@ static bool probe_once(struct start *st, struct http_client *client, bool is_ear
         .scheme = st->tune.scheme,
         .path = st->tune.health_path,
         .needs_200 = st->tune.is_health_configured,
-        .connect_ms = is_early ? FAST_CONNECT_MS : SLOW_CONNECT_MS,
+        .connect_ms = !st->info.is_direct ? (int64_t)PUBLISHED_CONNECT_MS
+                                          : MIN(FIRST_CONNECT_MS + since_ms, (int64_t)DIRECT_CONNECT_MS),
         .timeout_ms = MIN(timeout, MAX(left_ms, 1000)),
         .cancel = &st->svc->cancel,
     };
-    st->svc->m->hooks.probe(client, &ask, &answer);
+    st->svc->m->hooks.probe(&ask, &answer);
     st->last_probe = str_dup(&st->arena, str_from(answer.text));
     int64_t took = clock_ms() - begin;
     *slow += st->info.is_direct && answer.is_accepted && took > ask.connect_ms && took >= timeout * 9 / 10;
@@ -249,7 +253,6 @@ static bool probe_once(struct start *st, struct http_client *client, bool is_ear
 /* Asks until the app is up, the container has ended or time is. */
 static bool wait_healthy(struct start *st, int attempts, struct err *err)
 {
-    scoped_http_client struct http_client *client = http_client_open();
     int64_t begin = clock_ms(), until = begin + budget_ms(attempts), last_look = begin;
     int slow = 0;
     phase(st, "waiting for the app to answer");
@@ -258,7 +261,7 @@ static bool wait_healthy(struct start *st, int attempts, struct err *err)
         if (!check_cancel(st, err) || !check_running(st, err))
             return false;
         if (st->info.at.ip &&
-            probe_once(st, client, since < EARLY_MS && !st->is_check, until - clock_ms(), &slow))
+            probe_once(st, since, until - clock_ms(), &slow))
             return true;
         since = clock_ms() - begin;
         if (st->info.at.ip == 0 && since >= NO_ADDRESS_MS)
@@ -388,7 +391,7 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
     if (ok) {
         svc_log_line(svc, str_printf(&st.arena, "ready after %lld ms", (long long)took));
         log_info(out->was_running ? "container adopted" : "container started",
-                 LOG_STR("container", svc->run.name), LOG_INT("ms", took));
+                 LOG_STR("container", svc->run.name), LOG_INT("ms", took), LOG_INT("engine_ms", st.engine_ms));
     } else {
         out->why = explain(&st, &err);
         svc_log_line(svc, str_from(out->why->summary));

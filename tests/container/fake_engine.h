@@ -283,11 +283,9 @@ static const struct ctr_backend fake_backend = {
 /* The probe hook asks the one fake engine of the running test. */
 static struct fake *fake_now;
 
-static inline void fake_probe(struct http_client *client, const struct probe_ask *ask,
-                              struct probe_answer *out)
+static inline void fake_probe(const struct probe_ask *ask, struct probe_answer *out)
 {
     struct fake *f = fake_now;
-    (void)client;
     *out = (struct probe_answer){0};
     pthread_mutex_lock(&f->lock);
     bool up = false;
