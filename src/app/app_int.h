@@ -257,6 +257,7 @@ struct app {
     struct ctr_service *service;        /* NULL: no container */
     struct str scheme;                  /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
+    unsigned n_upstreams;               /* an app may outlive the loops */
     bool did_start;                     /* app_start_container() started it */
 };
 

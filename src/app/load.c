@@ -71,7 +71,8 @@ bool app_load(const struct app_env *env, const struct store_app *entry, const st
     atomic_init(&app->refs, 1);
     app->env = env;
     app->run_limits = (struct star_limits){.steps = APP_RUN_STEPS, .slice_steps = APP_SLICE_STEPS};
-    app->upstreams = arena_array(&app->arena, struct container_upstream *, http_loops_len(env->loops));
+    app->n_upstreams = http_loops_len(env->loops);
+    app->upstreams = arena_array(&app->arena, struct container_upstream *, app->n_upstreams);
     arena_init(&app->code, APP_CODE_MAX);
     entry_copy(&app->arena, entry, &app->entry);
     bool ok = load(app, files, err);

@@ -82,7 +82,7 @@ static void upstream_put(struct container_upstream *u)
 
 void proxy_release(struct app *app)
 {
-    for (unsigned i = 0; app->upstreams && i < http_loops_len(app->env->loops); i++)
+    for (unsigned i = 0; i < app->n_upstreams; i++)
         upstream_put(app->upstreams[i]);
 }
 

@@ -241,6 +241,9 @@ typedef size_t http_body_fn(struct http_req *req, struct str data, enum http_bod
  * before this returns. A body that is never read is discarded after the response, or the connection
  * closes. */
 void http_req_read(struct http_req *req, http_body_fn *fn, void *arg);
+/* Why the body failed, after HTTP_BODY_FAILED: ERR_CANCELLED (the client left), ERR_TIMEOUT, or ERR_INVALID (its
+ * framing is broken). */
+enum err_code http_req_body_fault(const struct http_req *req, const char **why);
 /* `fn` will be called again with what it had left, soon. */
 void http_req_resume(struct http_req *req);
 /* Reads the whole body, at most `max` bytes, then calls done once: with the body (lives until the request

@@ -75,7 +75,7 @@ struct exchange {
     bool is_body_paused;            /* the client's connection holds bytes for us */
     bool is_resuming;               /* and will offer them again soon */
     bool saw_end;                   /* the end of the body was taken */
-    bool any_chunk, is_end_framed;
+    bool is_end_framed;
     bool send_broken;               /* the upstream takes no more; it may have answered */
 
     /* Receiving. */
@@ -229,7 +229,7 @@ static bool lost(struct exchange *x, const char *why)
     http_soon_stop(x->req->loop, &x->soon);
     x->was_retried = true;
     x->sending = S_NOT_YET;
-    x->send_broken = x->is_resuming = x->any_chunk = x->is_end_framed = false;
+    x->send_broken = x->is_resuming = x->is_end_framed = false;
     x->frame_off = x->frame_len = 0;
     x->chunk_left = 0;
     x->len = x->scanned = 0;
@@ -271,16 +271,17 @@ static void took(struct str *s, size_t *n)
     *n -= k;
 }
 
-/* Writes what is left of head and framing, then `data` (of the present chunk, or of a body with a length). Returns how
- * much of `data` went out; x->send_broken is set when the upstream takes no more. */
-static size_t write_out(struct exchange *x, struct str data)
+/* Writes what is left of head and framing, then `data` (of the present chunk, or of a body with a length), and the end
+ * of its chunk if it `ends_chunk`: not with the next one, for which upstreams would wait with the data in hand. Returns
+ * how much of `data` went out; x->send_broken is set when the upstream takes no more. */
+static size_t write_out(struct exchange *x, struct str data, bool ends_chunk)
 {
     if (x->send_broken)
         return 0;
     struct str frame = str_of(x->frame + x->frame_off, (size_t)(x->frame_len - x->frame_off));
-    struct iovec iov[3];
+    const struct str parts[] = {x->head, frame, data, ends_chunk ? STR("\r\n") : (struct str){0}};
+    struct iovec iov[ARRAY_LEN(parts)];
     int n = 0;
-    const struct str parts[] = {x->head, frame, data};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         if (parts[i].len > 0)
             iov[n++] = (struct iovec){(void *)parts[i].ptr, parts[i].len};
@@ -302,17 +303,20 @@ static size_t write_out(struct exchange *x, struct str data)
     size_t framed = MIN(rest, frame.len);
     x->frame_off = (uint8_t)(x->frame_off + framed);
     rest -= framed;
-    return rest;
+    if (ends_chunk && rest >= data.len) { /* what is missing of the chunk's end is framing still to be written */
+        memcpy(x->frame, "\r\n", 2);
+        x->frame_off = (uint8_t)(rest - data.len);
+        x->frame_len = 2;
+    }
+    return MIN(rest, data.len);
 }
 
 static void frame_chunk(struct exchange *x, uint64_t len)
 {
-    int n = snprintf(x->frame, sizeof x->frame, "%s%llx\r\n%s", x->any_chunk ? "\r\n" : "", (unsigned long long)len,
-                     len == 0 ? "\r\n" : "");
+    int n = snprintf(x->frame, sizeof x->frame, "%llx\r\n%s", (unsigned long long)len, len == 0 ? "\r\n" : "");
     x->frame_off = 0;
     x->frame_len = (uint8_t)n;
     x->chunk_left = len;
-    x->any_chunk = true;
 }
 
 static void frame_end(struct exchange *x)
@@ -320,7 +324,7 @@ static void frame_end(struct exchange *x)
     if (x->req->content_length < 0 && !x->is_end_framed && is_flushed(x)) {
         frame_chunk(x, 0);
         x->is_end_framed = true;
-        write_out(x, (struct str){0});
+        write_out(x, (struct str){0}, false);
     }
     if (is_flushed(x) && (x->req->content_length >= 0 || x->is_end_framed))
         sent_all(x);
@@ -338,7 +342,7 @@ static size_t send_body(struct exchange *x, struct str data, bool is_end)
             frame_chunk(x, part.len);
         if (is_chunked)
             part = str_slice(part, 0, x->chunk_left);
-        n = write_out(x, part);
+        n = write_out(x, part, is_chunked && part.len > 0 && part.len == x->chunk_left);
         done += n;
         if (is_chunked)
             x->chunk_left -= n;
@@ -358,8 +362,10 @@ static size_t on_request_body(struct http_req *req, struct str data, enum http_b
     if (x->phase == P_OVER)
         return data.len;
     if (what == HTTP_BODY_FAILED) {
+        const char *why;
+        bool is_malformed = http_req_body_fault(req, &why) == ERR_INVALID;
         x->result.is_client_gone = req->is_gone;
-        give_up(x, 408, "the request body did not arrive whole");
+        give_up(x, is_malformed ? 400 : 408, is_malformed ? why : "the request body did not arrive whole");
         return 0;
     }
     http_soon_stop(req->loop, &x->soon);
@@ -389,7 +395,7 @@ static void on_writable(struct exchange *x)
         return;
     }
     if (!is_flushed(x))
-        write_out(x, (struct str){0});
+        write_out(x, (struct str){0}, false);
     if (x->sending == S_LAST && !x->send_broken && is_flushed(x))
         frame_end(x);
 }
@@ -397,7 +403,7 @@ static void on_writable(struct exchange *x)
 static void on_head_alone(struct http_soon *soon)
 {
     struct exchange *x = CONTAINER_OF(soon, struct exchange, soon);
-    write_out(x, (struct str){0});
+    write_out(x, (struct str){0}, false);
     want(x);
 }
 
@@ -478,12 +484,12 @@ static void on_conn(struct upconn_wish *a, struct upconn *conn)
     }
     if (x->req->content_length == 0) {
         x->sending = S_LAST;
-        write_out(x, (struct str){0});
+        write_out(x, (struct str){0}, false);
         if (!x->send_broken)
             frame_end(x);
     } else if (http_req_known(x->req, HTTP_H_EXPECT).ptr && x->req->version >= 11 && !x->is_reading) {
         x->sending = S_AWAIT_100;
-        write_out(x, (struct str){0});
+        write_out(x, (struct str){0}, false);
         http_timer_start(&x->timer, x->req->loop, CONTINUE_MS, on_no_continue);
     } else if (!read_body(x)) {
         return;

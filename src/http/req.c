@@ -224,6 +224,13 @@ void body_fail(struct http_conn *c, enum err_code code, const char *why)
     c->wants_close = true;
 }
 
+enum err_code http_req_body_fault(const struct http_req *req, const char **why)
+{
+    const struct conn_body *b = &request_of(req)->conn->body;
+    *why = b->has_failed ? b->fail_why : "";
+    return b->has_failed ? (enum err_code)b->fail_code : ERR_OK;
+}
+
 /* Decodes until there is body at `pos` (b->ready bytes), the end, or no more input. */
 static void decode_chunks(struct http_conn *c)
 {

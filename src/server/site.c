@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "site.h"
 
+#include "source.h"
 #include "store.h"
 
 #include <stdatomic.h>
@@ -9,7 +10,7 @@
 
 enum {
     HOST_MAX = 253,   /* RFC 1035 §2.3.4: longer names match nothing */
-    DEPTH_MAX = 32,   /* path segments of an app path */
+    DEPTH_MAX = SRC_APPPATH_DEPTH,
 };
 
 struct site_domain {

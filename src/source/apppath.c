@@ -55,7 +55,9 @@ static const char *path_fault(struct str path)
     if (str_starts(path, STR("/_openrun")))
         return "paths that start with \"/_openrun\" are reserved";
     struct str rest = str_from_off(path, 1), part;
-    while (str_next(&rest, '/', &part)) {
+    for (int depth = 1; str_next(&rest, '/', &part); depth++) {
+        if (depth > SRC_APPPATH_DEPTH)
+            return "it has more than 32 segments";
         if (str_eq(part, STR("_openrun_app")))
             return "the segment \"_openrun_app\" is reserved";
         if (!rest.ptr && str_find(part, STR("_cl_")) != STR_NPOS)

@@ -18,6 +18,7 @@
 /* ---- app paths ------------------------------------------------------------------------------------ */
 
 #define SRC_APPPATH_MAX 1024 /* bytes of a path; a domain has at most 253 */
+#define SRC_APPPATH_DEPTH 32 /* segments of a path: the router keeps a bit for each depth */
 
 /* Where an app is served. */
 struct src_apppath {

@@ -43,8 +43,8 @@ POST = b"POST /p/upload HTTP/1.1\r\nHost: localhost\r\n"
     (b"GET /t HTTP/1.x\r\nHost: localhost\r\n\r\n", {400, 505}),
     (b"GET t HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
     (b"GET /t\x00x HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
-    (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
-    (b"GET /%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
+    (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {400, 404}),
+    (b"GET /%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {400}),
     (b"GE\x01T /t HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
     (HEAD + b"Bad Name: 1\r\n\r\n", {400}),
     (HEAD + b"Space : 1\r\n\r\n", {400}),                                             # smuggling: space before the colon
@@ -55,7 +55,7 @@ POST = b"POST /p/upload HTTP/1.1\r\nHost: localhost\r\n"
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40, {400}),          # TLS on the plain port
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505}),
     (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n", {400, 404, 405, 501}),
-    (b"TRACE /t HTTP/1.1\r\nHost: localhost\r\n\r\n", {405, 501}),
+    (b"TRACE /t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {405, 501}),
     (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", {400}),
     (POST + b"Content-Length: 5, 6\r\n\r\nhello!", {400}),
     (POST + b"Content-Length: -1\r\n\r\n", {400}),

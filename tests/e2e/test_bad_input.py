@@ -83,13 +83,21 @@ def test_no_source_and_no_spec(server):
     ("nope", 'expected path to start with "/"'), ("a:b:/c", 'expected one ":"'), ("/a/../b", "/a/../b"), ("/a/.", "/a/."),
     ("/a/./b", "/a/./b"), ("/x_cl_stage", "_cl_"), ("/_openrun", "_openrun"), ("/_openrun/x", "_openrun"),
     ("/_openrun_webhook", "_openrun"), ("//x", "//x"), ("/a//b", "/a//b"), ("/a?b", "/a?b"), ("/a#b", "/a#b"), ("/a%20b", "%"),
-    ("/a b", "/a b"), ("/a\tb", ""), ("/a\nb", ""), ("/a\x7fb", ""), ("bad domain:/x", "bad domain"), ("-x.test:/x", "-x.test"),
+    ("/a\tb", ""), ("/a\nb", ""), ("/a\x7fb", ""), ("bad domain:/x", "bad domain"), ("-x.test:/x", "-x.test"),
     ("a..b:/x", "a..b"), ("*.test:/x", "*.test"), ("auth.localhost:/x", "auth callback domain"), ("http://x:/y", ":"),
     ("/" + "a" * 5000, ""), ("/" + "a/" * 100, "")],
     ids=lambda v: repr(v)[:30] if v else "")
 def test_invalid_paths(server, source, path, message):
     error = refused(server, source, path)
     assert message in error, error
+
+
+@pytest.mark.leaves_apps
+def test_unusual_paths_that_are_valid(server, source):
+    for path, asked in (("/a b", "/a%20b"), ("/ünï", "/%C3%BCn%C3%AF"), ("/" + "/".join("d" * 20), "/" + "/".join("d" * 20)),
+                        ("/a+b=c&d;e,f", "/a+b=c&d;e,f"), ("/.hidden", "/.hidden"), ("/~me", "/~me")):
+        server.cli("app", "create", source, path)
+        assert server.get(asked).text == "hi", path
 
 
 @pytest.mark.parametrize("first, second", [
@@ -218,11 +226,12 @@ def test_full_disk(small_disk, folder):
                 pass
         for _ in range(20):
             assert s.get("/small").text == "hi", "reading needs no disk"
-        error = s.fails("app", "create", small, "/second")
+        medium = str(folder({**sources.text_app("hi"), "medium.bin": os.urandom(3 << 20)}, "medium"))
+        error = s.fails("app", "create", medium, "/second")
         assert "full" in error.lower() or "no space" in error.lower() or "disk" in error.lower(), error
         assert s.get("/small").text == "hi"
         filler.unlink()
-        s.cli("app", "create", small, "/second")
+        s.cli("app", "create", medium, "/second")
         assert s.get("/second").text == "hi"
         s.restart()
         assert set(s.apps()) == {"/small", "/second"}

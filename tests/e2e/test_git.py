@@ -214,11 +214,20 @@ def test_urls_that_are_attempts_at_something_else(server, path, url):
 
 
 @pytest.mark.parametrize("flag, value", [("--branch", "--upload-pack=x"), ("--branch", "a b"), ("--branch", "-x"), ("--branch", "a..b"),
-                                         ("--commit", "main"), ("--commit", "--x"), ("--commit", "zzzz")])
+                                         ("--commit", "--x"), ("--commit", "zzzz")])
 def test_odd_branches_and_commits(server, world, path, flag, value):
     result = server.try_cli("app", "create", f"{flag}={value}", urls(world)["daemon"], path)
     assert result.code == 1, result
     assert path not in server.apps()
+
+
+def test_what_is_stored_is_the_full_commit(server, world, path):
+    """Whatever names a commit, the hash of it is kept."""
+    result = server.try_cli("app", "create", f"--commit={world.commits[1][:10]}", urls(world)["file"], path)
+    if result.code == 0:
+        assert server.apps()[path]["metadata"]["version_metadata"]["git_commit"] == world.commits[1]
+    else:
+        assert world.commits[1][:10] in result.err
 
 
 def test_fetch_is_shallow_and_leaves_nothing_behind(new_server, world, tmp_path):

@@ -177,7 +177,7 @@ def test_params_are_staged(server, app):
     server.cli("app", "create", "--param", "n=2", str(app.source), app.path)
     assert app.prod() == "world 2"
     out = server.cli("param", "update", "name", "there", app.path)
-    assert out == f"Updated {stage_of(app.path)}\n1 app(s) updated, 0 app(s) promoted.\n"
+    assert out == f"Updated app {stage_of(app.path)}\n1 app(s) updated, 0 app(s) promoted.\n"
     assert (app.stage(), app.prod()) == ("there 2", "world 2")
     server.cli("app", "promote", app.path)
     assert app.prod() == "there 2"
@@ -397,8 +397,13 @@ def test_default_format_of_the_client(new_server, folder):
 
 def test_get_shows_one_app(server, app):
     app.create()
-    shown = json.loads(server.cli("app", "get", app.path))
-    assert app.path in json.dumps(shown)
+    shown = json.loads(server.cli("app", "get", "--format", "json", app.path))
+    entry = server.apps()[app.path]
+    entry.pop("staged_changes")
+    shown.pop("staged_changes", None)
+    assert shown == entry
+    text = server.cli("app", "get", app.path)
+    assert app.path in text and entry["id"] in text and str(app.source) in text
     assert "/nothing-here" in server.fails("app", "get", "/nothing-here")
 
 
