@@ -15,7 +15,7 @@ static void on_end(struct http_req *req, void *arg)
 static void resume(struct http_loop *loop, void *arg)
 {
     struct visit *v = arg;
-    if (v->request.req->is_aborted)
+    if (v->request.req->is_aborted || v->request.req->is_gone)
         http_resp_abort(v->request.req); /* nobody waits for the rest */
     else
         step(v);
