@@ -456,8 +456,8 @@ static bool make_head(struct exchange *x)
 
 static void on_conn_ready(struct upconn *conn, unsigned events);
 
-/* A server that closes idle connections shows it on the socket, mostly before we use it. Requests that can be repeated
- * need not look. */
+/* A server that closes idle connections shows it on the socket, mostly before we use it. Requests that can always be
+ * repeated need not look. */
 static bool looks_dead(struct upconn *conn)
 {
     char c;
@@ -472,7 +472,8 @@ static void on_conn(struct upconn_wish *a, struct upconn *conn)
     x->conn = conn;
     conn->owner = x;
     conn->on_ready = on_conn_ready;
-    if (conn->is_reused && x->req->content_length == 0 && !is_idempotent(x->req->method) && looks_dead(conn)) {
+    bool is_harmless = x->req->content_length == 0 && is_idempotent(x->req->method);
+    if (conn->is_reused && !is_harmless && looks_dead(conn)) {
         drop_conn(x, false);
         x->acquire.must_be_fresh = true;
         start(x);
@@ -660,10 +661,24 @@ static bool take_info(struct exchange *x, const struct http_head *h)
     return true;
 }
 
+/* "Keep-Alive: timeout=5" tells when the upstream will close; ours must be gone before, or requests meet the closing. */
+static void note_keep_alive(struct upconn *conn, struct str value)
+{
+    struct str part, name, text;
+    uint64_t seconds;
+    while (http_list_next(&value, &part)) {
+        if (str_cut(part, '=', &name, &text) && str_eq_nocase(name, STR("timeout")) && str_to_u64(text, &seconds)
+            && seconds <= 3600)
+            conn->keep_ms = seconds > 1 ? (int)seconds * 1000 - 1000 : 100;
+    }
+}
+
 static bool take_final(struct exchange *x, const struct http_head *h)
 {
     int64_t content_length;
     http_timer_stop(&x->timer);
+    if (UNLIKELY(h->known[HTTP_H_KEEP_ALIVE]))
+        note_keep_alive(x->conn, http_head_known(h, HTTP_H_KEEP_ALIVE));
     x->result.first_byte_ns = clock_ns() - x->start_ns;
     if (x->sending == S_AWAIT_100)
         x->sending = S_DONE, x->send_broken = true; /* the body is not wanted, and the connection waits for it */

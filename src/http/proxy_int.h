@@ -45,6 +45,7 @@ struct upconn {
     void (*on_ready)(struct upconn *conn, unsigned events);   /* the owner's */
     void *owner;
     bool is_reused;                 /* it has served an exchange before the present one */
+    int keep_ms;                    /* the upstream closes it when unused for so long; 0: it did not say */
 
     /* The pool's. */
     bool is_idle;

@@ -607,8 +607,10 @@ void upconn_release(struct upconn *conn, const struct http_proxy_opts *opts, boo
         conn->next->link = &conn->next;
     pool->idle = conn;
     pool->stats.idle++;
-    http_timer_start(&conn->timer, conn->stream.loop, opts->idle_conn_ms > 0 ? opts->idle_conn_ms : DEFAULT_IDLE_MS,
-                     on_idle_expired);
+    int idle_ms = opts->idle_conn_ms > 0 ? opts->idle_conn_ms : DEFAULT_IDLE_MS;
+    if (conn->keep_ms > 0)
+        idle_ms = MIN(idle_ms, conn->keep_ms);
+    http_timer_start(&conn->timer, conn->stream.loop, idle_ms, on_idle_expired);
     http_stream_want(&conn->stream, HTTP_READABLE);
     if (UNLIKELY(pool->queue != NULL))
         tend_soon(pool);

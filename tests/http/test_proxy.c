@@ -546,6 +546,25 @@ static void idle_connections_expire(void **state)
         poll(NULL, 0, 5);
 }
 
+static void short_lived(struct fake_server *s, int fd, int nth)
+{
+    char head[4096];
+    while (fake_read_head(fd, head, sizeof head) > 0)
+        fake_write(fd, "HTTP/1.1 200 OK\r\nKeep-Alive: max=9, timeout=1\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void connections_close_before_the_upstream_does(void **state)
+{
+    struct world *w = *state;
+    start_upstream(w, short_lived);
+    w->opts.idle_conn_ms = 3600000;
+    struct str r = ask(w, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    check_status(r, 200);
+    check_lacks(r, "Keep-Alive");
+    while (stats(w).open > 0)
+        poll(NULL, 0, 5);
+}
+
 /* Serves one request per connection, then closes once told to without having said so. */
 static void closes_silently(struct fake_server *s, int fd, int nth)
 {
@@ -1274,6 +1293,7 @@ int main(void)
         T(bytes_after_a_response_are_never_the_next_one),
         T(connections_are_kept_and_used_again),
         T(idle_connections_expire),
+        T(connections_close_before_the_upstream_does),
         T(a_dead_connection_is_replaced_once_for_harmless_requests),
         T(a_post_on_a_dead_connection_is_not_repeated),
         T(refused_connections_are_told),
