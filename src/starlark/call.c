@@ -464,7 +464,7 @@ int loop_next(struct star_run *run, star_v *r, star_v *out)
         const struct range_obj *g = RANGE_OBJ(r[0]);
         if (i >= (uint64_t)g->len)
             return 0;
-        *out = int_v(run->arena, g->start + (int64_t)i * g->step);
+        *out = range_item(run->arena, g, i);
         break;
     }
     case O_ELEMS: {

@@ -603,7 +603,7 @@ static void sequence(struct compiler *c, struct node *n, uint32_t dst)
     uint32_t saved = c->f->top;
     bool is_list = n->kind == N_LIST;
     uint32_t len = n->list.len;
-    if (!is_list || len <= LIST_BATCH) {
+    if (len <= (is_list ? LIST_BATCH : 10000)) {
         uint32_t base = temps(c, 0);
         for (uint32_t i = 0; i < len; i++) {
             uint32_t r = temp(c);
@@ -623,7 +623,7 @@ static void sequence(struct compiler *c, struct node *n, uint32_t dst)
             emit(c, OP_APPENDN, t, base, here_n);
             c->f->top = base;
         }
-        emit(c, OP_MOVE, dst, t, 0);
+        emit(c, is_list ? OP_MOVE : OP_TUPLEOF, dst, t, 0);
     }
     c->f->top = saved;
 }

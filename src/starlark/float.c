@@ -12,7 +12,8 @@
 static int shortest(double d, char digits[20], int *exp)
 {
     char text[40];
-    for (int prec = 15;; prec++) {
+    /* Subnormal numbers have fewer digits than that. */
+    for (int prec = d < 2.3e-308 ? 1 : 15;; prec++) {
         snprintf(text, sizeof text, "%.*e", prec - 1, d);
         if (prec >= 17 || strtod(text, NULL) == d)
             break;

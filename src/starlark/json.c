@@ -260,9 +260,10 @@ static int next_entry(struct encoder *e, struct level *l, star_v *v)
 /* "in dict key "a": at list index 3: ..." as the Go implementation reports. */
 static void explain_path(struct encoder *e)
 {
+    enum { MAX_PATH = 20 };
     for (size_t i = e->n; i-- > 0;) {
         struct level *l = &e->levels[i];
-        if (l->first)
+        if (l->first || i >= MAX_PATH)
             continue;
         uint32_t at = l->i - 1;
         if (l->is_map) {

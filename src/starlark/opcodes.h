@@ -89,6 +89,7 @@ OP(CALLX,     2, "abcX", "R[c] = R[a](...): b positional, then named, then *args
 OP(MKFUNC,    2, "abP",  "R[a] = function of prototype w with defaults from R[b]")
 OP(NEWLIST,   1, "abc",  "R[a] = [R[b] .. R[b+c-1]]")
 OP(NEWTUPLE,  1, "abc",  "R[a] = (R[b] .. R[b+c-1])")
+OP(TUPLEOF,   1, "ab",   "R[a] = a tuple of the items of the list R[b]: displays too long for registers")
 OP(NEWDICT,   1, "ad",   "R[a] = {} with room for d")
 OP(APPEND,    1, "ab",   "append R[b] to the list R[a], which nobody else has seen yet")
 OP(APPENDN,   1, "abc",  "append R[b] .. R[b+c-1] to the list R[a]")

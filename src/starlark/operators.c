@@ -439,7 +439,7 @@ bool op_in(struct star_run *run, star_v x, star_v y, bool *out)
         if (!is_any_int(x) && !is_float(x))
             return FAIL_FALSE(run, "'in <range>' requires integer as left operand, not %s", star_type_name(x));
         *out = is_any_int(x) && star_to_i64(x, &i) && r->len > 0 &&
-               (r->step > 0 ? i >= r->start && i < r->stop : i <= r->start && i > r->stop) && (i - r->start) % r->step == 0;
+               (r->step > 0 ? i >= r->start && i < r->stop : i <= r->start && i > r->stop) && (int64_t)((uint64_t)i - (uint64_t)r->start) % r->step == 0;
         return true;
     }
     default:
@@ -504,7 +504,7 @@ star_v op_index(struct star_run *run, star_v x, star_v y)
         return sequence_index(run, x, y, TUPLE_OBJ(x)->h.aux, true, &i) ? TUPLE_OBJ(x)->items[i] : STAR_NULL;
     case O_RANGE: {
         const struct range_obj *r = RANGE_OBJ(x);
-        return sequence_index(run, x, y, r->len, true, &i) ? int_v(run->arena, r->start + i * r->step) : STAR_NULL;
+        return sequence_index(run, x, y, r->len, true, &i) ? range_item(run->arena, r, (uint64_t)i) : STAR_NULL;
     }
     case O_ELEMS: {
         const struct elems_obj *e = ELEMS_OBJ(x);
@@ -648,7 +648,9 @@ star_v op_slice(struct star_run *run, const star_v *r)
         return slice_string(run, x, from, to, step);
     if (is_type(x, O_RANGE)) {
         const struct range_obj *g = RANGE_OBJ(x);
-        return range_new(run->arena, g->start + g->step * from, g->start + g->step * to, g->step * step);
+        int64_t f = (int64_t)((uint64_t)g->start + (uint64_t)g->step * (uint64_t)from);
+        int64_t t = (int64_t)((uint64_t)g->start + (uint64_t)g->step * (uint64_t)to);
+        return range_new(run->arena, f, t, (int64_t)((uint64_t)g->step * (uint64_t)step));
     }
     int64_t count = slice_count(from, to, step);
     if (!star_charge(run, (uint64_t)count / 64))

@@ -198,6 +198,8 @@ static bool print(struct printer *p, star_v v, int depth)
 /* Scalars need no path. */
 bool value_print(struct buf *out, star_v v, int flags, const char **why)
 {
+    if (why)
+        *why = NULL;
     if ((flags & PRINT_STR) && is_string(v))
         return buf_add_str(out, str_of_v(v)), !out->is_full;
     struct printer p;

@@ -81,12 +81,6 @@ static void set_msg(struct star_run *run, struct str msg, int why)
     run->has_msg = true;
 }
 
-enum star_ret memory_fail(struct star_run *run)
-{
-    set_msg(run, STR("memory limit exceeded"), STAR_ERR_MEMORY);
-    return STAR_FAIL;
-}
-
 /* Text that must not fail for want of memory: the cap is lifted a little for it. */
 static struct str reserve_dup(struct star_run *run, struct str s)
 {
@@ -102,6 +96,19 @@ static struct str reserve_dup(struct star_run *run, struct str s)
     return str_of(p, s.len);
 }
 
+enum star_ret memory_fail(struct star_run *run)
+{
+    if (run->has_msg)
+        return STAR_FAIL;
+    char text[120];
+    if (run->arena->limit)
+        snprintf(text, sizeof text, "memory limit exceeded: the program may use %zu bytes", run->arena->limit);
+    else
+        snprintf(text, sizeof text, "memory limit exceeded: a value is too large");
+    set_msg(run, reserve_dup(run, str_from(text)), STAR_ERR_MEMORY);
+    return STAR_FAIL;
+}
+
 enum star_ret star_fail_str(struct star_run *run, struct str msg)
 {
     if (!run->has_msg)
@@ -113,13 +120,18 @@ enum star_ret star_fail(struct star_run *run, const char *fmt, ...)
 {
     if (run->has_msg)
         return STAR_FAIL;
-    scoped_buf b = BUF_INIT(MAX_MESSAGE);
+    char few[512];
     va_list ap;
     va_start(ap, fmt);
-    if (!buf_vprintf(&b, fmt, ap))
-        buf_add_z(&b, "message too long");
+    int n = vsnprintf(few, sizeof few, fmt, ap);
     va_end(ap);
-    return star_fail_str(run, buf_str(&b));
+    if (n < (int)sizeof few)
+        return star_fail_str(run, str_of(few, n > 0 ? (size_t)n : 0));
+    scoped_free char *text = xmalloc(MAX_MESSAGE);
+    va_start(ap, fmt);
+    vsnprintf(text, MAX_MESSAGE, fmt, ap);
+    va_end(ap);
+    return star_fail_str(run, str_from(text));
 }
 
 enum star_ret star_fail_err(struct star_run *run, const struct err *err)

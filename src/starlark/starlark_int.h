@@ -573,6 +573,11 @@ star_v op_unary(struct star_run *run, enum opcode op, star_v x);
 star_v op_index(struct star_run *run, star_v x, star_v y);
 bool op_setindex(struct star_run *run, star_v x, star_v y, star_v z);
 star_v range_new(struct arena *a, int64_t start, int64_t stop, int64_t step);
+/* Item i; sums wrap around at 64 bits, as in the Go implementation. */
+static inline star_v range_item(struct arena *a, const struct range_obj *r, uint64_t i)
+{
+    return int_v(a, (int64_t)((uint64_t)r->start + i * (uint64_t)r->step));
+}
 int64_t range_count(int64_t start, int64_t stop, int64_t step);
 bool list_extend(struct star_run *run, struct list_obj *l, star_v y);
 bool dict_add_all(struct star_run *run, struct dict_obj *d, const struct dict_obj *from);

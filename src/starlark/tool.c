@@ -61,6 +61,8 @@ static struct star_module *library(struct arena *a, struct str name)
         b[0] = (struct star_binding){"json", star_lib_json()};
     else if (str_eq(name, STR("math.star")))
         b[0] = (struct star_binding){"math", star_lib_math()};
+    else if (str_eq(name, STR("time.star")))
+        b[0] = (struct star_binding){"time", star_lib_time()};
     else
         return NULL;
     return star_module_from(a, name, b, 1);
@@ -97,10 +99,11 @@ void tool_setup(struct star_run *run, void *ctx)
 
 void tool_init(struct tool *t, struct arena *a)
 {
-    static struct star_binding libs[2];
+    static struct star_binding libs[3];
     libs[0] = (struct star_binding){"json", star_lib_json()};
     libs[1] = (struct star_binding){"math", star_lib_math()};
-    *t = (struct tool){.arena = a, .cache = star_cache_new(a), .env = {libs, 2}};
+    libs[2] = (struct star_binding){"time", star_lib_time()};
+    *t = (struct tool){.arena = a, .cache = star_cache_new(a), .env = {libs, 3}};
 }
 
 /* ---- running ---- */

@@ -439,7 +439,7 @@ static enum star_ret f_int(struct star_run *run, const struct star_call *call, s
 static star_v fast_len(struct star_run *run, star_v recv, const star_v *args, size_t n)
 {
     int64_t len = n == 1 ? value_len(args[0]) : -1;
-    return len >= 0 ? small_int(len) : STAR_NULL;
+    return len >= 0 ? int_v(run->arena, len) : STAR_NULL;
 }
 static enum star_ret f_len(struct star_run *run, const struct star_call *call, star_v *out)
 {

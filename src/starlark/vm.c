@@ -646,6 +646,7 @@ enum vm_end vm_run(struct star_run *run)
                     f->pc = pc + call_words;
                     f = &run->frames[run->n_frames++];
                     f->kind = FRAME_CODE;
+                    f->freed = 0;
                     f->dst = pc->c;
                     f->base = new_base;
                     f->fn = fn = g;
@@ -731,6 +732,13 @@ enum vm_end vm_run(struct star_run *run)
     }
     CASE(NEWTUPLE) : {
         star_v v = star_tuple(run->arena, R + pc->b, pc->c);
+        if (UNLIKELY(star_is_null(v)))
+            goto fail;
+        R[pc->a] = v;
+        STEP(1);
+    }
+    CASE(TUPLEOF) : {
+        star_v v = star_tuple(run->arena, LIST_OBJ(R[pc->b])->items, LIST_OBJ(R[pc->b])->len);
         if (UNLIKELY(star_is_null(v)))
             goto fail;
         R[pc->a] = v;
