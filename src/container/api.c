@@ -473,8 +473,7 @@ static void list_one(struct arena *a, const json_t *j, struct ctr_info_list *out
     *vec_push(a, out) = info;
 }
 
-static bool api_list(void *ctx, struct arena *a, struct str key, struct str value, bool all,
-                     struct ctr_info_list *out, struct err *err)
+static struct str label_filter(struct arena *a, struct str key, struct str value, bool is_event)
 {
     scoped_json *filters = json_object();
     json_t *labels = json_array();
@@ -482,7 +481,15 @@ static bool api_list(void *ctx, struct arena *a, struct str key, struct str valu
         labels, json_from_str(value.len > 0 ? str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value))
                                             : key));
     json_object_set_new(filters, "label", labels);
-    struct str query = escape(a, json_text(a, filters, JSON_STYLE_COMPACT));
+    if (is_event)
+        json_object_set_new(filters, "type", json_pack("[s]", "container"));
+    return escape(a, json_text(a, filters, JSON_STYLE_COMPACT));
+}
+
+static bool api_list(void *ctx, struct arena *a, struct str key, struct str value, bool all,
+                     struct ctr_info_list *out, struct err *err)
+{
+    struct str query = label_filter(a, key, value, false);
     bool absent = false;
     scoped_json *j = get_json(
         ctx, a, str_printf(a, "/containers/json?all=%d&filters=" STR_FMT, all ? 1 : 0, STR_ARG(query)),
@@ -497,6 +504,64 @@ static bool api_list(void *ctx, struct arena *a, struct str key, struct str valu
     }
     *out = list;
     return true;
+}
+
+struct event_stream {
+    ctr_event_fn *fn;
+    void *arg;
+    struct buf line;
+    bool is_long; /* the line is cut already: up to its end it is dropped */
+};
+
+static bool events_head(void *arg, const struct http_answer *answer, struct err *err)
+{
+    struct event_stream *s = arg;
+    if (answer->status != 200)
+        return err_set(err, ERR_UPSTREAM, "the container engine gives no events (status %d)", answer->status);
+    s->fn(s->arg, NULL);
+    return true;
+}
+
+static bool events_part(void *arg, struct str part, struct err *err)
+{
+    struct event_stream *s = arg;
+    (void)err;
+    while (part.len > 0) {
+        size_t end = str_chr(part, '\n');
+        if (!buf_add_str(&s->line, str_slice(part, 0, MIN(end, part.len))))
+            s->is_long = true;
+        if (end == STR_NPOS)
+            return true;
+        scoped_arena a = {0};
+        struct ctr_event event;
+        if (!s->is_long && ctr_event_parse(&a, buf_str(&s->line), &event))
+            s->fn(s->arg, &event);
+        buf_clear(&s->line);
+        s->is_long = false;
+        part = str_from_off(part, end + 1);
+    }
+    return true;
+}
+
+static bool api_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                       const atomic_bool *cancel, struct err *err)
+{
+    scoped_arena a = {0};
+    scoped_http_client struct http_client *client = http_client_open();
+    struct api *api = ctx;
+    struct event_stream s = {.fn = fn, .arg = arg, .line = BUF_INIT(CTR_EVENT_LINE_MAX)};
+    struct http_answer res;
+    struct http_fetch f = {.unix_socket = str_from(api->socket),
+                           .is_http1_only = true,
+                           .connect_timeout_ms = 5000,
+                           .cancel = cancel,
+                           .on_head = events_head,
+                           .on_body = events_part,
+                           .body_arg = &s};
+    f.url = str_printf(&a, "http://engine/events?filters=" STR_FMT, STR_ARG(label_filter(&a, key, value, true)));
+    bool ok = http_fetch(client, &a, &f, &res, err);
+    buf_release(&s.line);
+    return ok ? err_set(err, ERR_UPSTREAM, "the container engine at %s has closed the stream", api->socket) : false;
 }
 
 static bool api_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
@@ -576,5 +641,6 @@ const struct ctr_backend ctr_api_backend = {
     .remove = api_remove,
     .logs = api_logs,
     .list = api_list,
+    .events = api_events,
     .subnet = api_subnet,
 };

@@ -4,6 +4,7 @@
  *     api.c      backend over the engine's unix socket (the Docker HTTP API, which podman speaks too)
  *     program.c  backend over the docker or podman program
  *     inspect.c  the JSON of an inspect, the same from both
+ *     events.c   what the engine tells by itself, and who hears it
  *     build.c    builds and pulls, always through the program
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CONTAINER_INT_H
@@ -20,6 +21,7 @@ enum {
     CTR_BUILD_MS = 60 * 60 * 1000,
     CTR_ANSWER_MAX = 16 << 20,       /* bytes of one answer of the engine */
     CTR_LOG_MAX = 256 << 10,
+    CTR_EVENT_LINE_MAX = 64 << 10,
 };
 
 /* One way to an engine. Names have been checked; `ctx` is the backend's own. Semantics as in ctr_engine.h. */
@@ -45,6 +47,9 @@ struct ctr_backend {
     bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err);
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
+    /* As ctr_engine_events(); NULL where there is no stream. */
+    bool (*events)(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                   const atomic_bool *cancel, struct err *err);
     /* The network that containers get, as 172.17.0.0/16; empty if that cannot be told. */
     bool (*subnet)(void *ctx, struct arena *a, struct str *cidr, struct err *err);
 };
@@ -74,6 +79,9 @@ struct ctr_engine *ctr_engine_open_with(enum ctr_kind kind, const struct ctr_bac
 bool ctr_is_on_network(struct str cidr);
 /* Whether containers are reached at their own address: 1, 0, -1 not known yet. */
 int ctr_engine_direct(struct ctr_engine *e);
+
+/* events.c: one line of the stream; false for what does not concern us. */
+bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out);
 
 /* inspect.c */
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out);

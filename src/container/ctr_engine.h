@@ -120,7 +120,7 @@ bool ctr_container_inspect(struct ctr_engine *e, struct arena *a, struct str nam
                            struct ctr_info *out, struct err *err);
 
 bool ctr_container_start(struct ctr_engine *e, struct str name, struct err *err);
-/* TERM, KILL after `grace_secs`. Stopped or absent is fine. */
+/* TERM, KILL after `grace_secs`. Stopped or absent is fine; a paused one is let go on first. */
 bool ctr_container_stop(struct ctr_engine *e, struct str name, int grace_secs, struct err *err);
 bool ctr_container_kill(struct ctr_engine *e, struct str name, struct err *err);
 bool ctr_container_pause(struct ctr_engine *e, struct str name, struct err *err);
@@ -131,6 +131,20 @@ bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err
 /* The last `lines` lines of output, stdout and stderr merged, at most 256 KiB. */
 bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, struct str *out,
                         struct err *err);
+
+/* What happened to a container. */
+enum ctr_event_kind { CTR_EVENT_DIED, CTR_EVENT_REMOVED, CTR_EVENT_PAUSED, CTR_EVENT_UNPAUSED, CTR_EVENT_STARTED };
+struct ctr_event {
+    struct str name;
+    enum ctr_event_kind kind;
+    int64_t at_ns;                      /* wall clock of the engine */
+};
+/* `event` is NULL once, when the stream is open. */
+typedef void ctr_event_fn(void *arg, const struct ctr_event *event);
+/* Follows what happens to containers with that label until `cancel` or the stream breaks; always false.
+ * ERR_UNSUPPORTED where the engine has no socket. */
+bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                       const atomic_bool *cancel, struct err *err);
 
 /* Containers that carry label `key` (with exactly `value` unless that is empty); `all`: those not running
  * too. */

@@ -422,7 +422,15 @@ bool ctr_container_start(struct ctr_engine *e, struct str name, struct err *err)
 
 bool ctr_container_stop(struct ctr_engine *e, struct str name, int grace_secs, struct err *err)
 {
-    return check_name(e, name, err) && e->ops->stop(e->ctx, name, MAX(grace_secs, 0), err);
+    scoped_err first = {0}, ignored = {0};
+    if (!check_name(e, name, err))
+        return false;
+    if (e->ops->stop(e->ctx, name, MAX(grace_secs, 0), &first))
+        return true;
+    /* Podman does not stop what is paused. */
+    if (!e->ops->unpause(e->ctx, name, &ignored))
+        return err_move(err, &first);
+    return e->ops->stop(e->ctx, name, MAX(grace_secs, 0), err);
 }
 
 bool ctr_container_kill(struct ctr_engine *e, struct str name, struct err *err)
@@ -459,4 +467,14 @@ bool ctr_container_list(struct ctr_engine *e, struct arena *a, struct str key, s
     if (key.len == 0 || str_chr(value, '\0') != STR_NPOS)
         return err_set(err, ERR_INVALID, "containers are listed by a label");
     return e->ops->list(e->ctx, a, key, value, all, out, err);
+}
+
+bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                       const atomic_bool *cancel, struct err *err)
+{
+    if (!check_on(e, err))
+        return false;
+    if (!e->ops->events)
+        return err_set(err, ERR_UNSUPPORTED, "%s tells no events without its socket", e->program.name);
+    return e->ops->events(e->ctx, key, value, fn, arg, cancel, err);
 }

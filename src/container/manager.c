@@ -65,6 +65,11 @@ static struct ctr_service *table_find(const struct ctr_manager *m, struct str na
     return svc;
 }
 
+struct ctr_service *svc_find(const struct ctr_manager *m, struct str name)
+{
+    return table_find(m, name, str_hash(name));
+}
+
 static void table_add(struct ctr_manager *m, struct ctr_service *svc)
 {
     struct ctr_service **bucket = &m->buckets[svc->hash % SVC_BUCKETS];
@@ -368,6 +373,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     pthread_mutex_init(&m->lock, NULL);
     cond_init(&m->changed);
     cond_init(&m->timer_cond);
+    cond_init(&m->events_cond);
     m->jobs = jobs_open("container", MAX_THREADS);
     int rc = pthread_create(&m->timer, NULL, timer_thread, m);
     if (rc != 0) {
@@ -376,6 +382,8 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
         free(m);
         return err_set_errno(err, rc, "starting the container manager's thread");
     }
+    if (ctr_engine_kind(engine) != CTR_OFF)
+        m->has_events = pthread_create(&m->events, NULL, svc_events_thread, m) == 0; /* else the checks remain */
     *out = m;
     return true;
 }
@@ -408,8 +416,12 @@ void ctr_manager_close(struct ctr_manager *m)
     failure_unref(why);
     pthread_cond_broadcast(&m->changed);
     pthread_cond_broadcast(&m->timer_cond);
+    pthread_cond_broadcast(&m->events_cond);
+    atomic_store(&m->events_cancel, true);
     pthread_mutex_unlock(&m->lock);
     pthread_join(m->timer, NULL);
+    if (m->has_events)
+        pthread_join(m->events, NULL);
     jobs_close(m->jobs);
     pthread_mutex_lock(&m->lock);
     size_t left = m->n_services;
@@ -422,6 +434,7 @@ void ctr_manager_close(struct ctr_manager *m)
     ctr_engine_close(m->engine);
     pthread_cond_destroy(&m->changed);
     pthread_cond_destroy(&m->timer_cond);
+    pthread_cond_destroy(&m->events_cond);
     pthread_mutex_destroy(&m->lock);
     free(m->home);
     free(m);

@@ -245,7 +245,7 @@ static const unsigned legal[] = {
     [CTR_UNKNOWN] = TO(CTR_STARTING) | TO(CTR_STOPPING),
     [CTR_BUILDING] = TO(CTR_STARTING) | TO(CTR_FAILED) | TO(CTR_UNKNOWN),
     [CTR_STARTING] = TO(CTR_BUILDING) | TO(CTR_READY) | TO(CTR_FAILED) | TO(CTR_UNKNOWN),
-    [CTR_READY] = TO(CTR_STOPPING) | TO(CTR_STARTING),
+    [CTR_READY] = TO(CTR_STOPPING) | TO(CTR_STARTING) | TO(CTR_UNKNOWN),
     [CTR_STOPPING] = TO(CTR_STOPPED) | TO(CTR_UNKNOWN),
     [CTR_STOPPED] = TO(CTR_STARTING) | TO(CTR_STOPPING),
     [CTR_FAILED] = TO(CTR_STARTING) | TO(CTR_STOPPING),
@@ -373,6 +373,7 @@ static void start_job(void *arg)
     while (svc->m->sweeping.len > 0 && str_eq(svc->m->sweeping, svc->run.name))
         svc_wait(svc->m, &svc->m->changed, INT64_MAX);
     bool is_restart = svc->is_restart;
+    svc->began_ns = wall_ns();
     pthread_mutex_unlock(&svc->m->lock);
     svc_run_start(svc, is_restart, &res);
     pthread_mutex_lock(&svc->m->lock);
@@ -400,6 +401,7 @@ static void stop_job(void *arg)
     free(svc->stop_error);
     svc->stop_error = ok ? NULL : xstrdup(err_msg(&err));
     svc->stops_done++;
+    svc->has_ended = false;
     if (!ok)
         log_warn("container did not stop", LOG_STR("container", svc->run.name), LOG_ERR(&err));
     svc_set_state(svc, ok ? CTR_STOPPED : CTR_UNKNOWN);
@@ -489,7 +491,8 @@ void svc_kick(struct ctr_service *svc)
             failure_unref(why);
             return;
         }
-        svc->is_restart = false;
+        svc->is_restart = svc->has_ended;
+        svc->has_ended = false;
         svc->was_stopped = svc->state == CTR_STOPPED;
         svc_set_state(svc, CTR_STARTING);
         op_begin(svc, OP_START);
@@ -584,6 +587,28 @@ void svc_tick(struct ctr_service *svc, int64_t now)
     } else {
         svc_due(svc, svc->next_check_ms);
     }
+}
+
+/* --- Told by the engine --------------------------------------------------------------------------- */
+
+void svc_event(struct ctr_service *svc, const struct ctr_event *event)
+{
+    bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
+    if (is_up || svc->state != CTR_READY || event->at_ns < svc->began_ns)
+        return; /* our own doing, or that of an earlier run */
+    log_warn(event->kind == CTR_EVENT_PAUSED ? "container was paused" : "container has ended",
+             LOG_STR("container", svc->run.name), LOG_INT("in_flight", use_count(svc).in_flight));
+    svc->has_ended = event->kind != CTR_EVENT_PAUSED;
+    svc_set_state(svc, CTR_UNKNOWN);
+    svc_kick(svc);
+}
+
+void svc_look(struct ctr_service *svc)
+{
+    if (svc->state != CTR_READY)
+        return;
+    svc->check_wanted = true;
+    svc_kick(svc);
 }
 
 /* --- For loops ------------------------------------------------------------------------------------ */

@@ -120,6 +120,8 @@ struct ctr_service {
     bool stop_wanted, restart_wanted, check_wanted;
     bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
+    bool has_ended;                       /* by itself or somebody else's hand: the next start is a restart */
+    int64_t began_ns;                     /* of the newest start, wall clock: older events are history */
     int64_t stop_drain_until_ms;
     uint64_t stops_done;
     char *stop_error;                     /* of the last stop; NULL: it went well */
@@ -151,7 +153,10 @@ struct ctr_manager {
     pthread_mutex_t lock;
     pthread_cond_t changed;               /* any state, waiter, log or slot changed */
     pthread_cond_t timer_cond;
-    pthread_t timer;
+    pthread_t timer, events;
+    pthread_cond_t events_cond;
+    atomic_bool events_cancel;
+    bool has_events;                      /* the thread runs */
     bool is_closing;                      /* (L) */
     struct ctr_service *buckets[SVC_BUCKETS], *services; /* (L) */
     size_t n_services;
@@ -177,6 +182,10 @@ void svc_phase(struct ctr_service *svc, const char *phase);             /* takes
 void svc_log_line(struct ctr_service *svc, struct str line);            /* takes the lock */
 void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) */
 struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) what is to be freed */
+void svc_event(struct ctr_service *svc, const struct ctr_event *event); /* (L) somebody did that to it */
+void svc_look(struct ctr_service *svc);                                 /* (L) something may have */
+struct ctr_service *svc_find(const struct ctr_manager *m, struct str name); /* (L) no reference */
+void *svc_events_thread(void *manager);                                 /* events.c */
 void svc_free(struct ctr_service *svc);                                 /* without the lock; NULL is fine */
 struct failure *failure_new(enum err_code code, struct str summary, struct str detail);
 

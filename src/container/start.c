@@ -152,8 +152,8 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     phase(st, "looking for the container");
     if (!inspect(st, err))
         return false;
-    *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD ||
-                st->info.status == CTR_STATUS_NONE;
+    /* One that is not there at all was removed: no crash. */
+    *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
     *was_running = false;
     if (is_restart && *was_dead && is_crash_loop(st, err))
         return false;

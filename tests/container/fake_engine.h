@@ -21,7 +21,7 @@ struct fake {
     } list[FAKE_MAX];
     int count;
     bool has_image;
-    int builds, runs, starts, stops, pulls, probes, checks;
+    int builds, runs, starts, stops, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
     int slow_ms; /* each call takes 0..slow_ms */
     int build_ms;
@@ -32,6 +32,13 @@ struct fake {
     _Atomic int inside;
     _Atomic int stopped_with_inside;
     bool guard_stops;
+    struct {
+        enum ctr_event_kind kind;
+        char name[80];
+        int64_t at_ns;
+    } events[FAKE_MAX];
+    int events_told, events_known, streams;
+    bool is_stream_cut;
 };
 
 static inline void fake_sleep(int ms)
@@ -188,14 +195,44 @@ static inline bool fake_stop(void *ctx, struct str name, int grace_secs, struct 
         atomic_fetch_add(&f->stopped_with_inside, 1);
     if (!fake_call(f, err))
         return false;
-    bool ok = !f->stop_fails || err_set(err, ERR_UPSTREAM, "it does not stop");
     int i = fake_find(f, name);
+    bool is_paused = i >= 0 && f->list[i].status == CTR_STATUS_PAUSED;
+    bool ok = (!f->stop_fails && !is_paused) || err_set(err, ERR_UPSTREAM, "it does not stop");
     if (ok && i >= 0 && f->list[i].status == CTR_STATUS_RUNNING) {
         f->list[i].status = CTR_STATUS_EXITED;
         f->stops++;
     }
     pthread_mutex_unlock(&f->lock);
     return ok;
+}
+
+static inline bool fake_freeze(struct fake *f, struct str name, enum ctr_status from, enum ctr_status to, int *count,
+                               struct err *err)
+{
+    if (!fake_call(f, err))
+        return false;
+    int i = fake_find(f, name);
+    bool ok = i >= 0 && f->list[i].status == from;
+    if (ok) {
+        f->list[i].status = to;
+        (*count)++;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return ok || err_set(err, ERR_CONFLICT, "not in the state for that");
+}
+
+static inline bool fake_pause(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    if (f->guard_stops && atomic_load(&f->inside) > 0)
+        atomic_fetch_add(&f->stopped_with_inside, 1);
+    return fake_freeze(f, name, CTR_STATUS_RUNNING, CTR_STATUS_PAUSED, &f->pauses, err);
+}
+
+static inline bool fake_unpause(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    return fake_freeze(f, name, CTR_STATUS_PAUSED, CTR_STATUS_RUNNING, &f->unpauses, err);
 }
 
 static inline bool fake_remove(void *ctx, struct str name, struct err *err)
@@ -240,6 +277,36 @@ static inline bool fake_list(void *ctx, struct arena *a, struct str key, struct 
     return true;
 }
 
+static inline bool fake_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                               const atomic_bool *cancel, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)key, (void)value;
+    if (!fake_call(f, err))
+        return false;
+    pthread_mutex_unlock(&f->lock);
+    fn(arg, NULL);
+    pthread_mutex_lock(&f->lock);
+    f->streams++;
+    while (!atomic_load(cancel) && !f->is_stream_cut) {
+        if (f->events_told < f->events_known) {
+            int i = f->events_told++ % FAKE_MAX;
+            char name[80];
+            memcpy(name, f->events[i].name, sizeof name);
+            struct ctr_event event = {str_from(name), f->events[i].kind, f->events[i].at_ns};
+            pthread_mutex_unlock(&f->lock);
+            fn(arg, &event);
+        } else {
+            pthread_mutex_unlock(&f->lock);
+            fake_sleep(1);
+        }
+        pthread_mutex_lock(&f->lock);
+    }
+    f->is_stream_cut = false;
+    pthread_mutex_unlock(&f->lock);
+    return err_set(err, ERR_UPSTREAM, "the stream is over");
+}
+
 static inline bool fake_ping(void *ctx, struct arena *a, struct str *version, struct err *err)
 {
     (void)ctx, (void)a, (void)err;
@@ -272,11 +339,12 @@ static const struct ctr_backend fake_backend = {
     .start = fake_start,
     .stop = fake_stop,
     .kill = fake_nothing,
-    .pause = fake_nothing,
-    .unpause = fake_nothing,
+    .pause = fake_pause,
+    .unpause = fake_unpause,
     .remove = fake_remove,
     .logs = fake_logs,
     .list = fake_list,
+    .events = fake_events,
     .subnet = fake_subnet,
 };
 
@@ -307,6 +375,25 @@ static inline enum ctr_status fake_status(struct fake *f, struct str name)
     enum ctr_status s = i >= 0 ? f->list[i].status : CTR_STATUS_NONE;
     pthread_mutex_unlock(&f->lock);
     return s;
+}
+
+/* Somebody else does that to a container, and the engine tells; `late_ms` ago. */
+static inline void fake_happen(struct fake *f, const char *name, enum ctr_event_kind kind, int late_ms)
+{
+    static const enum ctr_status after[] = {[CTR_EVENT_DIED] = CTR_STATUS_EXITED, [CTR_EVENT_REMOVED] = CTR_STATUS_NONE,
+                                            [CTR_EVENT_PAUSED] = CTR_STATUS_PAUSED, [CTR_EVENT_UNPAUSED] = CTR_STATUS_RUNNING,
+                                            [CTR_EVENT_STARTED] = CTR_STATUS_RUNNING};
+    pthread_mutex_lock(&f->lock);
+    int i = fake_find(f, str_from(name)), e = f->events_known++ % FAKE_MAX;
+    if (i >= 0 && late_ms == 0) {
+        f->list[i].status = after[kind];
+        if (kind == CTR_EVENT_REMOVED)
+            f->list[i] = f->list[--f->count];
+    }
+    snprintf(f->events[e].name, sizeof f->events[e].name, "%s", name);
+    f->events[e].kind = kind;
+    f->events[e].at_ns = wall_ns() - late_ms * 1000000LL;
+    pthread_mutex_unlock(&f->lock);
 }
 
 static inline void fake_set_status(struct fake *f, struct str name, enum ctr_status s)

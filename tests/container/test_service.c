@@ -712,6 +712,109 @@ static void a_container_that_fails_its_checks_is_stopped(void **state)
     world_close(&w);
 }
 
+static bool wake_ok(struct ctr_service *svc)
+{
+    scoped_err err = {0};
+    return ctr_service_start(svc, NULL, NULL, NULL, &err);
+}
+
+static void what_others_do_to_a_container_shows_at_once(void **state)
+{
+    static const enum ctr_event_kind kinds[] = {CTR_EVENT_DIED, CTR_EVENT_REMOVED, CTR_EVENT_PAUSED};
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(wake_ok(svc));
+    wait_for(w.fake.streams == 1);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct ctr_endpoint at;
+        fake_happen(&w.fake, "clc-a", kinds[i], 0);
+        wait_for(state_of(svc) == CTR_UNKNOWN);
+        assert_false(ctr_service_enter(svc, 0, &at)); /* no request meets the dead */
+        assert_true(wake_ok(svc));
+        assert_true(ctr_service_enter(svc, 0, &at));
+        ctr_service_leave(svc, 0);
+    }
+    assert_int_equal(w.fake.runs, 2);
+    assert_int_equal(w.fake.starts, 1);
+    assert_int_equal(w.fake.unpauses, 1);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void news_from_before_the_start_changes_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a"), *b = service(&w, "clc-b");
+    assert_true(wake_ok(svc) && wake_ok(b));
+    wait_for(w.fake.streams == 1);
+    fake_happen(&w.fake, "clc-a", CTR_EVENT_DIED, 60000);
+    fake_happen(&w.fake, "clc-a", CTR_EVENT_STARTED, 0);
+    fake_happen(&w.fake, "clc-nobody", CTR_EVENT_DIED, 0);
+    fake_happen(&w.fake, "clc-b", CTR_EVENT_DIED, 0);
+    wait_for(state_of(b) == CTR_UNKNOWN); /* it came last */
+    assert_int_equal(state_of(svc), CTR_READY);
+    ctr_service_unref(svc);
+    ctr_service_unref(b);
+    world_close(&w);
+}
+
+static void after_a_cut_stream_all_are_looked_at(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(wake_ok(svc));
+    wait_for(w.fake.streams == 1);
+    fake_set_status(&w.fake, STR("clc-a"), CTR_STATUS_EXITED); /* nobody told */
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.is_stream_cut = true;
+    pthread_mutex_unlock(&w.fake.lock);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    assert_true(wake_ok(svc));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void lines_of_the_event_stream(void **state)
+{
+    static const struct {
+        const char *line;
+        bool ok;
+        enum ctr_event_kind kind;
+        int64_t at_ns;
+    } cases[] = {
+        {"{\"status\":\"die\",\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},"
+         "\"time\":5,\"timeNano\":5000000007}", true, CTR_EVENT_DIED, 5000000007},
+        {"{\"Action\":\"died\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"time\":5}", true, CTR_EVENT_DIED, 5999999999},
+        {"{\"Action\":\"unpause\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"time\":-1}", true, CTR_EVENT_UNPAUSED, INT64_MAX},
+        {"{\"status\":\"remove\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"timeNano\":1}", true, CTR_EVENT_REMOVED, 1},
+        {"{\"Action\":\"exec_start: sh\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}}}", false, 0, 0},
+        {"{\"Action\":\"die\",\"Actor\":{\"Attributes\":{}}}", false, 0, 0},
+        {"{\"Action\":", false, 0, 0},
+        {"[]", false, 0, 0},
+        {"", false, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        scoped_arena a = {0};
+        struct ctr_event event;
+        assert_int_equal(ctr_event_parse(&a, str_from(cases[i].line), &event), cases[i].ok);
+        if (!cases[i].ok)
+            continue;
+        assert_true(str_eq_z(event.name, "n"));
+        assert_int_equal(event.kind, cases[i].kind);
+        assert_true(event.at_ns == cases[i].at_ns);
+    }
+}
+
 static void the_sweep_stops_what_no_app_uses(void **state)
 {
     struct world w;
@@ -775,6 +878,10 @@ int main(void)
         cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
         cmocka_unit_test(a_request_never_gets_a_container_that_is_being_stopped),
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
+        cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
+        cmocka_unit_test(news_from_before_the_start_changes_nothing),
+        cmocka_unit_test(after_a_cut_stream_all_are_looked_at),
+        cmocka_unit_test(lines_of_the_event_stream),
         cmocka_unit_test(the_sweep_stops_what_no_app_uses),
         cmocka_unit_test(the_log_ring_keeps_the_newest_lines),
     };
