@@ -111,7 +111,7 @@ static struct flag_value *lookup(const struct parser *p, struct str name)
         return v;
     v = value_find(args->global, name);
     bool is_value = v && v->flag->kind != FLAG_BOOL; /* --version means nothing below the root */
-    return is_value && str_eq_z(name, v->flag->name) ? v : NULL;
+    return v && (v->flag->goes_anywhere || (is_value && str_eq_z(name, v->flag->name))) ? v : NULL;
 }
 
 static bool usage_error(const struct parser *p, struct err *err)

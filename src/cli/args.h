@@ -24,6 +24,7 @@ struct flag {
     enum flag_kind kind;
     const char *def;      /* value when not given; NULL: "", 0 */
     const char *help;
+    bool goes_anywhere;   /* of the root: taken after the command too, by all its names */
 };
 
 struct command {

@@ -19,6 +19,7 @@ static const char server_version[] = "dev", server_commit[] = "dev_build";
 static const struct flag root_flags[] = {
     {"config-file", "c", FLAG_STR, NULL, "path of the configuration file; also from CL_CONFIG_FILE"},
     {"as", NULL, FLAG_STR, NULL, "run as <provider>:<username>, within that user's permissions; also from OPENRUN_AS_USER"},
+    {"verbose", "V", FLAG_BOOL, NULL, "print the progress of long commands as plain lines", .goes_anywhere = true},
     {"version", "v", FLAG_BOOL, NULL, "print the version"},
     FLAG_END,
 };
@@ -26,7 +27,8 @@ static const struct flag root_flags[] = {
 static const struct command *const root_commands[] = {
     &cmd_server,      &cmd_app,  &cmd_apply,   &cmd_export,     &cmd_pretty_print, &cmd_sync,     &cmd_service,
     &cmd_provider,    &cmd_binding, &cmd_replication, &cmd_secret, &cmd_param,     &cmd_version,  &cmd_app_webhook,
-    &cmd_preview,     &cmd_account, &cmd_user, &cmd_password,   &cmd_starlark,     NULL,
+    &cmd_preview,     &cmd_account, &cmd_user, &cmd_password,   &cmd_starlark,     &cmd_operation,
+    NULL,
 };
 
 const struct command cmd_root = {
@@ -62,6 +64,7 @@ bool cli_find_home(struct cli *c, struct err *err)
 static bool prepare(struct cli *c, struct err *err)
 {
     const struct flag_value *as = args_global(c->args, "as");
+    c->is_verbose = args_global(c->args, "verbose")->is_on;
     c->as_user = as->form ? as->text : str_from(getenv("OPENRUN_AS_USER"));
     return cli_find_home(c, err) && client_config_load(c->arena, &c->home, c->err, &c->config, err);
 }
@@ -123,7 +126,7 @@ int cli_run(int argc, char *const *argv, FILE *out, FILE *err_out)
     http_client_close(c.http);
     if (!ok)
         say_error(&c, &err);
-    return ok ? c.exit_code : 1;
+    return ok || c.exit_code != 0 ? c.exit_code : 1;
 }
 
 int cli_main(int argc, char **argv)

@@ -37,6 +37,7 @@ struct cli {
     struct str as_user;          /* --as or OPENRUN_AS_USER; empty: the administrator */
     FILE *out, *err;
     bool has_colour;
+    bool is_verbose;             /* --verbose: progress as plain lines on stderr */
     struct http_client *http;    /* opened by the first call */
     int exit_code;               /* after success; a command that runs another tool sets it */
 };
@@ -45,7 +46,7 @@ struct cli {
 
 extern const struct command cmd_root;
 extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
-extern const struct command cmd_app_settings, cmd_app_update;
+extern const struct command cmd_app_settings, cmd_app_update, cmd_operation;
 extern const struct command cmd_apply, cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
     cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_preview, cmd_user; /* later.c */
 
@@ -80,7 +81,9 @@ struct call {
     const char *path;    /* without the /_openrun prefix */
     struct str query;    /* "a=b&c=d", built by call_text() and call_bool() */
     json_t *body;        /* borrowed; NULL: none */
-    bool is_long;        /* may take minutes: no deadline while the server lives */
+    bool is_long;        /* may take minutes: no deadline while the server lives, progress is shown */
+    bool is_brief;       /* somebody waits at the keyboard: a deadline of seconds */
+    bool is_watch;       /* follows an operation that is not ours: its lines go to standard output */
     bool may_vanish;     /* the server may close without an answer: *reply is then an empty object */
 };
 void call_text(struct cli *c, struct call *call, const char *name, struct str value);
@@ -90,8 +93,40 @@ void call_bool(struct cli *c, struct call *call, const char *name, bool value);
 json_t *call_server(struct cli *c, const struct call *call, struct err *err);
 /* True if something accepts connections at the configured address, within a second. */
 bool server_accepts(const struct cli *c);
-/* Ends the process with 130 on SIGINT from now on, leaving the terminal as it was. */
+/* Ends the process with 130 on SIGINT from now on, leaving the terminal as it was; during a call that is an
+ * operation, asks the server to cancel it first. */
 void exit_on_interrupt(void);
+/* `text` with each byte that is not UTF-8 replaced by U+FFFD: one bad git message must not hide a list. */
+struct str str_utf8(struct arena *a, struct str text);
+/* Takes over a reference, to be dropped at the end of the run. */
+json_t *keep_json(struct cli *c, json_t *j);
+
+/* ---- stream.c ---- */
+
+enum { STREAM_BODY_MAX = 256 << 20 };
+
+typedef void stream_line_fn(void *arg, struct str line);
+struct http_answer;
+/* What arrives of an answer: a plain body, or an operation's lines as they come and how it ended. */
+struct stream {
+    struct cli *cli;
+    stream_line_fn *on_line; /* NULL: lines are not shown */
+    void *arg;
+    atomic_bool *has_id;     /* set once the operation's id is known; may be NULL */
+    bool is_ndjson;
+    struct buf body;         /* the plain body, or a line that is not complete yet */
+    struct str operation;    /* its id, once known */
+    json_t *end;             /* {"status", "reply" or "error"}, once it has ended; lives as long as the run */
+    struct buf shown;        /* the last lines, each after a line feed */
+};
+void stream_init(struct stream *st, struct cli *c, stream_line_fn *on_line, void *arg);
+void stream_release(struct stream *st);
+#define scoped_stream CLEANUP(stream_release) struct stream
+/* For struct http_fetch. */
+bool stream_head(void *arg, const struct http_answer *head, struct err *err);
+bool stream_part(void *arg, struct str part, struct err *err);
+/* What of an error is not among the lines already. */
+struct str stream_new_part(const struct stream *st, struct str message);
 
 /* ---- output.c ---- */
 
@@ -99,6 +134,8 @@ void exit_on_interrupt(void);
 void say(FILE *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "error: <message>" on `f`, red if the run has colour. */
 void say_error(const struct cli *c, const struct err *err);
+/* The first `max` characters. */
+struct str cut_chars(struct str s, size_t max);
 bool format_parse(struct str text, enum format *out);
 /* The format of a list: --format, else the configured one. */
 bool format_of_list(const struct cli *c, enum format *out, struct err *err);
@@ -130,7 +167,7 @@ struct listing {
     const struct field *record;
     bool has_gap;        /* a blank line after each record in jsonl_pretty */
 };
-extern const struct listing listing_apps, listing_versions, listing_files;
+extern const struct listing listing_apps, listing_versions, listing_files, listing_operations;
 /* Prints `rows` (an array; anything else is an empty one). `reveal` shows credentials in JSON. */
 void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format, bool reveal);
 
@@ -163,7 +200,7 @@ struct field {
     bool is_optional;    /* left out when absent */
     bool is_secret;      /* masked when not revealed */
 };
-extern const struct field record_app[], record_version[], record_file[];
+extern const struct field record_app[], record_version[], record_file[], record_operation[];
 /* A new reference to `in` as the record says: known members, in order, each present and of its type. */
 json_t *record_shape(const struct field *record, const json_t *in, bool reveal);
 

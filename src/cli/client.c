@@ -3,7 +3,10 @@
  * Deadlines are on progress. A short call fails after IDLE_MS of silence. A long one (an image build) may be
  * silent for as long as the server lives: over the socket a dead server closes the connection, over TCP a
  * watcher thread looks now and then whether it still accepts connections. The watcher also shows, on a
- * terminal, that time passes.
+ * terminal, the last line of progress and that time passes.
+ *
+ * A long call asks for its progress as a stream. The server then goes on when we leave, so SIGINT ends the
+ * wait, and the operation is cancelled by a call of its own.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 #include "http.h"
@@ -14,18 +17,22 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum {
     IDLE_MS = 180 * 1000,
+    BRIEF_MS = 10 * 1000,
     TICK_MS = 250,
     SHOW_AFTER_MS = 2000,        /* a terminal hears that we wait */
     PROBE_EVERY_MS = 30 * 1000,  /* of a silent TCP server in a long call */
     PROBE_FAILURES_MAX = 3,
     ACCEPT_MS = 1000,
-    REPLY_MAX = 256 << 20,
+    LINE_MAX_LEN = 512,          /* bytes of a line of progress that a terminal may show */
+    WIDTH_DEFAULT = 80,
 };
 
 #define API_PREFIX "/_openrun"
@@ -144,12 +151,19 @@ bool server_accepts(const struct cli *c)
 
 /* ---- waiting ---- */
 
-/* The terminal has our line. Static, since the signal handler has nothing else to look at. */
-static atomic_bool shows_progress;
+/* Static, since the signal handler has nothing else to look at. */
+static atomic_bool shows_progress; /* the terminal has our line */
+static atomic_bool may_cancel;     /* the call is an operation, which the first SIGINT cancels */
+static atomic_bool is_interrupted; /* it has come */
+static atomic_bool stops_call;     /* ends http_fetch() */
 
 static void on_interrupt(int signum)
 {
     static const char clear[] = "\r\033[K";
+    if (atomic_load(&may_cancel) && !atomic_exchange(&is_interrupted, true)) {
+        atomic_store(&stops_call, true);
+        return;
+    }
     if (atomic_load(&shows_progress) && write(STDERR_FILENO, clear, sizeof clear - 1) < 0)
         _exit(130);
     _exit(130);
@@ -164,26 +178,65 @@ void exit_on_interrupt(void)
 /* Looks after a call while the main thread waits in it. */
 struct watcher {
     const struct cli *cli;
+    bool is_watch;          /* lines go to standard output */
     bool is_probing;        /* of a TCP server in a long call */
-    bool is_terminal;
-    atomic_bool lost;       /* the server is gone: read by http_fetch() as its cancel flag */
-    pthread_mutex_t mutex;  /* guards is_done */
+    bool is_live;           /* the terminal shows where we are */
+    atomic_bool lost;       /* the server is gone */
+    pthread_mutex_t mutex;  /* guards the next four */
     pthread_cond_t changed;
     bool is_done;
+    char line[LINE_MAX_LEN];/* the last of progress, */
+    size_t line_len;        /* if there was one */
+    bool is_new_line;       /* not shown yet */
     pthread_t thread;
     bool is_running;
 };
 
-static void show_waiting(const struct watcher *w, int64_t ms)
+static size_t terminal_width(void)
 {
-    if (!w->is_terminal || ms < SHOW_AFTER_MS)
-        return;
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : WIDTH_DEFAULT;
+}
+
+/* One line that fits: a wrapped one could not be erased. */
+static void show_waiting(const struct watcher *w, struct str line, int64_t ms)
+{
+    scoped_arena a = {0};
+    struct str text = line.len > 0 ? str_printf(&a, "%lld s  " STR_FMT, (long long)(ms / 1000), STR_ARG(line))
+                                   : str_printf(&a, "waiting for the server: %lld s", (long long)(ms / 1000));
     atomic_store(&shows_progress, true);
-    fprintf(stderr, "\r\033[Kwaiting for the server: %lld s", (long long)(ms / 1000));
+    fputs("\r\033[K", stderr);
+    say(stderr, STR_FMT, STR_ARG(cut_chars(text, terminal_width() - 1)));
     fflush(stderr);
 }
 
-static bool wait_tick(struct watcher *w)
+static void keep_line(struct watcher *w, struct str line)
+{
+    if (!w->is_running || str_trim(line).len == 0)
+        return;
+    pthread_mutex_lock(&w->mutex);
+    w->line_len = 0;
+    for (size_t i = 0; i < MIN(line.len, sizeof w->line); i++)
+        w->line[w->line_len++] = line.ptr[i] == '\t' || line.ptr[i] == '\n' ? ' ' : line.ptr[i];
+    w->is_new_line = true;
+    pthread_mutex_unlock(&w->mutex);
+}
+
+/* A line of progress, on the main thread. */
+static void on_line(void *arg, struct str line)
+{
+    struct watcher *w = arg;
+    FILE *to = w->is_watch ? w->cli->out : w->cli->err;
+    if (!w->is_watch && !w->cli->is_verbose) {
+        keep_line(w, line);
+        return;
+    }
+    say(to, STR_FMT "\n", STR_ARG(line));
+    fflush(to);
+}
+
+/* Waits for a tick; the newest line comes into `line`. True once the call is over. */
+static bool wait_tick(struct watcher *w, char line[LINE_MAX_LEN], size_t *line_len, bool *is_new)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -194,6 +247,10 @@ static bool wait_tick(struct watcher *w)
     while (!w->is_done && pthread_cond_clockwait(&w->changed, &w->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
     bool is_done = w->is_done;
+    memcpy(line, w->line, w->line_len);
+    *line_len = w->line_len;
+    *is_new = w->is_new_line;
+    w->is_new_line = false;
     pthread_mutex_unlock(&w->mutex);
     return is_done;
 }
@@ -203,26 +260,39 @@ static void *watch(void *arg)
     struct watcher *w = arg;
     int64_t start = clock_ms(), probed = start, shown_s = 0;
     int failures = 0;
-    while (!wait_tick(w)) {
+    char line[LINE_MAX_LEN];
+    size_t line_len = 0;
+    bool is_new = false;
+    while (!wait_tick(w, line, &line_len, &is_new)) {
         int64_t now = clock_ms();
-        if ((now - start) / 1000 != shown_s)
-            show_waiting(w, now - start);
+        bool is_due = is_new || (now - start) / 1000 != shown_s;
+        if (w->is_live && is_due && (line_len > 0 || now - start >= SHOW_AFTER_MS))
+            show_waiting(w, str_of(line, line_len), now - start);
         shown_s = (now - start) / 1000;
         if (!w->is_probing || now - probed < PROBE_EVERY_MS)
             continue;
         probed = now;
         failures = accepts_tcp(w->cli) ? 0 : failures + 1;
-        if (failures >= PROBE_FAILURES_MAX)
+        if (failures >= PROBE_FAILURES_MAX) {
             atomic_store(&w->lost, true);
+            atomic_store(&stops_call, true);
+        }
     }
     return NULL;
+}
+
+/* A line that is written over and erased is for people who look: not in a file, not on a dumb terminal. */
+static bool wants_live_view(const struct cli *c, const struct call *call)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) == 1 && !c->is_verbose && !call->is_watch && !(term && strcmp(term, "dumb") == 0);
 }
 
 static void watcher_start(struct watcher *w, const struct cli *c, const struct call *call)
 {
     *w = (struct watcher){
-        .cli = c, .is_probing = call->is_long && c->config.is_tcp, .is_terminal = isatty(STDERR_FILENO) == 1};
-    if (!w->is_probing && !w->is_terminal)
+        .cli = c, .is_watch = call->is_watch, .is_probing = call->is_long && c->config.is_tcp, .is_live = wants_live_view(c, call)};
+    if (!w->is_probing && !w->is_live)
         return;
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->changed, NULL);
@@ -279,12 +349,11 @@ static bool explain_failure(const struct cli *c, const struct call *call, const 
     return false;
 }
 
-/* `text` with each byte that is not UTF-8 replaced by U+FFFD: one bad git message must not hide a list. */
-static struct str to_utf8(struct arena *a, struct str text)
+struct str str_utf8(struct arena *a, struct str text)
 {
     if (str_is_utf8(text))
         return text;
-    scoped_buf b = BUF_INIT(3 * (size_t)REPLY_MAX);
+    scoped_buf b = BUF_INIT(3 * (size_t)STREAM_BODY_MAX);
     for (size_t i = 0; i < text.len;) {
         size_t n = 1;
         while (n <= 4 && i + n <= text.len && !str_is_utf8(str_slice(text, i, i + n)))
@@ -299,7 +368,7 @@ static struct str to_utf8(struct arena *a, struct str text)
 static bool refusal(const struct cli *c, const struct call *call, const struct http_answer *res, struct err *err)
 {
     scoped_err ignored = {0};
-    struct str body = to_utf8(c->arena, res->body);
+    struct str body = str_utf8(c->arena, res->body);
     scoped_json *j = json_parse_object(body, &ignored);
     struct str message = json_get_str(j, "message", (struct str){0});
     if (json_get_int(j, "code", 0) != 0) {
@@ -326,7 +395,7 @@ static void drop_json(void *j)
     json_decref(j);
 }
 
-static json_t *keep_json(struct cli *c, json_t *j)
+json_t *keep_json(struct cli *c, json_t *j)
 {
     arena_defer(c->arena, drop_json, j);
     return j;
@@ -336,7 +405,7 @@ static json_t *parse_reply(struct cli *c, const struct http_answer *res, struct 
 {
     if (res->status == 204 || str_trim(res->body).len == 0)
         return keep_json(c, json_object());
-    json_t *j = json_parse(to_utf8(c->arena, res->body), err);
+    json_t *j = json_parse(str_utf8(c->arena, res->body), err);
     if (!j) {
         err_wrap(err, "error parsing response");
         return NULL;
@@ -344,29 +413,65 @@ static json_t *parse_reply(struct cli *c, const struct http_answer *res, struct 
     return keep_json(c, j);
 }
 
-json_t *call_server(struct cli *c, const struct call *call, struct err *err)
+/* Tells what became of the operation that SIGINT ended the wait for. */
+static void cancel_operation(struct cli *c, struct str id, struct err *err)
 {
-    if (c->as_user.len > 0 && c->config.is_tcp) {
-        err_set(err, ERR_INVALID, "--as works over the unix socket only, server_uri is " STR_FMT,
-                STR_ARG(c->config.server_uri));
-        return NULL;
-    }
-    struct http_pair headers[3] = {{STR("Accept"), STR("application/json")}};
+    scoped_err failure = {0};
+    struct call call = {.method = "POST", .path = "/operation/cancel", .is_brief = true};
+    call_text(c, &call, "id", id);
+    c->exit_code = 130;
+    if (call_server(c, &call, &failure))
+        err_set(err, ERR_CANCELLED, "interrupted: the server cancels operation " STR_FMT, STR_ARG(id));
+    else if (failure.code == ERR_CONFLICT)
+        err_set(err, ERR_CANCELLED, "interrupted, but operation " STR_FMT " has ended already", STR_ARG(id));
+    else
+        err_set(err, ERR_CANCELLED,
+                "interrupted, but operation " STR_FMT " could not be cancelled and may still be running: %s",
+                STR_ARG(id), err_msg(&failure));
+}
+
+/* How an operation ended, from the last line of its stream. */
+static json_t *stream_reply(const struct stream *st, bool has_shown, struct err *err)
+{
+    int status = (int)json_get_int(st->end, "status", 0);
+    const json_t *error = json_get(st->end, "error");
+    json_t *reply = json_get(st->end, "reply");
+    if (status >= 200 && status <= 299 && reply)
+        return reply;
+    struct str message = json_get_str(error, "message", (struct str){0});
+    if (!st->end)
+        err_set(err, ERR_UPSTREAM, "the server's answer ended early; the operation may still be running: see \"openrun "
+                "operation show " STR_FMT "\"", STR_ARG(st->operation));
+    else if (message.len == 0)
+        err_set(err, status >= 400 ? (enum err_code)status : ERR_UPSTREAM, "status code %d", status);
+    else
+        err_set(err, (enum err_code)status, STR_FMT,
+                STR_ARG(has_shown ? stream_new_part(st, message) : message));
+    return NULL;
+}
+
+/* Performs the call; what comes of it is in `st` and, without a body, in `res`. */
+static bool exchange(struct cli *c, const struct call *call, struct watcher *w, struct stream *st,
+                     struct http_answer *res, struct err *err)
+{
+    struct http_pair headers[3] = {
+        {STR("Accept"), call->is_long ? STR("application/x-ndjson") : STR("application/json")}};
     size_t n = 1;
     if (strcmp(call->method, "POST") == 0 || strcmp(call->method, "PUT") == 0)
         headers[n++] = (struct http_pair){STR("Content-Type"), STR("application/json")};
     if (c->as_user.len > 0)
         headers[n++] = (struct http_pair){STR("X-Openrun-As-User"), c->as_user};
-    struct watcher w;
     struct http_fetch f = {
         .method = str_from(call->method),
         .url = call_url(c, call),
         .headers = headers,
         .header_count = n,
         .body = call->body ? json_text(c->arena, call->body, JSON_STYLE_COMPACT) : (struct str){0},
-        .max_body = REPLY_MAX,
-        .idle_timeout_ms = call->is_long ? 0 : IDLE_MS,
-        .cancel = &w.lost,
+        .on_head = stream_head,
+        .on_body = stream_part,
+        .body_arg = st,
+        .idle_timeout_ms = call->is_long ? 0 : call->is_brief ? BRIEF_MS : IDLE_MS,
+        .cancel = &stops_call,
         .user = str_z(c->arena, c->config.admin_user),
         .password = str_z(c->arena, c->config.admin_password),
         .skip_tls_verify = c->config.skip_cert_check,
@@ -378,11 +483,35 @@ json_t *call_server(struct cli *c, const struct call *call, struct err *err)
     }
     if (!c->http)
         c->http = http_client_open();
+    atomic_store(&stops_call, false);
     exit_on_interrupt();
+    watcher_start(w, c, call);
+    bool ok = http_fetch(c->http, c->arena, &f, res, err);
+    atomic_store(&may_cancel, false);
+    watcher_stop(w);
+    if (ok)
+        res->body = str_dup(c->arena, buf_str(&st->body));
+    return ok;
+}
+
+json_t *call_server(struct cli *c, const struct call *call, struct err *err)
+{
+    if (c->as_user.len > 0 && c->config.is_tcp) {
+        err_set(err, ERR_INVALID, "--as works over the unix socket only, server_uri is " STR_FMT,
+                STR_ARG(c->config.server_uri));
+        return NULL;
+    }
+    struct watcher w;
+    scoped_stream st;
     struct http_answer res;
-    watcher_start(&w, c, call);
-    bool ok = http_fetch(c->http, c->arena, &f, &res, err);
-    watcher_stop(&w);
+    stream_init(&st, c, on_line, &w);
+    st.has_id = call->is_watch ? NULL : &may_cancel;
+    bool ok = exchange(c, call, &w, &st, &res, err);
+    if (atomic_exchange(&is_interrupted, false)) {
+        err_release(err);
+        cancel_operation(c, st.operation, err);
+        return NULL;
+    }
     if (!ok && call->may_vanish && err->code == ERR_UPSTREAM) {
         err_release(err);
         return keep_json(c, json_object());
@@ -391,6 +520,8 @@ json_t *call_server(struct cli *c, const struct call *call, struct err *err)
         explain_failure(c, call, &w, err);
         return NULL;
     }
+    if (st.is_ndjson)
+        return stream_reply(&st, c->is_verbose || call->is_watch, err);
     if (res.status < 200 || res.status > 299) {
         refusal(c, call, &res, err);
         return NULL;

@@ -208,3 +208,67 @@ static const struct csv_column files_csv[] = {
 
 const struct listing listing_files = {
     .basic = files_table, .table = files_table, .csv = files_csv, .record = record_file, .has_gap = true};
+
+/* ---- operations ---- */
+
+static void cell_state(struct buf *out, const json_t *op)
+{
+    bool is_cancelling = json_is_true(json_at(op, "is_cancelling"));
+    buf_add_str(out, is_cancelling ? STR("cancelling") : text_at(op, "state"));
+}
+
+/* How long it ran; until now while it runs. */
+static void cell_took(struct buf *out, const json_t *op)
+{
+    int64_t start, end = wall_ns();
+    if (!time_parse(text_at(op, "start_time"), &start))
+        return;
+    struct str end_text = text_at(op, "end_time");
+    if (end_text.len > 0 && !time_parse(end_text, &end))
+        return;
+    int64_t ms = MAX(end - start, 0) / 1000000;
+    buf_printf(out, "%lld.%llds", (long long)(ms / 1000), (long long)(ms % 1000 / 100));
+}
+
+static void cell_error(struct buf *out, const json_t *op)
+{
+    struct str line;
+    str_cut(text_at(op, "error"), '\n', &line, NULL);
+    buf_add_str(out, line);
+}
+
+static const struct column operations_basic[] = {
+    {"Id", 30, .path = "id"},
+    {"Operation", 20, .path = "name"},
+    {"State", 10, .cell = cell_state},
+    {"Took", -8, .cell = cell_took},
+    {"Target", 0, .path = "target"},
+    {NULL},
+};
+
+static const struct column operations_table[] = {
+    {"Id", 30, .path = "id"},
+    {"Operation", 20, .path = "name"},
+    {"State", 10, .cell = cell_state},
+    {"Took", -8, .cell = cell_took},
+    {"User", 20, .path = "user_id"},
+    {"Created", 30, .path = "create_time"},
+    {"Target", 40, .path = "target"},
+    {"Error", 0, .cell = cell_error},
+    {NULL},
+};
+
+static const struct csv_column operations_csv[] = {
+    {.path = "id"},
+    {.path = "name"},
+    {.cell = cell_state},
+    {.cell = cell_took},
+    {.path = "user_id"},
+    {.path = "create_time"},
+    {.path = "target", .is_quoted = true},
+    {.path = "error", .is_quoted = true},
+    {NULL},
+};
+
+const struct listing listing_operations = {.basic = operations_basic, .table = operations_table, .csv = operations_csv,
+                                           .record = record_operation, .has_gap = true};

@@ -122,8 +122,7 @@ static size_t count_chars(struct str s)
     return n;
 }
 
-/* The first `max` characters. */
-static struct str cut_chars(struct str s, size_t max)
+struct str cut_chars(struct str s, size_t max)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {

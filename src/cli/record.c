@@ -110,6 +110,25 @@ const struct field record_file[] = {
     {NULL},
 };
 
+const struct field record_operation[] = {
+    {"id", FIELD_STR},
+    {"name", FIELD_STR},
+    {"target", FIELD_STR},
+    {"user_id", FIELD_STR},
+    {"state", FIELD_STR},
+    {"is_cancelling", FIELD_BOOL},
+    {"create_time", FIELD_TIME},
+    {"start_time", FIELD_TIME, .is_optional = true},
+    {"end_time", FIELD_TIME, .is_optional = true},
+    {"line_count", FIELD_INT},
+    {"status", FIELD_INT, .is_optional = true},
+    {"error", FIELD_STR, .is_optional = true},
+    {"dropped_count", FIELD_INT, .is_optional = true},
+    {"lines", FIELD_LIST, .is_optional = true},
+    {"reply", FIELD_ANY, .is_optional = true},
+    {NULL},
+};
+
 static int compare_keys(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -17,6 +17,7 @@
 struct fake_answer {
     int status;         /* 0: close without an answer */
     const char *body;
+    const char *type;   /* Content-Type; NULL: none */
 };
 
 struct fake_server {
@@ -48,8 +49,10 @@ static void fake_serve_one(struct fake_server *s, int fd, const struct fake_answ
     if (answer->status == 0)
         return;
     struct buf out = BUF_INIT(1 << 20);
-    buf_printf(&out, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", answer->status,
-               strlen(answer->body), answer->body);
+    buf_printf(&out, "HTTP/1.1 %d X\r\n", answer->status);
+    if (answer->type)
+        buf_printf(&out, "Content-Type: %s\r\n", answer->type);
+    buf_printf(&out, "Content-Length: %zu\r\nConnection: close\r\n\r\n%s", strlen(answer->body), answer->body);
     for (size_t at = 0; at < out.len;) {
         ssize_t n = write(fd, out.ptr + at, out.len - at);
         if (n <= 0)

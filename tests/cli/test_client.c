@@ -91,7 +91,7 @@ static void a_request_carries_what_the_api_wants(void **state)
         "POST /_openrun/app?appPathGlob=a%20b%3A%2Fx%2F%2A%2A%3F%26%3D%C3%A9&dryRun=true&promote=false HTTP/1.1\r\n",
         "\r\nHost: openrun\r\n",
         "\r\nAuthorization: Basic YWRtaW46cHc=\r\n",
-        "\r\nAccept: application/json\r\n",
+        "\r\nAccept: application/x-ndjson\r\n",
         "\r\nContent-Type: application/json\r\n",
         "\r\nX-Openrun-As-User: builtin:u\r\n",
         "\r\n\r\n{\"k\":\"v\"}",

@@ -24,6 +24,14 @@
 #define APPROVAL_TEXT                                                                                   \
     "  Plugins :\n    exec.in\n  Permissions:\n    exec.in.run [ls -l] <READ> secrets=a,b;c permit=x,y\n    fs.in.abs [] \n"
 
+#define NDJSON "application/x-ndjson"
+#define STARTED "{\"operation\":\"op_1\"}\n"
+#define SAID(text) "{\"line\":\"" text "\"}\n"
+#define OPERATION                                                                                       \
+    "{\"id\":\"op_1\",\"name\":\"reload_apps\",\"target\":\"/a\",\"user_id\":\"admin\",\"state\":\"failed\","   \
+    "\"is_cancelling\":false,\"create_time\":\"2026-01-02T03:04:05Z\",\"start_time\":\"2026-01-02T03:04:05Z\","  \
+    "\"end_time\":\"2026-01-02T03:04:17.25Z\",\"line_count\":3,\"status\":502,\"error\":\"bad:\\nb\""
+
 static const struct {
     const char *name;
     const char *line;       /* without the program's name; '~' is the home, '\'' stands for an empty word */
@@ -31,7 +39,7 @@ static const struct {
     const char *request;    /* first line without protocol; NULL: no call is made */
     const char *body;       /* NULL: none */
     int code;
-    const char *out, *err;
+    const char *out, *err; /* err NULL: any */
 } cases[] = {
     {"status", "server status", {200, "{\"status\":\"ok\"}"}, "GET /_openrun/server_status", NULL, 0, "ok\n", ""},
     {"server version", "server version", {200, "{\"version\":\"1.2\",\"commit\":\"abc\"}"}, "GET /_openrun/server_version",
@@ -40,6 +48,49 @@ static const struct {
     {"stop when the server closes without an answer", "server stop", {0, NULL}, "POST /_openrun/stop", NULL, 0, "", ""},
     {"show-config", "server show-config", {200, "{\"dynamic_config\":{\"version_id\":\"v\",\"rbac\":{}}}"},
      "GET /_openrun/config", NULL, 0, "{\n  \"version_id\": \"v\",\n  \"rbac\": {}\n}\n", ""},
+
+    {"an operation says nothing of its progress", "app promote /a",
+     {200, STARTED SAID("a") "{\"status\":200,\"reply\":{\"promote_results\":[]}}\n", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 0, "0 app(s) promoted.\n", ""},
+    {"verbose: progress on stderr", "app promote /a --verbose",
+     {200, STARTED SAID("a\\u001bb") "{\"dropped\":7}\n" SAID("") "{\"status\":200,\"reply\":{\"promote_results\":[]}}\n",
+      NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 0, "0 app(s) promoted.\n",
+     "a?b\n... 7 lines left out ...\n\n"},
+    {"an operation fails", "app promote /a",
+     {200, STARTED SAID("b") "{\"status\":502,\"error\":{\"message\":\"bad:\\nb\",\"code\":502}}\n", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1, "", "error: bad:\nb\n"},
+    {"verbose: an error does not repeat lines", "-V app promote /a",
+     {200, STARTED SAID(" b") "{\"status\":502,\"error\":{\"message\":\"bad:\\nb\\nc\",\"code\":502}}\n", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1, "", " b\nerror: bad:\nc\n"},
+    {"an operation is refused before it begins", "app promote /a",
+     {503, "{\"message\":\"stopping\",\"code\":503}"}, "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1,
+     "", "error: stopping\n"},
+    {"a stream ends early", "app promote /a", {200, STARTED SAID("b") "{\"li", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1, "",
+     "error: the server's answer ended early; the operation may still be running: see \"openrun operation show op_1\"\n"},
+    {"a stream that is no JSON", "app promote /a", {200, "<html>\n", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1, "", NULL},
+    {"operations", "operation list -f basic", {200, "{\"operations\":[" OPERATION "}]}"}, "GET /_openrun/operations", NULL,
+     0, "Id                             Operation            State          Took Target\n"
+        "op_1                           reload_apps          failed        12.2s /a\n", ""},
+    {"operations as JSON", "operation list --format jsonl", {200, "{\"operations\":[" OPERATION "}]}"},
+     "GET /_openrun/operations", NULL, 0, OPERATION "}\n", ""},
+    {"an operation", "operation show op_1 --format basic",
+     {200, "{\"operation\":" OPERATION ",\"dropped_count\":1,\"lines\":[\"a\",\"b\"]}}"}, "GET /_openrun/operation?id=op_1",
+     NULL, 0,
+     "       Id: op_1\nOperation: reload_apps\n   Target: /a\n     User: admin\n    State: failed\n"
+     "  Created: 2026-01-02T03:04:05Z\n  Started: 2026-01-02T03:04:05Z\n    Ended: 2026-01-02T03:04:17.25Z\n"
+     "    Error: bad\n\n... 1 lines left out ...\na\nb\n", ""},
+    {"cancel an operation", "operation cancel op_1", {200, "{\"id\":\"op_1\"}"},
+     "POST /_openrun/operation/cancel?id=op_1", NULL, 0, "Cancelling operation op_1\n", ""},
+    {"watch an operation", "operation watch op_1", {200, STARTED SAID("a") "{\"status\":200,\"reply\":{}}\n", NDJSON},
+     "GET /_openrun/operation/watch?id=op_1", NULL, 0, "a\n", ""},
+    {"watch an operation that fails", "operation watch op_1",
+     {200, STARTED SAID("b") "{\"status\":499,\"error\":{\"message\":\"bad:\\nb\",\"code\":499}}\n", NDJSON},
+     "GET /_openrun/operation/watch?id=op_1", NULL, 1, "b\n", "error: bad\n"},
+    {"an operation without its id", "operation show", {0}, NULL, NULL, 1, "",
+     "error: requires one argument: <operationId>\n"},
 
     {"create, all flags",
      "app create --approve --dev --auth none --branch b --commit c --git-auth g --spec s --stage-at domain --param "
@@ -254,7 +305,7 @@ static void runs_do_what_is_specified(void **state)
         struct result r = run(&a, s.home, cases[i].line);
         fake_server_stop(&s);
         check_request(cases[i].name, buf_z(&s.seen), cases[i].request, cases[i].body);
-        const char *want_err = at_home(&a, cases[i].err, s.home);
+        const char *want_err = cases[i].err ? at_home(&a, cases[i].err, s.home) : r.err;
         if (r.code != cases[i].code || strcmp(r.out, cases[i].out) != 0 || strcmp(r.err, want_err) != 0)
             fail_msg("%s: openrun %s\ncode %d, out:\n%s|\nerr:\n%s|\nwant code %d, out:\n%s|\nerr:\n%s|", cases[i].name,
                      cases[i].line, r.code, r.out, r.err, cases[i].code, cases[i].out, want_err);
