@@ -86,9 +86,25 @@ static size_t utf8_len(struct str s)
     return 0;
 }
 
+/* How many bytes from `i` on stand for themselves. */
+static size_t json_plain(struct str s, size_t i)
+{
+    size_t from = i;
+    while (i < s.len && (unsigned char)s.ptr[i] >= 0x20 && (unsigned char)s.ptr[i] < 0x7f && s.ptr[i] != '"' &&
+           s.ptr[i] != '\\')
+        i++;
+    return i - from;
+}
+
 bool buf_add_json(struct buf *b, struct str s)
 {
     for (size_t i = 0; i < s.len;) {
+        size_t plain = json_plain(s, i);
+        if (plain > 0) {
+            buf_add(b, s.ptr + i, plain);
+            i += plain;
+            continue;
+        }
         unsigned char c = (unsigned char)s.ptr[i];
         if (c >= 0x80) {
             size_t n = utf8_len(str_from_off(s, i));
@@ -106,11 +122,7 @@ bool buf_add_json(struct buf *b, struct str s)
         case '\n': buf_add_z(b, "\\n"); break;
         case '\r': buf_add_z(b, "\\r"); break;
         case '\t': buf_add_z(b, "\\t"); break;
-        default:
-            if (c < 0x20 || c == 0x7f)
-                buf_printf(b, "\\u%04x", c);
-            else
-                buf_add_char(b, (char)c);
+        default: buf_printf(b, "\\u%04x", c);
         }
     }
     return !b->is_full;

@@ -8,6 +8,7 @@ enum {
     GATHER_BYTES = 32 * 1024, /* handed to the writer when so much has come together ... */
     GATHER_MS = 500,          /* ... or after this long */
     LINE_MAX_BYTES = 32 * 1024,
+    FIXED_MAX = 512,          /* names, numbers and the time of a line */
 };
 
 struct access_log {
@@ -64,38 +65,50 @@ static struct str stamp(struct access_log *log)
     return str_of(log->stamp, log->stamp_len);
 }
 
-/* `,"key":"value"`; the text is escaped. */
-static void add_text(struct buf *b, struct str key, struct str value)
+/* `s` as the inside of a JSON string: itself, unless a client means mischief. */
+static struct str escaped(struct http_req *req, struct str s)
 {
-    buf_add_str(b, key);
-    buf_add_json(b, value);
-    buf_add_char(b, '"');
+    size_t i = 0;
+    while (i < s.len && (unsigned char)s.ptr[i] >= 0x20 && (unsigned char)s.ptr[i] < 0x7f && s.ptr[i] != '"' &&
+           s.ptr[i] != '\\')
+        i++;
+    if (LIKELY(i == s.len))
+        return s;
+    scoped_buf b = BUF_INIT(LINE_MAX_BYTES);
+    buf_add_json(&b, s);
+    return str_dup(req->arena, buf_str(&b));
 }
 
-static void add_optional(struct buf *b, struct str key, struct str value)
+/* A line is written where its room has been made, every request of every app has one. */
+static inline char *put(char *at, struct str s)
 {
-    if (!str_is_empty(value))
-        add_text(b, key, value);
+    if (s.len > 0)
+        memcpy(at, s.ptr, s.len);
+    return at + s.len;
 }
 
-/* Decimal; the hot path avoids printf. */
-static void add_number(struct buf *b, uint64_t n)
+static char *put_number(char *at, uint64_t n)
 {
     char digits[20];
-    size_t at = sizeof digits;
+    size_t from = sizeof digits;
     do
-        digits[--at] = (char)('0' + n % 10);
+        digits[--from] = (char)('0' + n % 10);
     while ((n /= 10) > 0);
-    buf_add(b, digits + at, sizeof digits - at);
+    return put(at, str_of(digits + from, sizeof digits - from));
 }
 
-static void add_millis(struct buf *b, int64_t ns)
+static char *put_millis(char *at, int64_t ns)
 {
     uint64_t micros = (uint64_t)MAX(ns, 0) / 1000;
-    add_number(b, micros / 1000);
-    char fraction[4] = {'.', (char)('0' + micros / 100 % 10), (char)('0' + micros / 10 % 10),
-                        (char)('0' + micros % 10)};
-    buf_add(b, fraction, sizeof fraction);
+    at = put_number(at, micros / 1000);
+    const char fraction[4] = {'.', (char)('0' + micros / 100 % 10), (char)('0' + micros / 10 % 10),
+                              (char)('0' + micros % 10)};
+    return put(at, str_of(fraction, sizeof fraction));
+}
+
+static inline char *put_optional(char *at, struct str key, struct str value)
+{
+    return str_is_empty(value) ? at : put(put(put(at, key), value), STR("\""));
 }
 
 void access_log_add(struct access_log *log, struct http_req *req, const struct access_facts *facts)
@@ -103,39 +116,38 @@ void access_log_add(struct access_log *log, struct http_req *req, const struct a
     if (!log->file)
         return;
     struct buf *b = &log->lines;
-    size_t before = b->len;
-    add_text(b, STR("{\"method\":\""), req->method_text);
-    add_text(b, STR(",\"host\":\""), req->authority);
-    add_text(b, STR(",\"url\":\""), req->path);
-    if (req->query.ptr) {
-        b->len--; /* inside the closing quote again */
-        buf_add_str(b, STR("?<redacted>\""));
-    }
-    buf_add_str(b, req->version == 10 ? STR(",\"proto\":\"HTTP/1.0\"") : STR(",\"proto\":\"HTTP/1.1\""));
-    add_text(b, STR(",\"remote\":\""), http_req_peer(req));
-    b->len--;
-    buf_add_char(b, ':');
-    add_number(b, (uint64_t)http_req_peer_port(req));
-    buf_add_str(b, STR("\",\"status\":"));
-    add_number(b, req->status ? (uint64_t)req->status : 200);
-    buf_add_str(b, STR(",\"bytes\":"));
-    add_number(b, req->bytes_sent);
-    buf_add_str(b, STR(",\"duration\":"));
-    add_millis(b, clock_ns() - req->start_ns);
-    buf_add_str(b, STR(",\"rid\":\""));
-    buf_add_str(b, facts->rid_prefix);
-    add_number(b, facts->number);
-    buf_add_char(b, '"');
-    add_optional(b, STR(",\"user\":\""), facts->user);
-    add_optional(b, STR(",\"app\":\""), facts->app_id);
-    if (!str_eq(facts->client_ip, http_req_peer(req)))
-        add_optional(b, STR(",\"client\":\""), facts->client_ip);
-    add_text(b, STR(",\"time\":\""), stamp(log));
-    buf_add_str(b, STR("}\n"));
-    if (b->is_full) { /* a line beyond all measure: better none than half of one */
-        b->len = before;
-        b->is_full = false;
-    }
+    struct str peer = http_req_peer(req), client = facts->client_ip;
+    if (str_eq(client, peer))
+        client = (struct str){0};
+    struct str method = escaped(req, req->method_text), host = escaped(req, req->authority), path = escaped(req, req->path);
+    struct str user = escaped(req, facts->user);
+    client = escaped(req, client); /* it may come from a header */
+    size_t room = FIXED_MAX + method.len + host.len + path.len + peer.len + facts->rid_prefix.len + user.len +
+                  facts->app_id.len + client.len;
+    if (room > LINE_MAX_BYTES || !buf_reserve(b, room)) /* a line beyond all measure: better none than half of one */
+        return;
+    char *at = b->ptr + b->len;
+    at = put(put(at, STR("{\"method\":\"")), method);
+    at = put(put(at, STR("\",\"host\":\"")), host);
+    at = put(put(at, STR("\",\"url\":\"")), path);
+    if (req->query.ptr)
+        at = put(at, STR("?<redacted>"));
+    at = put(at, req->version == 10 ? STR("\",\"proto\":\"HTTP/1.0\",\"remote\":\"")
+                                    : STR("\",\"proto\":\"HTTP/1.1\",\"remote\":\""));
+    at = put(put(at, peer), STR(":"));
+    at = put_number(at, (uint64_t)http_req_peer_port(req));
+    at = put_number(put(at, STR("\",\"status\":")), req->status ? (uint64_t)req->status : 200);
+    at = put_number(put(at, STR(",\"bytes\":")), req->bytes_sent);
+    at = put_millis(put(at, STR(",\"duration\":")), clock_ns() - req->start_ns);
+    at = put_number(put(put(at, STR(",\"rid\":\"")), facts->rid_prefix), facts->number);
+    at = put(at, STR("\""));
+    at = put_optional(at, STR(",\"user\":\""), user);
+    at = put_optional(at, STR(",\"app\":\""), facts->app_id);
+    at = put_optional(at, STR(",\"client\":\""), client);
+    at = put(put(at, STR(",\"time\":\"")), stamp(log));
+    at = put(at, STR("\"}\n"));
+    assert((size_t)(at - b->ptr) - b->len <= room);
+    b->len = (size_t)(at - b->ptr);
     if (b->len >= GATHER_BYTES)
         hand_over(log);
     else if (!http_timer_is_armed(&log->timer))

@@ -120,13 +120,13 @@ static const struct site_domain *find_domain(const struct site *site, struct str
 {
     char room[HOST_MAX];
     struct str canonical;
+    /* As it is: nearly always, and how a server whose default domain is an address is reached by that address. */
+    const struct site_domain *d = map_get(&site->domains, host);
+    if (LIKELY(d != NULL))
+        return d;
     if (!canonical_host(host, room, &canonical))
         return NULL;
-    const struct site_domain *d = map_get(&site->domains, canonical);
-    if (d)
-        return d;
-    /* A server whose default domain is an address is reached by that address. */
-    d = str_eq(host, site->default_domain) ? map_get(&site->domains, host) : NULL;
+    d = map_get(&site->domains, canonical);
     if (!d && site->fallback_unknown_domains)
         d = map_get(&site->domains, site->default_domain);
     return d;
