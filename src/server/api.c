@@ -1,8 +1,9 @@
 /* server/api.c: the management API: a table of routes over deploy/ and the server itself.
  *
- * A call is read on its loop, run on a job thread (it may fetch, build, commit), and answered on its loop.
- * The caller's going away cancels what it asked for, up to the commit. Every call leaves a system event in
- * the audit trail: it starts as Failed, so a crash is not taken for a success.
+ * A call is read on its loop and run on a job thread (it may fetch, build, commit). What changes something is an
+ * operation. A client that accepts application/x-ndjson gets its progress and its end as a stream, and may
+ * leave: the operation goes on. Any other is answered on its loop at the end, and its going away cancels what it
+ * asked for, up to the commit. Every call leaves a system event in the audit trail.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
@@ -31,18 +32,19 @@ struct api_route {
     api_fn *fn;        /* ... or one of the server */
 };
 
-/* One call: made on the loop, used by one job thread, freed on the loop. */
+/* One call: made on the loop, used by one job thread, freed on the loop; a streamed one by the job thread. */
 struct api_call {
     struct arena arena;
     struct server *server;
-    struct http_req *req;
+    struct http_req *req;         /* NULL once submitted as a stream: it may be over before the call is */
+    struct operation *operation;  /* NULL: it only reads */
     const struct api_route *route;
     struct str user_id, rid;
     struct str target;         /* for the audit trail */
     struct deploy_opts opts;
     json_t *body, *reply;
     struct err err;
-    atomic_bool cancel;
+    atomic_bool cancel;           /* of a call without operation */
 };
 
 /* --- the server's own calls --------------------------------------------------------------------- */
@@ -104,7 +106,7 @@ static const struct api_route routes[] = {
 
 /* --- answering ------------------------------------------------------------------------------------ */
 
-static void reply_error(struct http_req *req, int status, const char *message)
+void api_reply_error(struct http_req *req, int status, const char *message)
 {
     json_t *body = json_pack("{s:o, s:i}", "message", json_from_str(str_from(message)), "code", status);
     struct str text = json_text(req->arena, body, JSON_STYLE_COMPACT);
@@ -116,6 +118,8 @@ static void call_free(struct api_call *call)
 {
     json_decref(call->body);
     json_decref(call->reply);
+    if (call->operation)
+        operation_unref(call->operation);
     err_release(&call->err);
     arena_release(&call->arena);
     free(call);
@@ -127,7 +131,7 @@ static void finish(struct http_loop *loop, void *arg)
     struct http_req *req = call->req;
     if (err_is_set(&call->err)) {
         int status = call->err.code >= 400 && call->err.code <= 599 ? (int)call->err.code : 500;
-        reply_error(req, status, err_msg(&call->err));
+        api_reply_error(req, status, err_msg(&call->err));
     } else {
         struct str text = call->reply ? json_text(req->arena, call->reply, JSON_STYLE_COMPACT) : (struct str){0};
         http_reply(req, 200, STR("application/json"), text);
@@ -151,21 +155,39 @@ static void audit(struct api_call *call)
     });
 }
 
+static atomic_bool *cancel_flag(struct api_call *call)
+{
+    return call->operation ? operation_cancel_flag(call->operation) : &call->cancel;
+}
+
+static bool perform(struct api_call *call)
+{
+    const struct api_route *route = call->route;
+    if (!route->op)
+        return route->fn(call, &call->reply, &call->err);
+    struct deploy_caller who = {.user_id = call->user_id, .cancel = cancel_flag(call)};
+    if (atomic_load(who.cancel))
+        return err_set(&call->err, ERR_CANCELLED, "cancelled before it began");
+    if (call->operation) {
+        who.progress = operation_line;
+        who.progress_arg = call->operation;
+        operation_begin(call->operation);
+    }
+    return route->op(call->server->deploy, &who, &call->opts, call->body, &call->reply, &call->err);
+}
+
 static void run(void *arg)
 {
     struct api_call *call = arg;
-    const struct api_route *route = call->route;
-    bool ok;
-    if (route->op) {
-        struct deploy_caller who = {.user_id = call->user_id, .cancel = &call->cancel};
-        ok = route->op(call->server->deploy, &who, &call->opts, call->body, &call->reply, &call->err);
-    } else {
-        ok = route->fn(call, &call->reply, &call->err);
-    }
-    if (!ok && !err_is_set(&call->err))
-        BUG("%s %s failed without a reason", route->method, route->path);
+    if (!perform(call) && !err_is_set(&call->err))
+        BUG("%s %s failed without a reason", call->route->method, call->route->path);
     audit(call);
-    http_loop_post(call->req->loop, finish, call);
+    if (call->operation)
+        operation_finish(call->operation, call->reply, &call->err);
+    if (call->req)
+        http_loop_post(call->req->loop, finish, call);
+    else
+        call_free(call);
 }
 
 /* --- reading the call ----------------------------------------------------------------------------- */
@@ -202,7 +224,7 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
     };
     struct http_pairs query = {0};
-    if (!http_query_parse(&call->arena, call->req->query, &query, err))
+    if (!http_query_parse(&call->arena, str_dup(&call->arena, call->req->query), &query, err))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {
         struct str name = str_from(params[i].name), value;
@@ -222,33 +244,63 @@ static bool parse_query(struct api_call *call, struct err *err)
 static void on_gone(struct http_req *req, void *arg)
 {
     struct api_call *call = arg;
-    atomic_store(&call->cancel, true);
+    atomic_store(cancel_flag(call), true);
+}
+
+/* What changes apps is an operation. The request of a create names its app in the body. */
+static void make_operation(struct api_call *call)
+{
+    if (!call->route->op || str_eq(call->req->method_text, STR("GET")))
+        return;
+    struct str target = str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0}) : call->opts.app;
+    call->operation = operation_new(call->server->operations, call->route->operation, target, call->user_id);
+}
+
+static void refuse(struct api_call *call, struct http_req *req)
+{
+    err_set(&call->err, ERR_UNAVAILABLE, "the server is stopping or overloaded: try again");
+    if (call->operation)
+        operation_finish(call->operation, NULL, &call->err);
+    api_reply_error(req, ERR_UNAVAILABLE, err_msg(&call->err));
+    call_free(call);
 }
 
 static void submit(struct api_call *call)
 {
+    struct http_req *req = call->req;
     /* What an operation is about is in the query, but for a creation. */
     call->target = call->body && str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0})
                                                               : call->opts.app;
-    http_req_on_abort(call->req, on_gone, call);
-    if (jobs_lane_submit(call->server->api_lane, run, call))
-        return;
-    reply_error(call->req, 503, "the server is stopping or overloaded: try again");
-    call_free(call);
+    make_operation(call);
+    struct operation *streamed =
+        http_req_list_has(req, HTTP_H_ACCEPT, STR("application/x-ndjson")) ? call->operation : NULL;
+    if (streamed) {
+        operation_ref(streamed);
+        call->req = NULL;
+    } else {
+        http_req_on_abort(req, on_gone, call);
+    }
+    if (!jobs_lane_submit(call->server->api_lane, run, call)) {
+        if (streamed)
+            operation_unref(streamed);
+        refuse(call, req);
+    } else if (streamed) {
+        operation_stream(streamed, req); /* the call may be over and gone */
+    }
 }
 
 static void on_body(struct http_req *req, struct str body, const struct err *err, void *arg)
 {
     struct api_call *call = arg;
     if (err) {
-        reply_error(req, (int)err->code, err_msg(err));
+        api_reply_error(req, (int)err->code, err_msg(err));
         call_free(call);
         return;
     }
     call->body = json_parse_object(body, &call->err);
     if (!call->body) {
         err_wrap(&call->err, "request body");
-        reply_error(req, 400, err_msg(&call->err));
+        api_reply_error(req, 400, err_msg(&call->err));
         call_free(call);
         return;
     }
@@ -273,10 +325,13 @@ void api_serve(struct server *s, struct http_req *req, struct str user_id, uint6
     struct str path = req->path;
     bool path_exists = false;
     const struct api_route *route = NULL;
+    if (str_starts(path, STR("/_openrun/")) &&
+        operation_serve(s, req, str_from_off(path, strlen("/_openrun")), user_id))
+        return;
     if (str_starts(path, STR("/_openrun/")))
         route = find_route(req->method_text, str_from_off(path, strlen("/_openrun")), &path_exists);
     if (!route) {
-        reply_error(req, path_exists ? 405 : 404,
+        api_reply_error(req, path_exists ? 405 : 404,
                     path_exists ? "this path does not take this method" : "404 page not found");
         return;
     }
@@ -287,7 +342,7 @@ void api_serve(struct server *s, struct http_req *req, struct str user_id, uint6
     call->user_id = str_dup(&call->arena, user_id);
     call->rid = str_printf(&call->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number);
     if (!parse_query(call, &call->err)) {
-        reply_error(req, (int)call->err.code, err_msg(&call->err));
+        api_reply_error(req, (int)call->err.code, err_msg(&call->err));
         call_free(call);
     } else if (route->flags & HAS_BODY) {
         http_req_read_all(req, BODY_MAX, on_body, call);

@@ -326,6 +326,7 @@ static bool init(struct server *s, struct err *err)
         return false;
     s->jobs = jobs_open("job", JOB_THREADS);
     s->api_lane = jobs_lane_new(s->jobs, API_THREADS);
+    s->operations = operations_open();
     s->loops = http_loops_open(0, err);
     if (!s->loops || !open_auth(s, err) || !open_containers(s, err) || !pipeline_trust(s, &trusted, err))
         return false;
@@ -454,10 +455,12 @@ static void finish(struct server *s)
         http_server_drain(s->control, MIN(drain_secs * 1000, API_DRAIN_MS));
     http_server_close(s->http);
     http_server_close(s->control);
+    operations_drain(s->operations, drain_secs * 1000); /* those whose client has left */
     deploy_close(s->deploy);
     jobs_close(s->jobs);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
     http_loops_close(s->loops);
+    operations_close(s->operations);
     certs_unref(s->certs);
     http_tls_close(s->tls);
     auth_close(s->auth);

@@ -4,6 +4,7 @@
  *     publish.c   builds the site from the store and hands it to the loops
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
+ *     operation.c operation_api.c  long work as an object that can be watched and cancelled
  *     config.c site.c certs.c access.c bootstrap.c  their nouns
  *
  * Threads: `struct server` is written by the main thread before the listeners open and read-only after,
@@ -21,6 +22,7 @@
 #include "container.h"
 #include "deploy.h"
 #include "http.h"
+#include "operation.h"
 #include "plugin.h"
 #include "server.h"
 #include "site.h"
@@ -50,6 +52,7 @@ struct server {
     struct auth *auth;
     struct app_env env;
     struct deploy *deploy;
+    struct operations *operations;
     struct certs_config certs_config;
     struct http_tls *tls;
     struct http_server *http;         /* TCP listeners */
@@ -123,6 +126,16 @@ bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err 
 void api_request(struct http_req *req, void *arg);
 /* The same with the user who asks and the request's number. */
 void api_serve(struct server *s, struct http_req *req, struct str user_id, uint64_t number);
+
+/* Ends a request with an error as the API shows it. */
+void api_reply_error(struct http_req *req, int status, const char *message);
+
+/* --- operation_api.c --- */
+
+/* Answers `req` with all that the operation says and its end, as it comes. Takes over the caller's reference. */
+void operation_stream(struct operation *op, struct http_req *req);
+/* Serves the calls on operations; `path` is without the prefix. False: it is none of them. */
+bool operation_serve(struct server *s, struct http_req *req, struct str path, struct str user_id);
 
 /* --- bootstrap.c --- */
 
