@@ -252,8 +252,7 @@ static void make_operation(struct api_call *call)
 {
     if (!call->route->op || str_eq(call->req->method_text, STR("GET")))
         return;
-    struct str target = str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0}) : call->opts.app;
-    call->operation = operation_new(call->server->operations, call->route->operation, target, call->user_id);
+    call->operation = operation_new(call->server->operations, call->route->operation, call->target, call->user_id);
 }
 
 static void refuse(struct api_call *call, struct http_req *req)

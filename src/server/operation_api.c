@@ -152,7 +152,7 @@ static void serve_cancel(struct server *s, struct http_req *req, struct operatio
     struct str id = operation_id(op);
     bool ok = operation_cancel(op);
     store_audit_add(s->store, &(struct store_audit_event){
-        .rid = str_printf(req->arena, "%sapi_" STR_FMT, s->rid_prefix, STR_ARG(id_ksuid(req->arena))),
+        .rid = str_printf(req->arena, STR_FMT "api_" STR_FMT, STR_ARG(s->rid_prefix), STR_ARG(id_ksuid(req->arena))),
         .user_id = user_id,
         .event_type = STR("system"),
         .operation = STR("cancel_operation"),

@@ -15,7 +15,7 @@ static void all_chunks_hold(void **state)
     assert_int_equal(glob("tests/starlark/conformance/*.star", 0, NULL, &g), 0);
     assert_true(g.gl_pathc >= 15);
     for (size_t i = 0; i < g.gl_pathc; i++) {
-        char *argv[] = {"starlark", "--test", g.gl_pathv[i], NULL};
+        char *argv[] = {(char *)"starlark", (char *)"--test", g.gl_pathv[i], NULL};
         if (star_tool_main(3, argv) != 0)
             fail_msg("%s does not hold", g.gl_pathv[i]);
     }
@@ -35,7 +35,7 @@ static void a_wrong_chunk_is_noticed(void **state)
         FILE *f = fdopen(fd, "w");
         fputs(wrong[i], f);
         fclose(f);
-        char *argv[] = {"starlark", "--test", path, NULL};
+        char *argv[] = {(char *)"starlark", (char *)"--test", path, NULL};
         int status = star_tool_main(3, argv);
         remove(path);
         if (status == 0)
