@@ -455,7 +455,7 @@ static void finish(struct server *s)
         http_server_drain(s->control, MIN(drain_secs * 1000, API_DRAIN_MS));
     http_server_close(s->http);
     http_server_close(s->control);
-    operations_drain(s->operations, drain_secs * 1000); /* those whose client has left */
+    operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
     deploy_close(s->deploy);
     jobs_close(s->jobs);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */

@@ -421,14 +421,14 @@ static int deaf(int *port)
 }
 
 /* Sends a creation from a git server that never answers, and returns when git has called there. */
-static int begin_endless_call(int deaf_fd, int port, int *git)
+static int begin_endless_call(int deaf_fd, int port, const char *headers, int *git)
 {
     scoped_arena a = {0};
     int fd = dial(NULL);
     assert_true(fd >= 0);
     struct str body = str_printf(&a, "{\"path\": \"/slow\", \"source_url\": \"http://127.0.0.1:%d/o/r\"}", port);
-    say(fd, str_z(&a, str_printf(&a, "POST /_openrun/app HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n" STR_FMT, body.len,
-                                 STR_ARG(body))));
+    say(fd, str_z(&a, str_printf(&a, "POST /_openrun/app HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n" STR_FMT,
+                                 headers, body.len, STR_ARG(body))));
     struct pollfd p = {.fd = deaf_fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
     *git = accept4(deaf_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -438,7 +438,7 @@ static int begin_endless_call(int deaf_fd, int port, int *git)
 static void a_caller_who_leaves_cancels_his_operation(void **state)
 {
     struct running r = begin(quiet);
-    int port, git, listener = deaf(&port), fd = begin_endless_call(listener, port, &git);
+    int port, git, listener = deaf(&port), fd = begin_endless_call(listener, port, "", &git);
     close(fd);
     write_file("src/app.star", hello);
     create("/slow", "src"); /* the same place: waits for the other to be gone */
@@ -451,11 +451,19 @@ static void a_caller_who_leaves_cancels_his_operation(void **state)
 static void a_stop_does_not_wait_for_an_operation_without_end(void **state)
 {
     struct running r = begin(quiet);
-    int port, git, listener = deaf(&port), fd = begin_endless_call(listener, port, &git);
+    int port, git, listener = deaf(&port), fd = begin_endless_call(listener, port, "", &git);
     int64_t before = clock_ms();
     stop(&r);
     assert_true(clock_ms() - before < 40000);
     close(fd);
+    close(git);
+
+    r = begin(quiet); /* the same for one that goes on though its client has left */
+    fd = begin_endless_call(listener, port, "Accept: application/x-ndjson\r\n", &git);
+    close(fd);
+    before = clock_ms();
+    stop(&r);
+    assert_true(clock_ms() - before < 40000);
     close(git);
     close(listener);
 }
