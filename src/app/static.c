@@ -177,6 +177,13 @@ static bool split_hashed(struct arena *a, struct str rel, struct str *plain, str
     return true;
 }
 
+/* For operators who look at what is on the wire. */
+static void mark_compressed(struct http_req *req, void *arg)
+{
+    if (http_resp_get_header(req, STR("Content-Encoding")).ptr)
+        http_resp_header_ref(req, STR("X-OpenRun-Compressed"), STR("true"));
+}
+
 static void serve(struct app *app, struct http_req *req, const struct static_file *f, bool is_hashed)
 {
     struct http_variant br = {STR("br"), f->br};
@@ -193,6 +200,8 @@ static void serve(struct app *app, struct http_req *req, const struct static_fil
     };
     if (!is_hashed && !str_starts(f->name, STR("static/")))
         s.cache_control = app->static_root_cache_control;
+    if (s.variant_count > 0)
+        http_req_on_headers(req, mark_compressed, NULL);
     if (!str_is_empty(f->disk_path)) {
         s.fd = open(f->disk_path.ptr, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (s.fd < 0) {
