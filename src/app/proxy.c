@@ -4,7 +4,10 @@
 
 #include <stdlib.h>
 
-enum { TRIES_MAX = 3 };      /* of a request whose container went away between two of them */
+enum {
+    TRIES_MAX = 4,           /* of a request whose container refuses connections although it is up as far as we know */
+    PAUSE_MS = 30,           /* before the second of them; then twice and three times as long */
+};
 
 struct passage {
     struct app *app;
@@ -15,6 +18,7 @@ struct passage {
     struct container_upstream *upstream;   /* referenced while the exchange runs */
     struct ctr_endpoint at;
     struct ctr_waiter *waiter;
+    struct http_timer pause;               /* before another try */
     int tries;
     bool has_entered, is_tunnel, has_abort_hook;
 };
@@ -131,6 +135,15 @@ static void leave(struct passage *p)
 
 static void to_container(struct passage *p);
 
+static void watch_client(struct passage *p);
+
+static void on_pause_over(struct http_timer *timer)
+{
+    to_container(CONTAINER_OF(timer, struct passage, pause));
+}
+
+/* The container may be on its way down, or busy: a suspicion either closes the door, and then we wait with the others, or
+ * it was looked at a moment ago and found well. */
 static bool on_connect_failed(struct http_req *req, const char *why, void *arg)
 {
     struct passage *p = arg;
@@ -138,7 +151,8 @@ static bool on_connect_failed(struct http_req *req, const char *why, void *arg)
     leave(p);
     if (++p->tries >= TRIES_MAX)
         return false;
-    to_container(p);
+    watch_client(p);
+    http_timer_start(&p->pause, req->loop, p->tries * PAUSE_MS, on_pause_over);
     return true;
 }
 
@@ -194,14 +208,24 @@ static void on_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_
     http_reply_error(req, why->code == ERR_UNAVAILABLE ? 503 : 500, str_from(may_see ? why->detail : why->summary));
 }
 
+/* The client left while nothing was on its way to the container. */
 static void on_gone(struct http_req *req, void *arg)
 {
     struct passage *p = arg;
-    if (!p->waiter)
+    if (!p->waiter && !http_timer_is_armed(&p->pause))
         return;
-    ctr_waiter_cancel(p->waiter);
+    if (p->waiter)
+        ctr_waiter_cancel(p->waiter);
     p->waiter = NULL;
+    http_timer_stop(&p->pause);
     http_resp_abort(req);
+}
+
+static void watch_client(struct passage *p)
+{
+    if (!p->has_abort_hook)
+        http_req_on_abort(p->request.req, on_gone, p);
+    p->has_abort_hook = true;
 }
 
 static void to_container(struct passage *p)
@@ -213,9 +237,7 @@ static void to_container(struct passage *p)
         pass(p);
         return;
     }
-    if (!p->has_abort_hook)
-        http_req_on_abort(req, on_gone, p);
-    p->has_abort_hook = true;
+    watch_client(p);
     p->waiter = ctr_service_wake(service, req->loop, loop_index(p), on_awake, p);
 }
 
