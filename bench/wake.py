@@ -1,4 +1,4 @@
-"""wake from stopped: our share of a first request to a sleeping container, beyond the engine's own start"""
+"""wake from stopped and from paused: our share of a first request to a sleeping container, beyond the engine's own start"""
 # SPDX-License-Identifier: Apache-2.0
 # wake [ROUNDS]: a static C server in a container, stopped; per round, in turn: a request through OpenRun that wakes it,
 # and by hand the engine's start call followed by a request as soon as the port answers. The engine's start takes anything
@@ -73,17 +73,24 @@ try:
     subprocess.run([openrun, "app", "create", "--auth", "none", "--approve", "--spec", "container", app, "/wake"], env=env, check=True,
                    stdout=subprocess.DEVNULL)
     assert get(port, "/wake/") == 200
-    ours = next(c["Id"] for c in docker("GET", "/containers/json")
-                if c["Labels"].get("dev.openrun.server.home") == home)
+    subprocess.run([openrun, "app", "create", "--auth", "none", "--approve", "--spec", "container", "--conf-str",
+                    "container.idle_action=pause", app, "/nap"], env=env, check=True, stdout=subprocess.DEVNULL)
+    assert get(port, "/nap/") == 200
+
+    def container_of(path):
+        return next(c["Id"] for c in docker("GET", "/containers/json?all=1")
+                    if c["Labels"].get("dev.openrun.server.home") == home and c["Labels"]["dev.openrun.app.path"] == path)
+
+    ours, napping = container_of("/wake"), container_of("/nap")
     image = docker("GET", f"/containers/{ours}/json")["Image"]
     peer = subprocess.run(["docker", "create", image], check=True, capture_output=True, text=True).stdout.strip()
 
-    def is_running(name):
-        return docker("GET", f"/containers/{name}/json")["State"]["Running"]
+    def status(name):
+        return docker("GET", f"/containers/{name}/json")["State"]["Status"]
 
-    def by_hand():
+    def by_hand(verb, undo):
         start = time.perf_counter()
-        docker("POST", f"/containers/{peer}/start")
+        docker("POST", f"/containers/{peer}/{verb}")
         started = time.perf_counter()
         address = docker("GET", f"/containers/{peer}/json")["NetworkSettings"]["IPAddress"]
         while True:
@@ -93,28 +100,34 @@ try:
             except OSError:
                 time.sleep(0.001)
         end = time.perf_counter()
-        docker("POST", f"/containers/{peer}/stop?t=1")
+        docker("POST", f"/containers/{peer}/{undo}")
         return end - start, started - start
 
     def engine_calls():
         lines = map(json.loads, pathlib.Path(home, "logs/openrun.json").read_text().splitlines())
         return [line["engine_ms"] / 1000 for line in lines if "engine_ms" in line]
 
-    def through_us():
-        wait(lambda: not is_running(ours))
+    def through_us(name, path, sleeping):
+        wait(lambda: status(name) == sleeping)
         seen = len(engine_calls())
         start = time.perf_counter()
-        assert get(port, "/wake/") == 200
+        assert get(port, path) == 200
         took = time.perf_counter() - start
         wait(lambda: len(engine_calls()) > seen)
         return took, engine_calls()[-1]
 
-    times = [(*through_us(), *by_hand()) for _ in range(rounds + 1)][1:]
-    us, us_call, hand, hand_call = (statistics.median(column) * 1000 for column in zip(*times))
-    ours_ms, hands_ms = (statistics.median(t[i] - t[i + 1] for t in times) * 1000 for i in (0, 2))
-    print(f"from stopped          whole   start call   the rest\n"
-          f"through OpenRun    {us:8.1f} {us_call:12.1f} {ours_ms:10.1f} ms\n"
-          f"by hand            {hand:8.1f} {hand_call:12.1f} {hands_ms:10.1f} ms   (medians of {rounds}, interleaved)")
+    def table(title, name, path, sleeping, verb, undo):
+        times = [(*through_us(name, path, sleeping), *by_hand(verb, undo)) for _ in range(rounds + 1)][1:]
+        us, us_call, hand, hand_call = (statistics.median(column) * 1000 for column in zip(*times))
+        ours_ms, hands_ms = (statistics.median(t[i] - t[i + 1] for t in times) * 1000 for i in (0, 2))
+        print(f"{title:<18} {'whole':>8} {verb + ' call':>13} {'the rest':>10}\n"
+              f"through OpenRun    {us:8.1f} {us_call:13.1f} {ours_ms:10.1f} ms\n"
+              f"by hand            {hand:8.1f} {hand_call:13.1f} {hands_ms:10.1f} ms   (medians of {rounds}, interleaved)")
+
+    table("from stopped", ours, "/wake/", "exited", "start", "stop?t=1")
+    docker("POST", f"/containers/{peer}/start")
+    docker("POST", f"/containers/{peer}/pause")
+    table("from paused", napping, "/nap/", "paused", "unpause", "pause")
 finally:
     server.terminate()
     server.wait()

@@ -506,6 +506,21 @@ static bool api_list(void *ctx, struct arena *a, struct str key, struct str valu
     return true;
 }
 
+static bool api_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
+{
+    scoped_arena a = {0};
+    struct str n = escape(&a, name);
+    bool absent = false;
+    scoped_json *j = get_json(ctx, &a,
+                              str_printf(&a, "/containers/" STR_FMT "/stats?stream=false%s", STR_ARG(n),
+                                         quick ? "&one-shot=true" : ""),
+                              "stats", name, CTR_INSPECT_MS, &absent, err);
+    if (!j)
+        return absent ? err_set(err, ERR_NOT_FOUND, "there is no container " STR_FMT, STR_ARG(name)) : false;
+    ctr_stats_from_json(j, out);
+    return true;
+}
+
 struct event_stream {
     ctr_event_fn *fn;
     void *arg;
@@ -641,6 +656,7 @@ const struct ctr_backend ctr_api_backend = {
     .remove = api_remove,
     .logs = api_logs,
     .list = api_list,
+    .stats = api_stats,
     .events = api_events,
     .subnet = api_subnet,
 };

@@ -5,6 +5,7 @@
  *     program.c  backend over the docker or podman program
  *     inspect.c  the JSON of an inspect, the same from both
  *     events.c   what the engine tells by itself, and who hears it
+ *     stats.c    what a container uses
  *     build.c    builds and pulls, always through the program
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CONTAINER_INT_H
@@ -47,6 +48,7 @@ struct ctr_backend {
     bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err);
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
+    bool (*stats)(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err);
     /* As ctr_engine_events(); NULL where there is no stream. */
     bool (*events)(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                    const atomic_bool *cancel, struct err *err);
@@ -79,6 +81,11 @@ struct ctr_engine *ctr_engine_open_with(enum ctr_kind kind, const struct ctr_bac
 bool ctr_is_on_network(struct str cidr);
 /* Whether containers are reached at their own address: 1, 0, -1 not known yet. */
 int ctr_engine_direct(struct ctr_engine *e);
+
+/* stats.c */
+void ctr_stats_from_json(const json_t *j, struct ctr_stats *out);  /* of the API */
+void ctr_stats_from_text(const json_t *j, struct ctr_stats *out);  /* of either program's --format json */
+int64_t ctr_size_parse(struct str s);                              /* "1.5MiB"; 0 for what is none */
 
 /* events.c: one line of the stream; false for what does not concern us. */
 bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out);

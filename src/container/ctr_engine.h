@@ -132,6 +132,15 @@ bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err
 bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, struct str *out,
                         struct err *err);
 
+struct ctr_stats {
+    double cpu_percent;                 /* of one CPU; 0 in a quick look */
+    int64_t mem_bytes, mem_limit;       /* without unused page cache; 0: not known */
+    int64_t net_in, net_out, block_read, block_write;
+    int64_t pids;
+};
+/* What a running or paused container uses. `quick` leaves the second out over which the CPU is measured. */
+bool ctr_container_stats(struct ctr_engine *e, struct str name, bool quick, struct ctr_stats *out, struct err *err);
+
 /* What happened to a container. */
 enum ctr_event_kind { CTR_EVENT_DIED, CTR_EVENT_REMOVED, CTR_EVENT_PAUSED, CTR_EVENT_UNPAUSED, CTR_EVENT_STARTED };
 struct ctr_event {

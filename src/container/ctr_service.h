@@ -31,6 +31,7 @@ struct ctr_manager_config {
     int loop_count;                     /* loop indexes are below it */
     int max_concurrent_builds;          /* system.max_concurrent_builds, at least 1 */
     int max_build_wait_secs;            /* system.max_build_wait_secs */
+    int64_t paused_bytes_max;           /* system.paused_memory_mb: of all paused containers; <= 0: no limit */
     int sweep_interval_secs;            /* stale_container_cleanup_interval_mins * 60; <= 0 off */
 };
 
@@ -72,6 +73,8 @@ struct ctr_service_config {
     int check_interval_secs;            /* status_check_interval_secs: 20, 0 off */
     int check_attempts;                 /* status_health_attempts: 10 */
     int idle_secs;                      /* idle_shutdown_secs: 180, 0 never */
+    bool pauses;                        /* idle_action: pause first, and stop after further idle_stop_secs */
+    int idle_stop_secs;                 /* 0: never, but for memory */
     int64_t idle_bytes;                 /* idle_bytes_high_watermark over idle_secs */
     int stop_grace_secs;                /* 0: the default of 1 */
     int log_lines;                      /* log_lines_to_show in failures */
@@ -92,6 +95,8 @@ void ctr_service_unref(struct ctr_service *svc);
  *                      |  v                                      (any state)                    |
  *                    BUILDING --fails--> FAILED --wake after the back-off--> STARTING <--wake---'
  *
+ *   READY --idle, pauses--> STOPPING --> PAUSED --wake, connect--> STARTING; PAUSED --long idle--> STOPPING
+ *
  * 1. Requests enter in READY only; elsewhere they wait, or fail at once during a back-off.
  * 2. At most one operation (start, stop, check) runs per service; what is asked meanwhile comes after it.
  * 3. Leaving READY closes the door first and counts who is inside second, entering counts first and looks
@@ -101,9 +106,10 @@ enum ctr_state {
     CTR_BUILDING,   /* image built or pulled, or waiting for its turn; ends with the image, or failure */
     CTR_STARTING,   /* looked for, created, started, probed; ends at the first good probe or a failure */
     CTR_READY,      /* the only state in which requests enter */
-    CTR_STOPPING,   /* no request enters; drained or its time is up; ends when the engine says so */
+    CTR_STOPPING,   /* or pausing: no request enters; drained or its time is up; ends when the engine says so */
     CTR_STOPPED,    /* not running by our own doing; ends at a wake */
     CTR_FAILED,     /* waiters have been told; ends at a wake after the back-off, or at a deploy */
+    CTR_PAUSED,     /* asleep in memory; ends at a wake, or stopped after a while or for its memory */
 };
 const char *ctr_state_name(enum ctr_state s);
 

@@ -478,3 +478,8 @@ bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, c
         return err_set(err, ERR_UNSUPPORTED, "%s tells no events without its socket", e->program.name);
     return e->ops->events(e->ctx, key, value, fn, arg, cancel, err);
 }
+
+bool ctr_container_stats(struct ctr_engine *e, struct str name, bool quick, struct ctr_stats *out, struct err *err)
+{
+    return check_name(e, name, err) && e->ops->stats(e->ctx, name, quick, out, err);
+}

@@ -188,6 +188,8 @@ static void tune(struct ctr_service *svc, const struct ctr_service_config *c)
         .check_interval_ms = MAX(c->check_interval_secs, 0) * 1000LL,
         .check_attempts = MAX(c->check_attempts, 1),
         .idle_ms = MAX(c->idle_secs, 0) * 1000LL,
+        .pauses = c->pauses,
+        .idle_stop_ms = MAX(c->idle_stop_secs, 0) * 1000LL,
         .idle_bytes = c->idle_bytes,
         .stop_grace_secs = c->stop_grace_secs > 0 ? c->stop_grace_secs : DEFAULT_GRACE_SECS,
         .log_lines = c->log_lines,
@@ -232,7 +234,7 @@ struct ctr_service *ctr_service_get(struct ctr_manager *m, const struct ctr_serv
         svc->refs++;
         svc->is_retired = false;
         tune(svc, config);
-        if (svc->state == CTR_READY)
+        if (svc->state == CTR_READY || svc->state == CTR_PAUSED)
             svc_due(svc, clock_ms());
     }
     pthread_mutex_unlock(&m->lock);
@@ -366,6 +368,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->loop_count = MAX(config->loop_count, 1);
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
+    m->paused_max = MAX(config->paused_bytes_max, 0);
     m->sweep_secs = config->sweep_interval_secs;
     m->next_sweep_ms = m->sweep_secs > 0 && ctr_engine_kind(engine) != CTR_OFF
                            ? clock_ms() + m->sweep_secs * 1000LL

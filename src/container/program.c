@@ -466,6 +466,26 @@ static bool program_list(void *ctx, struct arena *a, struct str key, struct str 
     return true;
 }
 
+static bool program_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
+{
+    scoped_arena a = {0};
+    struct str_list args = {0};
+    struct str text;
+    (void)quick; /* there is no quick way */
+    add(&a, &args, "stats");
+    add(&a, &args, "--no-stream");
+    add(&a, &args, "--format");
+    add(&a, &args, "json");
+    str_list_add(&a, &args, name);
+    if (!ctr_program_run(ctx, &a, &args, NULL, (struct str){0}, CTR_INSPECT_MS, &text, err))
+        return false;
+    scoped_json *j = json_parse(str_trim(text), err);
+    if (!j)
+        return err_wrap(err, "reading what container " STR_FMT " uses", STR_ARG(name));
+    ctr_stats_from_text(json_is_array(j) ? json_array_get(j, 0) : j, out);
+    return true;
+}
+
 static bool program_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
 {
     struct ctr_program *p = ctx;
@@ -498,5 +518,6 @@ const struct ctr_backend ctr_program_backend = {
     .remove = program_remove,
     .logs = program_logs,
     .list = program_list,
+    .stats = program_stats,
     .subnet = program_subnet,
 };

@@ -236,17 +236,18 @@ void svc_fail_waiters(struct ctr_service *svc, struct failure *why)
 const char *ctr_state_name(enum ctr_state s)
 {
     static const char *const names[] = {"unknown",  "building", "starting", "ready",
-                                        "stopping", "stopped",  "failed"};
+                                        "stopping", "stopped",  "failed",   "paused"};
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "?";
 }
 
 #define TO(s) (1u << (s))
 static const unsigned legal[] = {
     [CTR_UNKNOWN] = TO(CTR_STARTING) | TO(CTR_STOPPING),
+    [CTR_PAUSED] = TO(CTR_STARTING) | TO(CTR_STOPPING) | TO(CTR_READY) | TO(CTR_UNKNOWN),
     [CTR_BUILDING] = TO(CTR_STARTING) | TO(CTR_FAILED) | TO(CTR_UNKNOWN),
     [CTR_STARTING] = TO(CTR_BUILDING) | TO(CTR_READY) | TO(CTR_FAILED) | TO(CTR_UNKNOWN),
     [CTR_READY] = TO(CTR_STOPPING) | TO(CTR_STARTING) | TO(CTR_UNKNOWN),
-    [CTR_STOPPING] = TO(CTR_STOPPED) | TO(CTR_UNKNOWN),
+    [CTR_STOPPING] = TO(CTR_STOPPED) | TO(CTR_PAUSED) | TO(CTR_UNKNOWN),
     [CTR_STOPPED] = TO(CTR_STARTING) | TO(CTR_STOPPING),
     [CTR_FAILED] = TO(CTR_STARTING) | TO(CTR_STOPPING),
 };
@@ -338,6 +339,7 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
         uint16_t generation = svc->at.generation;
         svc->at = res->at;
         svc->at.generation = (uint16_t)(generation + 1);
+        svc->is_direct = res->is_direct;
         svc->suspect_ok_ms = now + SVC_SUSPECT_PAUSE_MS;
         svc->retry_at_ms = 0;
         if (svc->crash_streak < SVC_CRASHES)
@@ -408,6 +410,59 @@ static void stop_job(void *arg)
     op_end(svc);
 }
 
+/* Stops paused containers, the least recently used first, until the others fit in the memory allowed. (L) */
+static void trim_paused(struct ctr_manager *m)
+{
+    for (;;) {
+        struct ctr_service *oldest = NULL;
+        int64_t total = 0, oldest_ms = INT64_MAX;
+        for (struct ctr_service *svc = m->services; svc; svc = svc->next) {
+            if (svc->state != CTR_PAUSED || svc->stop_wanted)
+                continue;
+            int64_t last_ms = MAX(use_count(svc).last_ms, svc->ready_ms);
+            total += svc->paused_bytes;
+            if (!oldest || last_ms < oldest_ms) {
+                oldest = svc;
+                oldest_ms = last_ms;
+            }
+        }
+        if (!oldest || m->paused_max <= 0 || total <= m->paused_max)
+            return;
+        log_info("paused containers keep too much memory: the least used is stopped",
+                 LOG_STR("container", oldest->run.name), LOG_INT("bytes", oldest->paused_bytes),
+                 LOG_INT("all_bytes", total));
+        oldest->stop_wanted = true;
+        oldest->stop_drain_until_ms = 0;
+        svc_kick(oldest);
+    }
+}
+
+static void pause_job(void *arg)
+{
+    struct ctr_service *svc = arg;
+    struct ctr_manager *m = svc->m;
+    scoped_err err = {0}, ignored = {0};
+    struct ctr_stats stats = {0}; /* unknown: it counts as nothing, and is stopped after its time */
+    ctr_container_stats(m->engine, svc->run.name, true, &stats, &ignored);
+    bool ok = ctr_container_pause(m->engine, svc->run.name, &err);
+    pthread_mutex_lock(&m->lock);
+    if (ok) {
+        int64_t now = clock_ms();
+        svc->paused_ms = now;
+        svc->paused_bytes = stats.mem_bytes;
+        svc->began_ns = wall_ns();
+        svc_set_state(svc, CTR_PAUSED);
+        svc_due(svc, now);
+        trim_paused(m);
+    } else {
+        log_warn("container cannot be paused and is stopped", LOG_STR("container", svc->run.name), LOG_ERR(&err));
+        svc_set_state(svc, CTR_UNKNOWN);
+        svc->stop_wanted = !svc->waiting;
+        svc->stop_drain_until_ms = 0;
+    }
+    op_end(svc);
+}
+
 static void check_job(void *arg)
 {
     struct ctr_service *svc = arg;
@@ -432,7 +487,7 @@ static void check_job(void *arg)
 static void op_begin(struct ctr_service *svc, enum svc_op op)
 {
     static void (*const jobs[])(void *) = {
-        [OP_START] = start_job, [OP_STOP] = stop_job, [OP_CHECK] = check_job};
+        [OP_START] = start_job, [OP_STOP] = stop_job, [OP_CHECK] = check_job, [OP_PAUSE] = pause_job};
     svc->op = op;
     svc->refs++;
     atomic_store(&svc->cancel, false);
@@ -448,8 +503,8 @@ static void op_begin(struct ctr_service *svc, enum svc_op op)
         svc_set_state(svc, CTR_FAILED);
         svc->retry_at_ms = why->retry_at_ms = clock_ms() + SVC_BACKOFF_MIN_MS;
         settle_all(svc, why);
-    } else if (op == OP_STOP) {
-        svc->stops_done++;
+    } else if (op == OP_STOP || op == OP_PAUSE) {
+        svc->stops_done += op == OP_STOP;
         svc_set_state(svc, CTR_UNKNOWN);
     }
     failure_unref(why);
@@ -457,7 +512,7 @@ static void op_begin(struct ctr_service *svc, enum svc_op op)
 
 static bool is_at_rest(enum ctr_state s)
 {
-    return s == CTR_UNKNOWN || s == CTR_STOPPED || s == CTR_FAILED;
+    return s == CTR_UNKNOWN || s == CTR_STOPPED || s == CTR_FAILED || s == CTR_PAUSED;
 }
 
 /* Begins the next operation that somebody wants, if none runs (inv. 2). */
@@ -467,7 +522,7 @@ void svc_kick(struct ctr_service *svc)
     if (svc->op != OP_NONE || m->is_closing)
         return;
     if (svc->stop_wanted) {
-        svc->stop_wanted = svc->restart_wanted = svc->check_wanted = false;
+        svc->stop_wanted = svc->restart_wanted = svc->check_wanted = svc->pause_wanted = false;
         if (svc->state == CTR_STARTING) /* suspected, and its look had not begun */
             svc_set_state(svc, CTR_UNKNOWN);
         if (svc->state != CTR_STOPPED) {
@@ -478,10 +533,16 @@ void svc_kick(struct ctr_service *svc)
         svc->stops_done++;
         pthread_cond_broadcast(&m->changed);
     }
-    if (svc->restart_wanted && svc->state == CTR_STARTING) {
+    bool pause = svc->pause_wanted && svc->state == CTR_READY;
+    svc->pause_wanted = false;
+    if (pause) {
+        svc_set_state(svc, CTR_STOPPING);
+        svc->phase = "pausing";
+        op_begin(svc, OP_PAUSE);
+    } else if (svc->restart_wanted && svc->state == CTR_STARTING) {
         svc->restart_wanted = false;
         svc->is_restart = true;
-        svc->was_stopped = false;
+        svc->was_stopped = svc->was_paused = false;
         op_begin(svc, OP_START);
     } else if (svc->waiting && is_at_rest(svc->state)) {
         if (svc->is_retired) {
@@ -494,6 +555,7 @@ void svc_kick(struct ctr_service *svc)
         svc->is_restart = svc->has_ended;
         svc->has_ended = false;
         svc->was_stopped = svc->state == CTR_STOPPED;
+        svc->was_paused = svc->state == CTR_PAUSED;
         svc_set_state(svc, CTR_STARTING);
         op_begin(svc, OP_START);
     } else if (svc->check_wanted) {
@@ -547,7 +609,27 @@ static void tick_idle(struct ctr_service *svc, int64_t now)
         svc_due(svc, now + 100);
         return;
     }
-    log_info("container is idle and will be stopped", LOG_STR("container", svc->run.name));
+    /* A paused app would not hear what comes over its tunnels; a stopped one ends them. */
+    svc->pause_wanted = svc->tune.pauses && u.tunnels == 0;
+    svc->stop_wanted = !svc->pause_wanted;
+    svc->stop_drain_until_ms = 0;
+    log_info(svc->pause_wanted ? "container is idle and will be paused" : "container is idle and will be stopped",
+             LOG_STR("container", svc->run.name));
+    svc_kick(svc);
+}
+
+static void tick_paused(struct ctr_service *svc, int64_t now)
+{
+    int64_t stop_at = svc->tune.idle_stop_ms > 0 ? svc->paused_ms + svc->tune.idle_stop_ms : INT64_MAX;
+    if (now < stop_at) {
+        svc_due(svc, stop_at);
+        return;
+    }
+    if (svc->op != OP_NONE) {
+        svc_due(svc, now + 50);
+        return;
+    }
+    log_info("container has been paused for long and will be stopped", LOG_STR("container", svc->run.name));
     svc->stop_wanted = true;
     svc->stop_drain_until_ms = 0;
     svc_kick(svc);
@@ -567,6 +649,8 @@ static void tick_retired(struct ctr_service *svc, int64_t now)
 void svc_tick(struct ctr_service *svc, int64_t now)
 {
     svc->due_ms = INT64_MAX;
+    if (svc->state == CTR_PAUSED)
+        tick_paused(svc, now);
     if (svc->state != CTR_READY)
         return;
     if (svc->op != OP_NONE) {
@@ -594,11 +678,19 @@ void svc_tick(struct ctr_service *svc, int64_t now)
 void svc_event(struct ctr_service *svc, const struct ctr_event *event)
 {
     bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
-    if (is_up || svc->state != CTR_READY || event->at_ns < svc->began_ns)
-        return; /* our own doing, or that of an earlier run */
+    bool is_awake = svc->state == CTR_PAUSED && event->kind == CTR_EVENT_UNPAUSED && svc->op == OP_NONE;
+    bool is_end = event->kind == CTR_EVENT_DIED || event->kind == CTR_EVENT_REMOVED;
+    if (event->at_ns < svc->began_ns)
+        return; /* of an earlier run */
+    if (is_awake && !svc->is_retired) {
+        svc_set_state(svc, CTR_READY); /* it was healthy, and is where it was */
+        return;
+    }
+    if (!(svc->state == CTR_READY && !is_up) && !(svc->state == CTR_PAUSED && is_end && svc->op == OP_NONE))
+        return; /* our own doing */
     log_warn(event->kind == CTR_EVENT_PAUSED ? "container was paused" : "container has ended",
              LOG_STR("container", svc->run.name), LOG_INT("in_flight", use_count(svc).in_flight));
-    svc->has_ended = event->kind != CTR_EVENT_PAUSED;
+    svc->has_ended = svc->state == CTR_READY && is_end;
     svc_set_state(svc, CTR_UNKNOWN);
     svc_kick(svc);
 }
@@ -769,8 +861,8 @@ void ctr_service_retire(struct ctr_service *svc, int drain_secs)
     svc->retire_at_ms = clock_ms() + MAX(drain_secs, 0) * 1000LL;
     if (svc->state == CTR_READY) {
         svc_due(svc, clock_ms());
-    } else if (svc->state == CTR_UNKNOWN && svc->op == OP_NONE) {
-        svc->stop_wanted = true; /* it may run since before this server did */
+    } else if ((svc->state == CTR_UNKNOWN && svc->op == OP_NONE) || svc->state == CTR_PAUSED || svc->op == OP_PAUSE) {
+        svc->stop_wanted = true; /* it may run since before this server did; or is paused */
         svc->stop_drain_until_ms = 0;
         svc_kick(svc);
     }

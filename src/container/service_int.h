@@ -68,7 +68,7 @@ struct failure {
 };
 void failure_unref(struct failure *f);
 
-enum svc_op { OP_NONE, OP_START, OP_STOP, OP_CHECK };
+enum svc_op { OP_NONE, OP_START, OP_STOP, OP_CHECK, OP_PAUSE };
 
 struct ctr_waiter {
     struct ctr_service *svc;      /* holds a reference */
@@ -88,7 +88,8 @@ struct tunables {
     struct str scheme, health_path;
     bool is_health_configured;
     int start_attempts, health_timeout_secs, check_attempts, stop_grace_secs, log_lines;
-    int64_t idle_ms, check_interval_ms;   /* 0: never */
+    int64_t idle_ms, idle_stop_ms, check_interval_ms;   /* 0: never */
+    bool pauses;
     int64_t idle_bytes;
 };
 
@@ -118,6 +119,10 @@ struct ctr_service {
     struct ctr_waiter *waiting, **waiting_end;
     uint32_t waiting_count;
     bool stop_wanted, restart_wanted, check_wanted;
+    bool pause_wanted;
+    bool was_paused;                      /* the running start began in PAUSED */
+    bool is_direct;                       /* `at` is the container's own address */
+    int64_t paused_ms, paused_bytes;      /* in PAUSED: since when, and what it keeps */
     bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
     bool has_ended;                       /* by itself or somebody else's hand: the next start is a restart */
@@ -164,6 +169,7 @@ struct ctr_manager {
     int building;                         /* (L) */
     struct build_slot *slots;             /* (L) */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
+    int64_t paused_max;                   /* bytes; 0: no limit */
     int64_t next_sweep_ms;                /* (L) */
     bool sweep_runs;                      /* (L) */
 };
@@ -193,6 +199,7 @@ struct failure *failure_new(enum err_code code, struct str summary, struct str d
 struct start_result {
     bool ok;
     struct ctr_endpoint at;
+    bool is_direct;
     bool was_running;             /* adopted: it was up already, nothing was started */
     bool has_crashed;             /* a restart, and it was found dead */
     struct failure *why;          /* when !ok; one reference */

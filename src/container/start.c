@@ -32,6 +32,10 @@ struct start {
     struct tunables tune;
     bool is_check;    /* of a running container: leaves phase and log alone */
     bool was_stopped; /* by us: most likely it only needs a start */
+    bool was_paused;  /* by us */
+    bool is_awake;    /* only went on: an accepted connection is enough */
+    struct ctr_endpoint at; /* where it was */
+    bool is_direct;
     int crash_streak;
     int64_t ready_ms;
     struct {
@@ -131,19 +135,35 @@ static bool is_crash_loop(struct start *st, struct err *err)
     return true;
 }
 
+/* A container that we paused is where it was. False leaves it to a closer look. */
+static bool unpause(struct start *st)
+{
+    scoped_err ignored = {0};
+    phase(st, "unpausing the container");
+    int64_t begin = clock_ms();
+    if (!ctr_container_unpause(st->engine, st->svc->run.name, &ignored))
+        return false;
+    st->engine_ms = clock_ms() - begin;
+    st->is_fresh = st->is_awake = true;
+    st->info = (struct ctr_info){.status = CTR_STATUS_RUNNING, .at = st->at, .is_direct = st->is_direct};
+    return true;
+}
+
 /* From whatever there is to a running container with an address; *was_running if nothing was to do, *was_dead
  * if it had ended. */
 static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool *was_dead, struct err *err)
 {
     scoped_err e = {0};
     bool ok = true;
+    *was_running = *was_dead = false;
+    if (st->was_paused && unpause(st))
+        return true;
     if (st->was_stopped) {
         /* Through a program each look costs 40 ms: start first, and look only if that fails. */
         phase(st, "starting the container");
         int64_t begin = clock_ms();
         if (ctr_container_start(st->engine, st->svc->run.name, &e)) {
             st->engine_ms = clock_ms() - begin;
-            *was_running = *was_dead = false;
             st->is_fresh = true;
             return inspect(st, err);
         }
@@ -154,7 +174,6 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
         return false;
     /* One that is not there at all was removed: no crash. */
     *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
-    *was_running = false;
     if (is_restart && *was_dead && is_crash_loop(st, err))
         return false;
     switch (st->info.status) {
@@ -237,6 +256,7 @@ static bool probe_once(struct start *st, int64_t since_ms, int64_t left_ms, int 
         .scheme = st->tune.scheme,
         .path = st->tune.health_path,
         .needs_200 = st->tune.is_health_configured,
+        .is_connect_enough = st->is_awake,
         .connect_ms = !st->info.is_direct ? (int64_t)PUBLISHED_CONNECT_MS
                                           : MIN(FIRST_CONNECT_MS + since_ms, (int64_t)DIRECT_CONNECT_MS),
         .timeout_ms = MIN(timeout, MAX(left_ms, 1000)),
@@ -327,6 +347,9 @@ static void start_init(struct start *st, struct ctr_service *svc)
     pthread_mutex_lock(&svc->m->lock);
     st->tune = svc->tune;
     st->was_stopped = svc->was_stopped;
+    st->was_paused = svc->was_paused;
+    st->at = svc->at;
+    st->is_direct = svc->is_direct;
     st->crash_streak = svc->crash_streak;
     st->ready_ms = svc->ready_ms;
     pthread_mutex_unlock(&svc->m->lock);
@@ -384,6 +407,7 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
         ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
     *out = (struct start_result){.ok = ok,
                                  .at = st.info.at,
+                                 .is_direct = st.info.is_direct,
                                  .was_running = was_running && !st.is_fresh,
                                  .has_crashed = is_restart && was_dead,
                                  .cancelled = err.code == ERR_CANCELLED};

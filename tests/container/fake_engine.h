@@ -21,7 +21,7 @@ struct fake {
     } list[FAKE_MAX];
     int count;
     bool has_image;
-    int builds, runs, starts, stops, pauses, unpauses, pulls, probes, checks;
+    int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
     int slow_ms; /* each call takes 0..slow_ms */
     int build_ms;
@@ -161,6 +161,7 @@ static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uin
     struct fake *f = ctx;
     if (!fake_call(f, err))
         return false;
+    f->inspects++;
     int i = fake_find(f, name);
     *out = (struct ctr_info){.status = CTR_STATUS_NONE};
     if (i >= 0) {
@@ -198,7 +199,7 @@ static inline bool fake_stop(void *ctx, struct str name, int grace_secs, struct 
     int i = fake_find(f, name);
     bool is_paused = i >= 0 && f->list[i].status == CTR_STATUS_PAUSED;
     bool ok = (!f->stop_fails && !is_paused) || err_set(err, ERR_UPSTREAM, "it does not stop");
-    if (ok && i >= 0 && f->list[i].status == CTR_STATUS_RUNNING) {
+    if (ok && i >= 0 && f->list[i].status != CTR_STATUS_EXITED) {
         f->list[i].status = CTR_STATUS_EXITED;
         f->stops++;
     }
@@ -277,6 +278,17 @@ static inline bool fake_list(void *ctx, struct arena *a, struct str key, struct 
     return true;
 }
 
+static inline bool fake_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)quick;
+    if (!fake_call(f, err))
+        return false;
+    *out = (struct ctr_stats){.mem_bytes = fake_find(f, name) >= 0 ? 100 << 20 : 0};
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
 static inline bool fake_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                                const atomic_bool *cancel, struct err *err)
 {
@@ -344,6 +356,7 @@ static const struct ctr_backend fake_backend = {
     .remove = fake_remove,
     .logs = fake_logs,
     .list = fake_list,
+    .stats = fake_stats,
     .events = fake_events,
     .subnet = fake_subnet,
 };

@@ -652,7 +652,13 @@ static void race_begin(struct http_loop *loop, void *arg)
     }
 }
 
-static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
+static bool wake_ok(struct ctr_service *svc)
+{
+    scoped_err err = {0};
+    return ctr_service_start(svc, NULL, NULL, NULL, &err);
+}
+
+static void race(bool pauses)
 {
     struct world w;
     static struct racer racers[LOOPS * RACE_CLIENTS];
@@ -662,6 +668,10 @@ static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
     w.fake.guard_stops = true;
     struct ctr_service *svc = service(&w, "clc-a");
     idle_set(svc, 2, 1000);
+    pthread_mutex_lock(&w.m->lock);
+    svc->tune.pauses = pauses;
+    svc->tune.idle_stop_ms = 10;
+    pthread_mutex_unlock(&w.m->lock);
     racers_done = wrong_status = failed_wakes = 0;
     memset(racers, 0, sizeof racers);
     for (int i = 0; i < LOOPS * RACE_CLIENTS; i++)
@@ -672,10 +682,176 @@ static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
     assert_int_equal(failed_wakes, 0);
     assert_int_equal(w.fake.stopped_with_inside, 0);
     wait_for(state_of(svc) == CTR_STOPPED);
-    print_message("%d requests, %d stops\n", LOOPS * RACE_CLIENTS * RACE_REQUESTS, w.fake.stops);
-    assert_true(w.fake.stops > 1);
+    print_message("%d requests, %d stops, %d pauses\n", LOOPS * RACE_CLIENTS * RACE_REQUESTS, w.fake.stops, w.fake.pauses);
+    assert_true(pauses ? w.fake.pauses > 1 && w.fake.unpauses > 0 : w.fake.stops > 1);
     ctr_service_unref(svc);
     world_close(&w);
+}
+
+static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
+{
+    (void)state;
+    race(false);
+}
+
+static void a_request_never_gets_a_container_that_is_being_paused(void **state)
+{
+    (void)state;
+    race(true);
+}
+
+static struct ctr_service *pausing(struct world *w, const char *name, int idle_stop_secs)
+{
+    struct ctr_service_config c = config_of(name);
+    c.pauses = true;
+    c.idle_stop_secs = idle_stop_secs;
+    c.idle_secs = 600;
+    return ctr_service_get(w->m, &c);
+}
+
+static void fall_asleep(struct ctr_service *svc)
+{
+    assert_true(state_of(svc) == CTR_READY);
+    tick_at(svc, clock_ms() + 700000);
+    wait_for(state_of(svc) == CTR_PAUSED);
+}
+
+static void an_idle_container_is_paused_and_goes_on_with_one_call(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = pausing(&w, "clc-a", 1800);
+    assert_true(wake_ok(svc));
+    fall_asleep(svc);
+    assert_int_equal(fake_status(&w.fake, STR("clc-a")), CTR_STATUS_PAUSED);
+    int looks = w.fake.inspects;
+    crowd_wake(&w, svc, 100);
+    wait_for(crowd.ok == LOOPS * 100);
+    assert_int_equal(w.fake.unpauses, 1);
+    assert_int_equal(w.fake.inspects, looks);
+    assert_int_equal(w.fake.starts + w.fake.stops, 0);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void a_paused_container_is_stopped_after_a_while_or_by_a_deploy(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = pausing(&w, "clc-a", 1800);
+    assert_true(wake_ok(svc));
+    fall_asleep(svc);
+    assert_int_equal(tick_at(svc, clock_ms() + 1799000), CTR_PAUSED);
+    tick_at(svc, clock_ms() + 1801000);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    assert_int_equal(fake_status(&w.fake, STR("clc-a")), CTR_STATUS_EXITED);
+    assert_true(wake_ok(svc));
+    fall_asleep(svc);
+    assert_true(ctr_service_stop(svc, 0, &err));
+    assert_int_equal(fake_status(&w.fake, STR("clc-a")), CTR_STATUS_EXITED);
+    assert_true(wake_ok(svc));
+    fall_asleep(svc);
+    ctr_service_retire(svc, 10);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void paused_containers_have_a_ceiling_for_their_memory(void **state)
+{
+    static const char *const names[] = {"clc-a", "clc-b", "clc-c"};
+    struct world w;
+    struct ctr_service *svc[3];
+    struct ctr_endpoint at;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    w.m->paused_max = 250 << 20; /* two of 100 MiB */
+    for (size_t i = 0; i < 3; i++) {
+        svc[i] = pausing(&w, names[i], 0);
+        assert_true(wake_ok(svc[i]));
+        fake_sleep(2);
+    }
+    fake_sleep(20); /* beyond the resolution of the coarse clock */
+    assert_true(ctr_service_enter(svc[0], 0, &at)); /* used after b */
+    ctr_service_leave(svc[0], 0);
+    for (size_t i = 0; i < 3; i++)
+        tick_at(svc[i], clock_ms() + 700000);
+    wait_for(state_of(svc[1]) == CTR_STOPPED);
+    wait_for(state_of(svc[0]) == CTR_PAUSED && state_of(svc[2]) == CTR_PAUSED);
+    for (size_t i = 0; i < 3; i++)
+        ctr_service_unref(svc[i]);
+    world_close(&w);
+}
+
+static void what_others_do_to_a_paused_container_shows_too(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = pausing(&w, "clc-a", 1800);
+    assert_true(wake_ok(svc));
+    wait_for(w.fake.streams == 1);
+    fall_asleep(svc);
+    fake_happen(&w.fake, "clc-a", CTR_EVENT_UNPAUSED, 0);
+    wait_for(state_of(svc) == CTR_READY);
+    fall_asleep(svc);
+    fake_happen(&w.fake, "clc-a", CTR_EVENT_REMOVED, 0);
+    wait_for(state_of(svc) == CTR_UNKNOWN);
+    assert_true(wake_ok(svc));
+    assert_int_equal(w.fake.runs, 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void what_cannot_be_paused_is_stopped(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = pausing(&w, "clc-a", 1800);
+    assert_true(wake_ok(svc));
+    fake_set_status(&w.fake, STR("clc-a"), CTR_STATUS_RESTARTING);
+    tick_at(svc, clock_ms() + 700000);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void numbers_of_use(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t bytes;
+    } sizes[] = {{"1.5MiB", 1572864}, {" 312kB ", 312000}, {"0B", 0}, {"--", 0}, {"", 0}, {"1e9GB", 0}, {"7", 0}, {"3GB", 3000000000}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        assert_true(ctr_size_parse(str_from(sizes[i].text)) == sizes[i].bytes);
+    scoped_err err = {0};
+    struct ctr_stats s;
+    scoped_json *api = json_parse(
+        STR("{\"memory_stats\":{\"usage\":3000,\"limit\":9000,\"stats\":{\"inactive_file\":1000}},\"pids_stats\":{\"current\":4},"
+            "\"cpu_stats\":{\"cpu_usage\":{\"total_usage\":300},\"system_cpu_usage\":2000,\"online_cpus\":2},"
+            "\"precpu_stats\":{\"cpu_usage\":{\"total_usage\":200},\"system_cpu_usage\":1000},"
+            "\"networks\":{\"eth0\":{\"rx_bytes\":5,\"tx_bytes\":6},\"eth1\":{\"rx_bytes\":1e300,\"tx_bytes\":-1}},"
+            "\"blkio_stats\":{\"io_service_bytes_recursive\":[{\"op\":\"Read\",\"value\":7},{\"op\":\"write\",\"value\":8}]}}"), &err);
+    ctr_stats_from_json(api, &s);
+    assert_true(s.mem_bytes == 2000 && s.mem_limit == 9000 && s.pids == 4 && s.net_out == 6);
+    assert_true(s.block_read == 7 && s.block_write == 8 && s.cpu_percent > 19.9 && s.cpu_percent < 20.1);
+    scoped_json *text = json_parse(STR("{\"CPUPerc\":\"1.25%\",\"MemUsage\":\"1MiB / 2GiB\",\"NetIO\":\"1kB / 2kB\",\"BlockIO\":\"--\","
+                                       "\"PIDs\":\"3\"}"), &err);
+    ctr_stats_from_text(text, &s);
+    assert_true(s.mem_bytes == 1 << 20 && s.mem_limit == 2LL << 30 && s.net_out == 2000 && s.pids == 3 && s.cpu_percent == 1.25);
+    ctr_stats_from_json(NULL, &s);
+    ctr_stats_from_text(NULL, &s);
+    assert_true(s.mem_bytes == 0 && s.pids == 0);
 }
 
 static void a_container_that_fails_its_checks_is_stopped(void **state)
@@ -710,12 +886,6 @@ static void a_container_that_fails_its_checks_is_stopped(void **state)
     wait_for(crowd.ok == 2);
     ctr_service_unref(svc);
     world_close(&w);
-}
-
-static bool wake_ok(struct ctr_service *svc)
-{
-    scoped_err err = {0};
-    return ctr_service_start(svc, NULL, NULL, NULL, &err);
 }
 
 static void what_others_do_to_a_container_shows_at_once(void **state)
@@ -877,6 +1047,13 @@ int main(void)
         cmocka_unit_test(ending_an_app_stops_all_of_its_containers_but_one),
         cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
         cmocka_unit_test(a_request_never_gets_a_container_that_is_being_stopped),
+        cmocka_unit_test(a_request_never_gets_a_container_that_is_being_paused),
+        cmocka_unit_test(an_idle_container_is_paused_and_goes_on_with_one_call),
+        cmocka_unit_test(a_paused_container_is_stopped_after_a_while_or_by_a_deploy),
+        cmocka_unit_test(paused_containers_have_a_ceiling_for_their_memory),
+        cmocka_unit_test(what_others_do_to_a_paused_container_shows_too),
+        cmocka_unit_test(what_cannot_be_paused_is_stopped),
+        cmocka_unit_test(numbers_of_use),
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
         cmocka_unit_test(news_from_before_the_start_changes_nothing),
