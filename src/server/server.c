@@ -457,8 +457,8 @@ static void finish(struct server *s)
     http_server_close(s->http);
     http_server_close(s->control);
     operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
-    deploy_close(s->deploy);
     jobs_close(s->jobs);
+    deploy_close(s->deploy);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
     http_loops_close(s->loops);
     operations_close(s->operations);
