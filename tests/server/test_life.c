@@ -499,6 +499,76 @@ static void a_stop_lets_requests_end_and_closes_idle_connections(void **state)
     close(listener);
 }
 
+/* --- deploys under traffic ------------------------------------------------------------------------------------- */
+
+enum { VISITORS = 3, DEPLOYS = 15 };
+
+struct traffic {
+    const struct running *server;
+    atomic_bool is_over;
+    atomic_int answers, wrong;
+    atomic_int oldest, newest;   /* versions that may be seen now */
+};
+
+/* Asks on one connection until it is over. */
+static void *visit(void *arg)
+{
+    struct traffic *t = arg;
+    int fd = dial(t->server);
+    while (!t->is_over) {
+        char answer[2048];
+        int oldest = t->oldest, version = -1;
+        static const char request[] = "GET /v HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        if (send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
+            break;
+        ssize_t n = recv(fd, answer, sizeof answer - 1, 0);
+        answer[n > 0 ? n : 0] = '\0';
+        const char *at = strstr(answer, "{\"v\":");
+        if (n <= 0 || strncmp(answer, "HTTP/1.1 200 ", 13) != 0 || !at || sscanf(at, "{\"v\":%d}", &version) != 1 ||
+            version < oldest || version > t->newest) {
+            atomic_fetch_add(&t->wrong, 1);
+            print_error("after version %d: %d of %s\n", oldest, version, answer);
+            break;
+        }
+        atomic_fetch_add(&t->answers, 1);
+    }
+    close(fd);
+    return NULL;
+}
+
+static void write_version(int v)
+{
+    scoped_arena a = {0};
+    write_file("src/app.star", str_z(&a, str_printf(&a, "def handler(req):\n    return {\"v\": %d}\n\napp = ace.app(\"V\", "
+                                                        "routes=[ace.api(\"/\")])\n", v)));
+}
+
+static void requests_are_served_throughout_deploys_and_never_by_an_older_version(void **state)
+{
+    struct running r = begin(quiet);
+    struct traffic t = {.server = &r};
+    write_version(0);
+    create("/v", "src");
+    create("/other", "src");
+    must_answer(&r, "GET", "/v", NULL, 200, "{\"v\":0}");
+    pthread_t visitors[VISITORS];
+    for (int i = 0; i < VISITORS; i++)
+        assert_int_equal(pthread_create(&visitors[i], NULL, visit, &t), 0);
+    for (int v = 1; v <= DEPLOYS && t.wrong == 0; v++) {
+        write_version(v);
+        t.newest = v;
+        must_answer(NULL, "POST", "/_openrun/reload?appPathGlob=/v&promote=true", NULL, 200, "promote_results");
+        t.oldest = v; /* the call has returned: every loop serves it */
+        must_answer(NULL, "POST", "/_openrun/app_settings?appPathGlob=*", "{\"stage_write_access\": 1}", 200, "update_results");
+    }
+    t.is_over = true;
+    for (int i = 0; i < VISITORS; i++)
+        pthread_join(visitors[i], NULL);
+    assert_int_equal(t.wrong, 0);
+    assert_true(t.answers > DEPLOYS);
+    stop(&r);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -515,6 +585,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_home_that_cannot_be_is_named, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_have_their_statuses, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_are_audited, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(requests_are_served_throughout_deploys_and_never_by_an_older_version, test_dir_make,
+                                        test_dir_remove),
         cmocka_unit_test_setup_teardown(a_caller_who_leaves_cancels_his_operation, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_stop_does_not_wait_for_an_operation_without_end, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_stop_lets_requests_end_and_closes_idle_connections, test_dir_make,
