@@ -12,6 +12,8 @@
 
 enum { MAX_REGS = 60000, LIST_BATCH = 64 };
 
+struct buffers;
+
 struct label {
     VEC(uint32_t) uses;     /* words whose d is to be the distance to the label */
 };
@@ -30,6 +32,7 @@ struct fn {
     VEC(struct insn) code;
     VEC(struct code_pos) pos;
     VEC(struct loop_range) ranges;
+    struct buffers *buffers;
     uint32_t top, max;
     uint64_t *assigned;     /* [words] */
     size_t words;
@@ -37,8 +40,16 @@ struct fn {
     struct pos at;          /* position for the next instructions */
 };
 
+/* Buffers for a function's code, kept for the next function at the same depth. */
+struct buffers {
+    struct buffers *next;
+    VEC(struct insn) code;
+    VEC(struct code_pos) pos;
+};
+
 struct compiler {
     struct source *s;
+    struct buffers *spare;
     struct arena *tmp, *out;
     struct star_program *prog;
     struct fn *f;
@@ -64,8 +75,16 @@ static uint32_t here(struct compiler *c)
 static void emit_insn(struct compiler *c, struct insn i)
 {
     struct fn *f = c->f;
-    *vec_push(c->tmp, &f->code) = i;
-    *vec_push(c->tmp, &f->pos) = (struct code_pos){f->at.line, f->at.col};
+    if (UNLIKELY(f->code.len == f->code.cap)) {
+        vec_push(c->tmp, &f->code);
+        f->code.len--;
+    }
+    if (UNLIKELY(f->pos.len == f->pos.cap)) {
+        vec_push(c->tmp, &f->pos);
+        f->pos.len--;
+    }
+    f->code.items[f->code.len++] = i;
+    f->pos.items[f->pos.len++] = (struct code_pos){f->at.line, f->at.col};
 }
 static void emit(struct compiler *c, enum opcode op, uint32_t a, uint32_t b, uint32_t x)
 {
@@ -1119,6 +1138,14 @@ static bool stmts(struct compiler *c, struct node_list l)
 static void fn_begin(struct compiler *c, struct fn *f, struct fscope *scope, struct str name, struct pos pos)
 {
     *f = (struct fn){.outer = c->f, .scope = scope, .at = pos};
+    struct buffers *b = c->spare;
+    if (b)
+        c->spare = b->next;
+    else
+        b = arena_new(c->tmp, struct buffers);
+    f->buffers = b;
+    memcpy(&f->code, &b->code, sizeof f->code);
+    memcpy(&f->pos, &b->pos, sizeof f->pos);
     f->p = arena_new(c->out, struct proto);
     f->p->program = c->prog;
     f->p->name = name;
@@ -1168,6 +1195,11 @@ static struct proto *fn_end(struct compiler *c)
         p->captures[i] = (struct capture){b->captured->scope == SCOPE_FREE, b->captured->index};
         p->free_names[i] = b->name->value;
     }
+    f->code.len = f->pos.len = 0;
+    memcpy(&f->buffers->code, &f->code, sizeof f->code);
+    memcpy(&f->buffers->pos, &f->pos, sizeof f->pos);
+    f->buffers->next = c->spare;
+    c->spare = f->buffers;
     c->f = f->outer;
     *vec_push(c->tmp, &c->protos) = p;
     return p;

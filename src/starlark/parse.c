@@ -41,9 +41,25 @@ static struct pos consume(struct source *s, enum token t)
 
 static struct node *node(struct source *s, enum node_kind kind, struct pos pos)
 {
-    struct node *n = arena_new(s->tmp, struct node);
+    /* See struct node: fields that a kind does not have are not there. */
+    enum { LEAF = offsetof(struct node, op_pos), OPERATOR = offsetof(struct node, list), LIST = offsetof(struct node, z) };
+    static const uint8_t sizes[] = {
+        [N_IDENT] = LEAF, [N_LITERAL] = LEAF, [N_BRANCH] = LEAF, [N_PAREN] = OPERATOR, [N_ENTRY] = OPERATOR,
+        [N_DOT] = OPERATOR, [N_UNARY] = OPERATOR, [N_BINARY] = OPERATOR, [N_EXPR] = OPERATOR, [N_ASSIGN] = OPERATOR,
+        [N_RETURN] = OPERATOR, [N_TUPLE] = LIST, [N_LIST] = LIST, [N_DICT] = LIST, [N_CALL] = LIST, [N_COMP] = LIST,
+        [N_LAMBDA] = LIST,
+    };
+    size_t size = kind < ARRAY_LEN(sizes) && sizes[kind] ? sizes[kind] : sizeof(struct node);
+    uint64_t *words = star_alloc(s->tmp, size);
+    if (!words)
+        source_fail(s, pos, "out of memory");
+    for (size_t i = 0; i < size / sizeof *words; i++)
+        words[i] = 0;
+    struct node *n = (struct node *)words;
     n->kind = (uint8_t)kind;
-    n->pos = n->op_pos = pos;
+    n->pos = pos;
+    if (size > LEAF)
+        n->op_pos = pos;
     return n;
 }
 

@@ -334,7 +334,7 @@ static void param(struct resolver *r, struct param_state *ps, struct node *p)
     bool is_star = p->kind == N_UNARY && p->op == TOK_STAR;
     if (ps->star_star && !(p->kind == N_UNARY && p->op == TOK_STARSTAR)) {
         struct str kw = ps->star_star->name->s;
-        source_error(s, p->op_pos, "%s parameter may not follow **" STR_FMT,
+        source_error(s, p->kind == N_IDENT ? p->pos : p->op_pos, "%s parameter may not follow **" STR_FMT,
                      p->kind == N_IDENT ? "required" : is_star ? "*" : "optional", STR_ARG(kw));
     }
     if (p->kind == N_IDENT) {

@@ -302,7 +302,15 @@ static enum token scan_string(struct source *s, struct token_value *val, bool ra
     for (;;) {
         if (s->cur >= s->end)
             source_fail(s, val->pos, "unexpected EOF in string");
-        unsigned char c = (unsigned char)*s->cur;
+        const char *p = s->cur;
+        while (p < s->end && (unsigned char)*p < 0x80 && *p != quote && *p != '\\' && *p != '\n' && *p != '\r')
+            p++;
+        if (p > s->cur) {
+            quotes = 0;
+            s->cur = p;
+            continue;
+        }
+        unsigned char c = (unsigned char)*p;
         if (c == quote) {
             s->cur++;
             if (!triple || ++quotes == 3)
@@ -446,16 +454,13 @@ static void push_indent(struct source *s, int col)
 /* At the start of a line: reads its blanks and notes INDENTs and OUTDENTs. True if the line is blank. */
 static bool scan_indent(struct source *s)
 {
-    int col = 0;
-    for (;; s->cur++) {
-        int c = peek(s);
-        if (c == ' ')
-            col++;
-        else if (c == '\t')
-            col += TAB - (int)((here(s).col - 1) % TAB);
-        else
-            break;
-    }
+    const char *p = s->cur;
+    while (p < s->end && *p == ' ')
+        p++;
+    int col = (int)(p - s->cur);
+    s->cur = p;
+    for (; s->cur < s->end && (*s->cur == ' ' || *s->cur == '\t'); s->cur++)
+        col += *s->cur == ' ' ? 1 : TAB - (int)((here(s).col - 1) % TAB);
     int c = peek(s);
     if (c == '#' || c == '\n' || s->cur >= s->end)
         return true;
@@ -574,16 +579,13 @@ static enum token scan_name(struct source *s, struct token_value *val)
 {
     const char *from = s->cur;
     for (;;) {
-        int c = peek(s);
-        if (c < 128) {
-            if (!(classes[c] & (C_START | C_DIGIT)))
-                break;
-            s->cur++;
-        } else {
-            if (!uni_is_letter(peek_rune(s)))
-                break;
-            advance_rune(s);
-        }
+        const char *p = s->cur;
+        while (p < s->end && (unsigned char)*p < 128 && (classes[(unsigned char)*p] & (C_START | C_DIGIT)))
+            p++;
+        s->cur = p;
+        if (p == s->end || (unsigned char)*p < 128 || !uni_is_letter(peek_rune(s)))
+            break;
+        advance_rune(s);
     }
     val->name = name_intern(s, str_of(from, (size_t)(s->cur - from)));
     return val->name->token;

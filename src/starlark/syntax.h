@@ -115,15 +115,20 @@ struct node {
     uint8_t kind, op;
     bool is_curly;              /* COMP: a dict comprehension */
     struct pos pos;             /* where it starts */
-    struct pos op_pos;          /* its operator, bracket or dot: what run-time errors point at */
-    struct node *x, *y, *z, *w;
-    struct node_list list, list2;
     struct name *name;          /* IDENT, DOT, DEF */
     union {
         star_v value;           /* LITERAL */
         struct binding *bind;   /* IDENT */
         struct fscope *fn;      /* DEF, LAMBDA */
     };
+    /* IDENT and LITERAL end here, in memory too: half of all nodes are leaves. */
+    struct pos op_pos;          /* its operator, bracket or dot: what run-time errors point at */
+    struct node *x, *y;
+    /* Operators end here. */
+    struct node_list list;
+    /* Most others end here. */
+    struct node *z, *w;
+    struct node_list list2;
 };
 
 struct token_value {
