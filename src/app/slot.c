@@ -5,10 +5,14 @@
  *
  * 1. `app` is written once, under the lock, and read without it.
  * 2. Waiters exist only while LOADING; whoever ends it takes them all.
+ * 3. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask for cannot
+ *    keep job threads busy; the next one to ask after that tries again.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>
+
+enum { RETRY_FACTOR = 10, RETRY_MAX_MS = 5000 };
 
 struct slot_waiter {
     struct slot_waiter *next;
@@ -28,6 +32,8 @@ struct app_slot {
     pthread_mutex_t lock;     /* guards the rest */
     bool is_loading;
     struct slot_waiter *waiters;
+    struct err failure;       /* of the last attempt */
+    int64_t retry_at_ms;      /* clock_ms() until which it is the answer */
 };
 
 struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry)
@@ -55,6 +61,7 @@ void app_slot_unref(struct app_slot *slot)
     if (app)
         app_unref(app);
     pthread_mutex_destroy(&slot->lock);
+    err_release(&slot->failure);
     arena_release(&slot->arena);
     free(slot);
 }
@@ -85,32 +92,51 @@ static void tell(struct http_loop *loop, void *arg)
     free(w);
 }
 
+/* Ends LOADING: the waiters are for the caller. With the lock held. */
+static struct slot_waiter *take_waiters(struct app_slot *slot)
+{
+    struct slot_waiter *w = slot->waiters;
+    slot->waiters = NULL;
+    slot->is_loading = false;
+    return w;
+}
+
+static void answer_all(struct slot_waiter *w, struct app *app, const struct err *err)
+{
+    while (w) {
+        struct slot_waiter *next = w->next;
+        w->app = app;
+        if (!app)
+            err_set(&w->err, err->code, "%s", err_msg(err));
+        http_loop_post(w->loop, tell, w);
+        w = next;
+    }
+}
+
 static void load_job(void *arg)
 {
     struct app_slot *slot = arg;
     scoped_err err = {0};
     struct app *app = NULL;
+    int64_t begin = clock_ms();
     if (!app_load(slot->env, &slot->entry, NULL, &app, &err))
         log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path), LOG_ERR(&err));
+    int64_t now = clock_ms();
     pthread_mutex_lock(&slot->lock);
-    struct app *had = atomic_load(&slot->app);
-    if (!had && app)
+    if (!atomic_load(&slot->app)) {
         atomic_store_explicit(&slot->app, app, memory_order_release);
-    else if (app)
-        app_unref(app); /* a deploy put its own in meanwhile */
-    app = atomic_load(&slot->app);
-    struct slot_waiter *w = slot->waiters;
-    slot->waiters = NULL;
-    slot->is_loading = false;
-    pthread_mutex_unlock(&slot->lock);
-    while (w) {
-        struct slot_waiter *next = w->next;
-        w->app = app;
-        if (!app)
-            err_set(&w->err, err.code, "%s", err_msg(&err));
-        http_loop_post(w->loop, tell, w);
-        w = next;
+        app = NULL;
     }
+    struct app *result = atomic_load(&slot->app);
+    if (!result) {
+        err_set(&slot->failure, err.code, "%s", err_msg(&err));
+        slot->retry_at_ms = now + MIN((now - begin) * RETRY_FACTOR, RETRY_MAX_MS);
+    }
+    struct slot_waiter *waiters = take_waiters(slot);
+    pthread_mutex_unlock(&slot->lock);
+    if (app)
+        app_unref(app); /* a deploy put its own in meanwhile */
+    answer_all(waiters, result, &err);
     app_slot_unref(slot);
 }
 
@@ -120,29 +146,26 @@ void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn r
     *w = (struct slot_waiter){.loop = loop, .ready = ready, .arg = arg};
     pthread_mutex_lock(&slot->lock);
     w->app = atomic_load(&slot->app);
-    bool is_first = !w->app && !slot->is_loading;
-    if (!w->app) {
+    bool has_failed = !w->app && !slot->is_loading && clock_ms() < slot->retry_at_ms;
+    bool is_first = !w->app && !has_failed && !slot->is_loading;
+    if (has_failed)
+        err_set(&w->err, slot->failure.code, "%s", err_msg(&slot->failure));
+    bool is_answered = w->app || has_failed;
+    if (!is_answered) {
         w->next = slot->waiters;
         slot->waiters = w;
         slot->is_loading = true;
     }
     pthread_mutex_unlock(&slot->lock);
-    if (w->app) {
+    if (is_answered)
         http_loop_post(loop, tell, w);
+    if (!is_first || jobs_submit(slot->env->jobs, load_job, app_slot_ref(slot)))
         return;
-    }
-    if (is_first && !jobs_submit(slot->env->jobs, load_job, app_slot_ref(slot))) {
-        pthread_mutex_lock(&slot->lock);
-        struct slot_waiter *all = slot->waiters;
-        slot->waiters = NULL;
-        slot->is_loading = false;
-        pthread_mutex_unlock(&slot->lock);
-        while (all) {
-            struct slot_waiter *next = all->next;
-            err_set(&all->err, ERR_UNAVAILABLE, "the server is stopping or overloaded: try again");
-            http_loop_post(all->loop, tell, all);
-            all = next;
-        }
-        app_slot_unref(slot);
-    }
+    scoped_err err = {0};
+    err_set(&err, ERR_UNAVAILABLE, "the server is stopping or overloaded: try again");
+    pthread_mutex_lock(&slot->lock);
+    struct slot_waiter *waiters = take_waiters(slot);
+    pthread_mutex_unlock(&slot->lock);
+    answer_all(waiters, NULL, &err);
+    app_slot_unref(slot);
 }
