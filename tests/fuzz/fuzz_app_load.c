@@ -14,7 +14,7 @@ static void once(void)
     scoped_err err = {0};
     struct plugin_rules *rules;
     struct ctr_manager_config config = {.home = STR("/nonexistent"), .loop_count = 1, .max_concurrent_builds = 1};
-    log_set_level(LOG_ERROR);
+    log_set_level(LOG_LEVEL_ERROR);
     if (!plugin_rules_new(&a, NULL, &rules, &err) || !ctr_manager_open(&config, &env.containers, &err))
         BUG("%s", err_msg(&err));
     env.rules = rules;
