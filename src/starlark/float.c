@@ -9,13 +9,42 @@
 
 /* The shortest digits that read back as |d|: d = 0.DIGITS * 10^exp. A decimal of at most 15 digits always
  * survives the way through a double, so a shorter one is the 15-digit one without its trailing zeros. */
+/* Adds one unit to the last digit of a mantissa in %e form, or takes one away. False when it would carry
+ * into another exponent. */
+static bool nudge(char *text, int by)
+{
+    char *p = strchr(text, 'e');
+    while (p-- > text) {
+        if (*p == '.')
+            continue;
+        if (by > 0 ? *p < '9' : *p > '0') {
+            *p = (char)(*p + by);
+            return true;
+        }
+        *p = by > 0 ? '0' : '9';
+    }
+    return false;
+}
+
+/* Above a power of two the gap to the next double is twice the one below: there, a number of 16 digits may
+ * read back although it is not the nearest of that length. */
+static bool neighbour(char *text, size_t size, double d)
+{
+    for (int by = 1; by >= -1; by -= 2) {
+        snprintf(text, size, "%.15e", d);
+        if (nudge(text, by) && strtod(text, NULL) == d)
+            return true;
+    }
+    return false;
+}
+
 static int shortest(double d, char digits[20], int *exp)
 {
     char text[40];
     /* Subnormal numbers have fewer digits than that. */
     for (int prec = d < 2.3e-308 ? 1 : 15;; prec++) {
         snprintf(text, sizeof text, "%.*e", prec - 1, d);
-        if (prec >= 17 || strtod(text, NULL) == d)
+        if (prec >= 17 || strtod(text, NULL) == d || (prec == 16 && neighbour(text, sizeof text, d)))
             break;
     }
     int n = 0;

@@ -291,7 +291,7 @@ static enum called enter_function(struct star_run *run, struct func_obj *fn, uin
     f->dst = dst;
     f->pc = p->code;
     if (!bind_args(run, fn, f->base, npos, nkw, kwnames)) {
-        /* The callee is where the error happened, at its def. */
+        /* The error is the callee's, before its first instruction. */
         f->freed = 1;
         return CALLED_FAIL;
     }
@@ -473,7 +473,10 @@ static void describe_frame(struct star_run *run, struct frame *f, uint32_t at, s
     const struct proto *p = f->fn->proto;
     out->function = p->name;
     out->file = p->program->file;
-    struct code_pos pos = f->freed ? p->def_pos : p->pos[at];
+    /* Arguments that do not fit are reported at the body's first instruction, as in the Go implementation. */
+    while (f->freed && at + 1 < p->n_code && (p->code[at].op == OP_MKCELL || (p->code[at].op == OP_LOADIMM && p->code[at + 1].op == OP_MKCELL)))
+        at++;
+    struct code_pos pos = p->pos[at];
     out->line = (int)pos.line;
     out->col = (int)pos.col;
 }
@@ -529,7 +532,7 @@ void unwind(struct star_run *run, bool top_is_after)
             continue;
         uint32_t at = 0;
         if (f->kind == FRAME_CODE) {
-            at = frame_index(f, i + 1 < code_frames || top_is_after);
+            at = f->freed ? 0 : frame_index(f, i + 1 < code_frames || top_is_after);
             if (!f->freed)
                 end_loops(run, f, at);
         }

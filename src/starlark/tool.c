@@ -114,7 +114,7 @@ static bool run_source(struct tool *t, struct str file, struct str text)
     struct star_program *p = star_compile(t->arena, file, text, &t->opts, &t->env, &err);
     if (!p) {
         fflush(stdout);
-        fprintf(stderr, "starlark: %s\n", err_msg(&err));
+        fprintf(stderr, "%s\n", err_msg(&err));
         return false;
     }
     struct star_run *run = star_run_new(t->arena, &t->limits);
