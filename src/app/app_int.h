@@ -262,6 +262,8 @@ struct app {
 };
 
 bool routes_load(struct app *app, struct err *err);
+/* The audit's look at the routes of handlers: patterns and methods, which need no plugin. */
+bool routes_check(const struct eval *e, struct err *err);
 bool statics_load(struct app *app, struct err *err);
 /* The index file of a static-only app. */
 bool statics_choose_index(struct app *app, struct err *err);

@@ -320,5 +320,6 @@ bool app_audit(const struct app_env *env, const struct store_app *entry, const s
     /* Permissions approved long ago must not stand in the way of an audit that replaces them. */
     scoped_err ignored = {0};
     context_fill(&ctx, &keep, env, entry, &ignored);
-    return files_open(&keep, env, entry, files, &all, err) && eval_run(&e, true, err) && audit_into(&e, a, out, err);
+    return files_open(&keep, env, entry, files, &all, err) && eval_run(&e, true, err) &&
+           routes_check(&e, err) && audit_into(&e, a, out, err);
 }

@@ -199,3 +199,21 @@ bool routes_load(struct app *app, struct err *err)
         app->lone_proxy = NULL;
     return true;
 }
+
+bool routes_check(const struct eval *e, struct err *err)
+{
+    struct app trial = {.eval = *e};
+    star_v list = star_struct_get(e->app, STR("routes")), static_only = star_struct_get(e->app, STR("static_only"));
+    trial.is_static_only = !star_is_null(static_only) && star_truth(static_only);
+    trial.router = router_new(&trial.arena);
+    bool ok = true;
+    for (size_t i = 0; ok && i < star_len(list); i++) {
+        star_v v = star_item(list, i);
+        if (str_eq(star_struct_ctor(v), STR("ace.api")))
+            ok = add_api(&trial, v, text_field(v, "path"), STAR_NULL, err);
+        else if (str_eq(star_struct_ctor(v), STR("ace.html")))
+            ok = add_html(&trial, v, err);
+    }
+    arena_release(&trial.arena);
+    return ok;
+}

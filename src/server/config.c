@@ -316,7 +316,8 @@ bool config_load(struct arena *a, const struct home *home, struct config *out, s
         if (!may_be_missing)
             return err_set(err, missing.code, "error parsing config: %s", err_msg(&missing));
         if (home->origin == HOME_ENV)
-            warning = str_printf(a, "unable to read config file %s, using default config", err_msg(&missing));
+            warning = str_printf(a, "unable to read config file open " STR_FMT ": no such file or directory, using default config",
+                                 STR_ARG(home->config_file));
     }
     if (!config_parse(a, home->config_file, text, out, err))
         return err_wrap(err, "error parsing config");
