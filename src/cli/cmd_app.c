@@ -427,7 +427,7 @@ static const struct command reload_command = {
 
 static const struct command *const commands[] = {
     &create_command, &list_command,   &get_command,     &delete_command,   &approve_command,
-    &reload_command, &promote_command, &cmd_app_settings, &cmd_app_update, NULL,
+    &reload_command, &promote_command, &cmd_app_settings, &cmd_app_update, &cmd_app_logs, NULL,
 };
 
 const struct command cmd_app = {.name = "app", .summary = "manage apps", .subs = commands};

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "container_int.h"
 #include "http.h"
+#include "timefmt.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -433,7 +434,8 @@ static bool log_part(void *arg, struct str part, struct err *err)
     return true;
 }
 
-static bool api_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err)
+static bool api_logs(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
+                     struct str *out, struct err *err)
 {
     scoped_buf text = BUF_INIT(CTR_LOG_MAX);
     struct log_demux demux = {.out = &text};
@@ -441,8 +443,11 @@ static bool api_logs(void *ctx, struct arena *a, struct str name, int lines, str
     struct str n = escape(a, name);
     struct http_fetch f = {
         .total_timeout_ms = CTR_LIST_MS, .connect_timeout_ms = 5000, .on_body = log_part, .body_arg = &demux};
-    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%d", STR_ARG(n),
-                       lines);
+    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%d&timestamps=%d", STR_ARG(n),
+                       lines, with_times);
+    if (since_ns > 0)
+        f.url = str_printf(a, STR_FMT "&since=%lld.%09lld", STR_ARG(f.url), (long long)(since_ns / 1000000000),
+                           (long long)(since_ns % 1000000000));
     if (!fetch(ctx, a, &f, &res, err))
         return false;
     if (demux.head_len > 0 && !demux.is_raw && text.len == 0)
@@ -464,7 +469,11 @@ static void list_one(struct arena *a, const json_t *j, struct ctr_info_list *out
         .name = str_dup(a, str_starts(name, STR("/")) ? str_from_off(name, 1) : name),
         .image = str_dup(a, json_get_str(j, "Image", (struct str){0})),
         .image_id = str_dup(a, json_get_str(j, "ImageID", (struct str){0})),
+        .ports = ctr_ports_of_list(a, json_get(j, "Ports")),
     };
+    int64_t created = json_get_int(j, "Created", 0);
+    if (created > 0 && created < INT64_MAX / 1000000000)
+        info.created_at = time_rfc3339(a, created * 1000000000);
     const char *key;
     json_t *value;
     json_object_foreach(json_get(j, "Labels"), key, value) {

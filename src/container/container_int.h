@@ -45,7 +45,9 @@ struct ctr_backend {
     bool (*pause)(void *ctx, struct str name, struct err *err);
     bool (*unpause)(void *ctx, struct str name, struct err *err);
     bool (*remove)(void *ctx, struct str name, struct err *err);
-    bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, struct str *out, struct err *err);
+    /* `since_ns` 0: all. With `with_times` each line begins with its RFC 3339 time and a space. */
+    bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
+                 struct str *out, struct err *err);
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
     bool (*stats)(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err);
@@ -92,6 +94,9 @@ bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out);
 
 /* inspect.c */
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out);
+/* Published ports for people: from an inspect's NetworkSettings.Ports, and from a list's Ports. */
+struct str ctr_ports_of_inspect(struct arena *a, const json_t *ports);
+struct str ctr_ports_of_list(struct arena *a, const json_t *ports);
 bool ctr_ipv4_parse(struct str s, uint32_t *ip);
 bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest);
 enum ctr_status ctr_status_parse(struct str s);

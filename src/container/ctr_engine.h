@@ -113,6 +113,15 @@ struct ctr_info {
     struct str created_at, started_at, finished_at;   /* RFC 3339 as the engine writes them */
     struct ctr_endpoint at;             /* for the port asked */
     bool is_direct;                     /* `at` is the container's own address, not a published port */
+    struct str ports;                   /* "127.0.0.1:3000 -> 8080/tcp, ...", for people */
+    /* of an inspect only */
+    struct str command, health;
+    int restart_count;
+    struct ctr_mount_info {
+        struct str type, source, target;
+        bool is_writable;
+    } *mounts;                          /* [n_mounts] */
+    size_t n_mounts;
 };
 /* The container named exactly `name`; status NONE if there is none. `port` is the container port to
  * resolve `at` for. */
@@ -134,6 +143,7 @@ bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, 
 
 struct ctr_stats {
     double cpu_percent;                 /* of one CPU; 0 in a quick look */
+    int64_t cpu_ns;                     /* used so far; 0: not known */
     int64_t mem_bytes, mem_limit;       /* without unused page cache; 0: not known */
     int64_t net_in, net_out, block_read, block_write;
     int64_t pids;
@@ -154,6 +164,11 @@ typedef void ctr_event_fn(void *arg, const struct ctr_event *event);
  * ERR_UNSUPPORTED where the engine has no socket. */
 bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                        const atomic_bool *cancel, struct err *err);
+
+/* Output since `since_ns` (wall clock; 0: from the beginning), of it the last `lines` lines and at most 256 KiB.
+ * *next is where the following call goes on. */
+bool ctr_container_logs_since(struct ctr_engine *e, struct arena *a, struct str name, int lines, int64_t since_ns,
+                              struct str *out, int64_t *next, struct err *err);
 
 /* Containers that carry label `key` (with exactly `value` unless that is empty); `all`: those not running
  * too. */

@@ -40,6 +40,8 @@ bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manage
  * anybody still waits, the loops must still run; a service that is still referenced is lost. NULL is fine. */
 void ctr_manager_close(struct ctr_manager *m);
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m);
+/* The loaded service of the container `name`, with a reference, or NULL. */
+struct ctr_service *ctr_manager_find(struct ctr_manager *m, struct str name);
 
 /* Stops, and with `remove` also removes, every container of the app `app_id` except the one named `keep`
  * (may be empty), whether a service for it is loaded or not. Loaded ones are drained first, for up to

@@ -7,6 +7,7 @@
 #include "fs.h"
 #include "log.h"
 #include "proc.h"
+#include "timefmt.h"
 
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -456,7 +457,44 @@ bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err
 bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, struct str *out,
                         struct err *err)
 {
-    return check_name(e, name, err) && e->ops->logs(e->ctx, a, name, MAX(lines, 1), out, err);
+    return check_name(e, name, err) && e->ops->logs(e->ctx, a, name, MAX(lines, 1), 0, false, out, err);
+}
+
+/* Takes the times off; the newest counts. A line that is cut at its beginning has none. */
+static struct str strip_times(struct arena *a, struct str text, int64_t *newest)
+{
+    char *out = arena_alloc(a, text.len + 1);
+    size_t n = 0;
+    struct str line, time, rest;
+    text = str_trim_right(text, '\n');
+    while (text.len > 0 && str_next(&text, '\n', &line)) {
+        int64_t ns;
+        if (str_cut(line, ' ', &time, &rest) && time_parse(time, &ns)) {
+            *newest = MAX(*newest, ns);
+            line = rest;
+        } else if (time_parse(line, &ns)) { /* an empty line */
+            *newest = MAX(*newest, ns);
+            line = (struct str){0};
+        }
+        if (line.len > 0)
+            memcpy(out + n, line.ptr, line.len);
+        n += line.len;
+        out[n++] = '\n';
+    }
+    return str_of(out, n);
+}
+
+bool ctr_container_logs_since(struct ctr_engine *e, struct arena *a, struct str name, int lines, int64_t since_ns,
+                              struct str *out, int64_t *next, struct err *err)
+{
+    struct str text;
+    int64_t newest = since_ns > 0 ? since_ns - 1 : 0;
+    if (!check_name(e, name, err) ||
+        !e->ops->logs(e->ctx, a, name, MAX(lines, 1), MAX(since_ns, 0), true, &text, err))
+        return false;
+    *out = strip_times(a, text, &newest);
+    *next = newest < INT64_MAX ? newest + 1 : newest;
+    return true;
 }
 
 bool ctr_container_list(struct ctr_engine *e, struct arena *a, struct str key, struct str value, bool all,

@@ -104,6 +104,71 @@ static void labels(struct arena *a, const json_t *from, struct ctr_kv_list *out)
     }
 }
 
+enum { PORTS_TEXT_MAX = 4096, MOUNTS_MAX = 1000 };
+
+struct str ctr_ports_of_inspect(struct arena *a, const json_t *ports)
+{
+    scoped_buf b = BUF_INIT(PORTS_TEXT_MAX);
+    const char *port;
+    json_t *bindings;
+    json_object_foreach((json_t *)ports, port, bindings) {
+        const json_t *one = json_array_get(bindings, 0);
+        struct str ip = json_get_str(one, "HostIp", (struct str){0});
+        struct str number = json_get_str(one, "HostPort", (struct str){0});
+        if (number.len > 0)
+            buf_printf(&b, "%s" STR_FMT ":" STR_FMT " -> %s", b.len ? ", " : "", STR_ARG(ip), STR_ARG(number), port);
+        else
+            buf_printf(&b, "%s%s", b.len ? ", " : "", port);
+    }
+    return str_dup(a, buf_str(&b));
+}
+
+struct str ctr_ports_of_list(struct arena *a, const json_t *ports)
+{
+    scoped_buf b = BUF_INIT(PORTS_TEXT_MAX);
+    size_t i;
+    json_t *one;
+    json_array_foreach((json_t *)ports, i, one) {
+        struct str type = json_get_str(one, "Type", STR("tcp")), ip = json_get_str(one, "IP", (struct str){0});
+        int64_t public = json_get_int(one, "PublicPort", 0);
+        buf_add_z(&b, b.len ? ", " : "");
+        if (public > 0)
+            buf_printf(&b, STR_FMT ":%lld -> ", STR_ARG(ip), (long long)public);
+        buf_printf(&b, "%lld/" STR_FMT, (long long)json_get_int(one, "PrivatePort", 0), STR_ARG(type));
+    }
+    return str_dup(a, buf_str(&b));
+}
+
+static struct str command_line(struct arena *a, const json_t *j)
+{
+    scoped_buf b = BUF_INIT(PORTS_TEXT_MAX);
+    size_t i;
+    json_t *word;
+    buf_add_str(&b, json_get_str(j, "Path", (struct str){0}));
+    json_array_foreach(json_get(j, "Args"), i, word) {
+        buf_add_z(&b, " ");
+        buf_add_str(&b, json_str(word));
+    }
+    return str_dup(a, buf_str(&b));
+}
+
+static void mounts(struct arena *a, const json_t *list, struct ctr_info *out)
+{
+    size_t n = MIN(json_array_size(list), (size_t)MOUNTS_MAX);
+    out->mounts = arena_array(a, struct ctr_mount_info, n + 1);
+    out->n_mounts = n;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *m = json_array_get(list, i);
+        struct str name = get_dup(a, m, "Name");
+        out->mounts[i] = (struct ctr_mount_info){
+            .type = get_dup(a, m, "Type"),
+            .source = name.len > 0 ? name : get_dup(a, m, "Source"),
+            .target = get_dup(a, m, "Destination"),
+            .is_writable = json_get_bool(m, "RW", true),
+        };
+    }
+}
+
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out)
 {
     const json_t *state = json_get(j, "State");
@@ -123,7 +188,12 @@ bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct 
         .created_at = get_dup(a, j, "Created"),
         .started_at = get_dup(a, state, "StartedAt"),
         .finished_at = get_dup(a, state, "FinishedAt"),
+        .ports = ctr_ports_of_inspect(a, json_get(json_get(j, "NetworkSettings"), "Ports")),
+        .command = command_line(a, j),
+        .health = get_dup(a, json_get(state, "Health"), "Status"),
+        .restart_count = (int)json_get_int(j, "RestartCount", 0),
     };
+    mounts(a, json_get(j, "Mounts"), &info);
     labels(a, json_get(config, "Labels"), &info.labels);
     endpoint(j, port, &info);
     *out = info;

@@ -343,6 +343,16 @@ static void sweep_job(void *arg)
 
 /* --- Opening and closing -------------------------------------------------------------------------- */
 
+struct ctr_service *ctr_manager_find(struct ctr_manager *m, struct str name)
+{
+    pthread_mutex_lock(&m->lock);
+    struct ctr_service *svc = svc_find(m, name);
+    if (svc)
+        svc->refs++;
+    pthread_mutex_unlock(&m->lock);
+    return svc;
+}
+
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m)
 {
     return m->engine;

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "container_int.h"
 #include "proc.h"
+#include "timefmt.h"
 
 #include <stdio.h>
 
@@ -406,8 +407,8 @@ static bool program_remove(void *ctx, struct str name, struct err *err)
     return run_simple(ctx, WORDS("rm", "--force"), name, CTR_CHANGE_MS, true, err);
 }
 
-static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out,
-                         struct err *err)
+static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
+                         struct str *out, struct err *err)
 {
     struct str_list args = {0};
     struct str complaint;
@@ -415,6 +416,12 @@ static bool program_logs(void *ctx, struct arena *a, struct str name, int lines,
     add(a, &args, "logs");
     add(a, &args, "--tail");
     str_list_add(a, &args, str_printf(a, "%d", lines));
+    if (with_times)
+        add(a, &args, "--timestamps");
+    if (since_ns > 0) {
+        add(a, &args, "--since");
+        str_list_add(a, &args, time_rfc3339_nano(a, since_ns));
+    }
     str_list_add(a, &args, name);
     if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, true, out, &complaint, &code, err))
         return false;

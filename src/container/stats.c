@@ -45,6 +45,7 @@ void ctr_stats_from_json(const json_t *j, struct ctr_stats *out)
     size_t i;
     *out = (struct ctr_stats){
         .cpu_percent = cpu_percent(j),
+        .cpu_ns = whole(number(json_get(json_get(j, "cpu_stats"), "cpu_usage"), "total_usage")),
         .mem_bytes = memory(json_get(j, "memory_stats")),
         .mem_limit = whole(number(json_get(j, "memory_stats"), "limit")),
         .pids = whole(number(json_get(j, "pids_stats"), "current")),

@@ -29,7 +29,8 @@ struct api_route {
     const char *method, *path, *operation;
     unsigned flags;
     deploy_op *op;     /* an operation of deploy/ ... */
-    api_fn *fn;        /* ... or one of the server */
+    api_fn *fn;        /* ... or one of the server ... */
+    api_query_fn *query_fn; /* ... or one that needs its query only */
 };
 
 /* One call: made on the loop, used by one job thread, freed on the loop; a streamed one by the job thread. */
@@ -42,6 +43,7 @@ struct api_call {
     struct str user_id, rid;
     struct str target;         /* for the audit trail */
     struct deploy_opts opts;
+    struct http_pairs query;
     json_t *body, *reply;
     struct err err;
     atomic_bool cancel;           /* of a call without operation */
@@ -102,6 +104,12 @@ static const struct api_route routes[] = {
     {"GET", "/version", "version_list", NEEDS_PATH, deploy_version_list, NULL},
     {"GET", "/version/files", "version_files", NEEDS_PATH, deploy_version_files, NULL},
     {"POST", "/version", "version_switch", NEEDS_PATH, deploy_version_switch, NULL},
+    {"GET", "/containers", "list_containers", 0, NULL, NULL, api_container_list},
+    {"GET", "/container", "get_container", 0, NULL, NULL, api_container_get},
+    {"GET", "/container/logs", "container_logs", 0, NULL, NULL, api_container_logs},
+    {"GET", "/container/stats", "container_stats", 0, NULL, NULL, api_container_stats},
+    {"POST", "/container/start", "container_start", 0, NULL, NULL, api_container_start},
+    {"POST", "/container/stop", "container_stop", 0, NULL, NULL, api_container_stop},
 };
 
 /* --- answering ------------------------------------------------------------------------------------ */
@@ -163,6 +171,8 @@ static atomic_bool *cancel_flag(struct api_call *call)
 static bool perform(struct api_call *call)
 {
     const struct api_route *route = call->route;
+    if (route->query_fn)
+        return route->query_fn(call->server, &call->arena, &call->query, &call->reply, &call->err);
     if (!route->op)
         return route->fn(call, &call->reply, &call->err);
     struct deploy_caller who = {.user_id = call->user_id, .cancel = cancel_flag(call)};
@@ -223,12 +233,11 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
     };
-    struct http_pairs query = {0};
-    if (!http_query_parse(&call->arena, str_dup(&call->arena, call->req->query), &query, err))
+    if (!http_query_parse(&call->arena, str_dup(&call->arena, call->req->query), &call->query, err))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {
         struct str name = str_from(params[i].name), value;
-        if (!http_pairs_get(&query, name, &value))
+        if (!http_pairs_get(&call->query, name, &value))
             continue;
         if (params[i].flag && !parse_bool(name, value, params[i].flag, err))
             return false;
@@ -270,6 +279,8 @@ static void submit(struct api_call *call)
     /* What an operation is about is in the query, but for a creation. */
     call->target = call->body && str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0})
                                                               : call->opts.app;
+    if (call->route->query_fn)
+        http_pairs_get(&call->query, STR("id"), &call->target);
     make_operation(call);
     struct operation *streamed =
         http_req_list_has(req, HTTP_H_ACCEPT, STR("application/x-ndjson")) ? call->operation : NULL;

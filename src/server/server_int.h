@@ -137,6 +137,13 @@ void operation_stream(struct operation *op, struct http_req *req);
 /* Serves the calls on operations; `path` is without the prefix. False: it is none of them. */
 bool operation_serve(struct server *s, struct http_req *req, struct str path, struct str user_id);
 
+/* --- api_container.c --- */
+
+/* Calls that read the query only; on a job thread. */
+typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err);
+api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
+    api_container_stats;
+
 /* --- bootstrap.c --- */
 
 /* First start in the default home: makes it with a configuration that holds only a new admin password,

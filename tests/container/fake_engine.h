@@ -23,10 +23,11 @@ struct fake {
     bool has_image;
     int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
-    int slow_ms; /* each call takes 0..slow_ms */
+    _Atomic int slow_ms; /* each call takes 0..slow_ms */
     int build_ms;
     unsigned seed;
-    bool run_fails, build_fails, stop_fails, is_dead, never_up, exits_at_once;
+    _Atomic bool is_dead;
+    bool run_fails, build_fails, stop_fails, never_up, exits_at_once;
     int probes_until_up;
     /* what a stop must find: nobody inside */
     _Atomic int inside;
@@ -37,7 +38,8 @@ struct fake {
         char name[80];
         int64_t at_ns;
     } events[FAKE_MAX];
-    int events_told, events_known, streams;
+    int events_told, events_known;
+    _Atomic int streams;
     bool is_stream_cut;
 };
 
@@ -248,13 +250,14 @@ static inline bool fake_remove(void *ctx, struct str name, struct err *err)
     return true;
 }
 
-static inline bool fake_logs(void *ctx, struct arena *a, struct str name, int lines, struct str *out,
-                             struct err *err)
+static inline bool fake_logs(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
+                             struct str *out, struct err *err)
 {
-    (void)a, (void)name, (void)lines;
+    (void)a, (void)name, (void)lines, (void)since_ns;
     if (!fake_call(ctx, err))
         return false;
-    *out = STR("Traceback: no module named app\n");
+    *out = with_times ? STR("1970-01-01T00:00:01.5Z one two\n1970-01-01T00:00:02Z\nno time\n1970-01-01T00:00:01Z old\n")
+                      : STR("Traceback: no module named app\n");
     pthread_mutex_unlock(&((struct fake *)ctx)->lock);
     return true;
 }

@@ -825,6 +825,34 @@ static void what_cannot_be_paused_is_stopped(void **state)
     world_close(&w);
 }
 
+static void logs_go_on_where_they_ended(void **state)
+{
+    struct world w;
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct str text;
+    int64_t next = 0;
+    (void)state;
+    world_open(&w);
+    assert_true(ctr_container_logs_since(w.m->engine, &a, STR("clc-a"), 10, 0, &text, &next, &err));
+    assert_true(str_eq_z(text, "one two\n\nno time\nold\n"));
+    assert_true(next == 2000000001);
+    assert_false(ctr_container_logs_since(w.m->engine, &a, STR("-a"), 10, 0, &text, &next, &err));
+    world_close(&w);
+}
+
+static void ports_for_people(void **state)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    (void)state;
+    scoped_json *list = json_parse(STR("[{\"PrivatePort\":80,\"Type\":\"tcp\"},{\"IP\":\"127.0.0.1\",\"PublicPort\":9,\"PrivatePort\":8}]"), &err);
+    assert_true(str_eq_z(ctr_ports_of_list(&a, list), "80/tcp, 127.0.0.1:9 -> 8/tcp"));
+    scoped_json *map = json_parse(STR("{\"80/tcp\":null,\"8/tcp\":[{\"HostIp\":\"::\",\"HostPort\":\"9\"}]}"), &err);
+    assert_true(str_eq_z(ctr_ports_of_inspect(&a, map), "80/tcp, :::9 -> 8/tcp"));
+    assert_true(ctr_ports_of_inspect(&a, NULL).len == 0 && ctr_ports_of_list(&a, NULL).len == 0);
+}
+
 static void numbers_of_use(void **state)
 {
     static const struct {
@@ -1053,6 +1081,8 @@ int main(void)
         cmocka_unit_test(paused_containers_have_a_ceiling_for_their_memory),
         cmocka_unit_test(what_others_do_to_a_paused_container_shows_too),
         cmocka_unit_test(what_cannot_be_paused_is_stopped),
+        cmocka_unit_test(logs_go_on_where_they_ended),
+        cmocka_unit_test(ports_for_people),
         cmocka_unit_test(numbers_of_use),
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
