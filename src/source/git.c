@@ -329,9 +329,12 @@ static bool write_sparse(struct git *g, const struct session_repo *repo, struct 
            fs_write_atomic(path_join(g->scratch, info, STR("sparse-checkout")), buf_str(&text), 0600, err);
 }
 
-/* Checks out `folder` besides what is checked out already. */
+/* Checks out `folder` besides what is checked out already. An operation that wants a second folder wants more, as
+ * a rule: then everything comes in one fetch, rather than each folder in its own. */
 static enum git_fault check_out(struct git *g, struct session_repo *repo, struct str folder, struct err *err)
 {
+    if (repo->folders.len > 0)
+        folder = (struct str){0};
     str_list_add(&g->session->arena, &repo->folders, str_dup(&g->session->arena, folder));
     if (!write_sparse(g, repo, err))
         return GIT_FINAL;
