@@ -190,6 +190,11 @@ class Server:
             raise AssertionError(f"the server ended at its start with {self.process.returncode}\n{self.out}{self.err}")
         return self
 
+    def keep_ports(self):
+        """The ports of now for the next start too: addresses that apps and browsers have learnt stay good."""
+        self.configure(merged(self.config, {"http": {"port": self.http_port}, "https": {"port": self.https_port}}))
+        return self
+
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 

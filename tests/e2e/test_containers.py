@@ -290,7 +290,7 @@ def test_requests_that_meet_the_stop_are_served(box, engine, app, path):
 # --- restart of the server, death of containers ---
 
 def test_container_is_adopted_after_a_restart_and_after_a_crash(engine, new_box, app):
-    s = new_box(engine).start()
+    s = new_box(engine).start().keep_ports()
     s.cli("app", "create", "--spec", "container", "--approve", app(), "/x")
     assert version(s, "/x") == "1"
     (container,) = engine.containers(s.home)

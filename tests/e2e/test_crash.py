@@ -165,7 +165,7 @@ def test_kill_at_any_time(tmp_path, name):
 
 def test_kill_with_running_containers(docker, new_box, webapp, folder):
     """During a reload that builds and starts a container: old containers are adopted, leftovers do no harm."""
-    s = new_box(docker).start()
+    s = new_box(docker).start().keep_ports()
     app = folder(webapp)
     s.cli("app", "create", "--spec", "container", "--approve", str(app), "/x")
     version = lambda host: s.get("/x/json", host=host).json()["env"]["VERSION"]   # noqa: E731

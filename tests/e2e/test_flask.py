@@ -31,7 +31,7 @@ def test_change_reload_promote(podman, tmp_path_factory):
     engines.ensure(podman, *BASES)
     files = {"app.py": APP.replace("{version}", "1"), "requirements.txt": "flask==3.1.2\n"}
     source = sources.folder(tmp_path_factory.mktemp("flask"), files)
-    s = openrun.Server(tmp_path_factory.mktemp("home"), {"system": {"container_command": podman.command}}, env=podman.env).start()
+    s = openrun.Server(tmp_path_factory.mktemp("home"), {"system": {"container_command": podman.command}}, env=podman.env).start().keep_ports()
     try:
         s.cli("app", "create", "--spec", "python-flask", "--approve", "--param", "COLOR=green", str(source), "/flask")
         r = s.get("/flask/", timeout=600)
