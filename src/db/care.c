@@ -6,6 +6,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "sqlite_int.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -65,6 +67,24 @@ void sq_after_commit(struct db_conn *conn)
         checkpoint_behind_gate(c);
     else
         sq_checkpoint(c, SQLITE_CHECKPOINT_PASSIVE);
+}
+
+/* A transaction that was given up leaves its pages in the log, which does not shrink by itself: after a change that
+ * was too large for the disk, the log alone would keep the disk full. */
+void sq_after_rollback(struct db_conn *conn)
+{
+    struct sq_conn *c = (struct sq_conn *)conn;
+    struct db *db = conn->db;
+    const struct sq_data *data = db->driver_data;
+    struct stat st;
+    char wal[PATH_MAX];
+    int n = snprintf(wal, sizeof wal, "%.*s-wal", STR_ARG(db->path));
+    if (n < 0 || n >= (int)sizeof wal || stat(wal, &st) != 0 ||
+        st.st_size < (int64_t)(c->wal_frames + CHECKPOINT_FRAMES) * data->page_size)
+        return;
+    sqlite3_busy_timeout(c->h, CARE_BUSY_MS);
+    sq_checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE);
+    sqlite3_busy_timeout(c->h, db->busy_ms);
 }
 
 static bool passive_with_patience(struct sq_conn *c)

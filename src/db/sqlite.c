@@ -365,6 +365,8 @@ static void sq_rollback(struct db_conn *conn)
     scoped_err ignored = {0};
     if (!sqlite3_get_autocommit(sq(conn)->h)) /* some failures (a full disk) have rolled back already */
         run(sq(conn), "ROLLBACK", &ignored);
+    if (conn == conn->db->writer)
+        sq_after_rollback(conn);
 }
 
 /* --- the connection string --- */

@@ -38,6 +38,7 @@ struct sq_data {
 bool sq_fail(const struct db *db, sqlite3 *h, int rc, const char *doing, struct err *err);
 
 void sq_after_commit(struct db_conn *conn);
+void sq_after_rollback(struct db_conn *conn); /* of the writer */
 bool sq_care(struct db *db, const struct db_care_options *options, struct err *err);
 void sq_health(struct db *db, struct db_health *out);
 /* One checkpoint, counted in db->care; true if the whole log was copied back. */

@@ -9,8 +9,8 @@
 enum {
     BODY_ROOM = 4096, /* less than this behind a pinned head: bodies get a block of their own */
     STEPS_MAX = 64,   /* steps before other connections get their turn */
-    LINGER_MS = 2000,
-    LINGER_BYTES = 1 << 20,
+    LINGER_MS = 5000,
+    LINGER_BYTES = 64 << 20, /* clients that send their whole upload before they look at the answer */
 };
 
 static void on_timer(struct http_timer *timer);

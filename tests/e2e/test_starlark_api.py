@@ -224,10 +224,9 @@ app = ace.app("E", routes=[ace.api("/", bad)])
     ("load('nowhere.in', 'nowhere')\napp = ace.app('x')\n", r"module nowhere\.in not found"),
     ("load('a.star', 'a')\napp = ace.app('x')\n", r"a\.star"),
     ("load('loop.star', 'a')\napp = ace.app('x')\n", r"cycle"),
-    ("app = ace.app('x', routes=[ace.api('no-slash', lambda req: 1)])\n", r"no-slash"),
     ("app = ace.app('x', routes=[ace.api('/', lambda req: 1, type='XML')])\n", r"invalid API type specified : XML"),
 ], ids=["syntax", "argument", "resolve", "run", "top-level-if", "reassign", "no-app", "not-an-app", "plugin", "module",
-        "cycle", "pattern", "type"])
+        "cycle", "type"])
 def test_errors_of_app_star_name_the_place(server, folder, source, message):
     """Create fails, says where, and leaves nothing."""
     import re
@@ -236,6 +235,26 @@ def test_errors_of_app_star_name_the_place(server, folder, source, message):
     assert re.search(message, error), error
     assert "/broken" not in server.apps()
     assert server.get("/broken").status_code == 404
+
+
+@pytest.mark.parametrize("routes, message", [
+    ("ace.api('no-slash', lambda req: 1)", "no-slash"), ("ace.api('/{a}/{a}', lambda req: 1)", "a"),
+    ("ace.api('/{a', lambda req: 1)", "{a"), ("ace.api('/*/x', lambda req: 1)", r"\*"), ("ace.api('/{a:[}', lambda req: 1)", "\\["),
+    ("ace.api('/', lambda req: 1, method='FETCH')", "FETCH"),
+    ("ace.api('/x', lambda req: 1), ace.api('/x', lambda req: 2)", "/x"), ("1", "int|route")])
+def test_errors_of_routes(server, folder, routes, message):
+    """Routes are evaluated when the app is loaded, not at create: the request and the next reload tell."""
+    import re
+    app = folder({"app.star": f"app = ace.app('x', routes=[{routes}])\n"})
+    result = server.try_cli("app", "create", str(app), "/routes")
+    if result.code == 0:
+        r = server.get("/routes/x")
+        assert r.status_code == 500 and re.search(message, r.text), r.text
+        error = server.fails("app", "reload", "/routes")
+        server.cli("app", "delete", "/routes")
+    else:
+        error = result.err
+    assert re.search(message, error), error
 
 
 @pytest.mark.parametrize("params, given, message", [
