@@ -405,6 +405,103 @@ static void calls_are_audited(void **state)
     db_close(db);
 }
 
+/* --- the pipeline over TCP ---------------------------------------------------------------------------------------- */
+
+/* admin, secret */
+#define BASIC "Authorization: Basic YWRtaW46c2VjcmV0\r\n"
+
+static const struct {
+    const char *name, *head;         /* the request without its final line */
+    int status;
+    const char *text;                /* in the answer; NULL: anything */
+} requests[] = {
+    {"health, on any domain", "GET /_openrun/health HTTP/1.1\r\nHost: what.ever\r\n", 200, "OK"},
+    {"health by another method", "DELETE /_openrun/health HTTP/1.1\r\nHost: x\r\n", 200, "OK"},
+    {"health with an encoded letter", "GET /_openrun/%68ealth HTTP/1.1\r\nHost: x\r\n", 200, "OK"},
+    {"the API without credentials", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\n", 401, "WWW-Authenticate: Basic realm=\"openrun\""},
+    {"the API with wrong ones", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46eA==\r\n", 401, "Unauthorized"},
+    {"the API with the right ones", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\n" BASIC, 200, "{\"apps\":[{"},
+    {"the API from another site", "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.com\r\n" BASIC, 403,
+     "Cross origin check failed"},
+    {"the API from our own site", "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n" BASIC, 200, "reload_results"},
+    {"a path of the API that is none", "GET /_openrun/none HTTP/1.1\r\nHost: x\r\n" BASIC, 404, "404 page not found"},
+    {"a name that is nearly ours", "GET /_openrunner HTTP/1.1\r\nHost: root.com\r\n", 404, "404 page not found"},
+    {"the app's own prefix at the root", "GET /_openrun_app/none HTTP/1.1\r\nHost: root.com\r\n", 404, NULL},
+    {"an app", "GET /hello HTTP/1.1\r\nHost: localhost\r\n", 200, "world"},
+    {"an app with a slash behind", "GET /hello/ HTTP/1.1\r\nHost: LOCALHOST.:80\r\n", 200, "world"},
+    {"a path that is not clean", "GET //hello/x/../ HTTP/1.1\r\nHost: 127.0.0.1\r\n", 200, "world"},
+    {"a path with encoded letters", "GET /%68ello HTTP/1.1\r\nHost: localhost\r\n", 200, "world"},
+    {"a path that climbs out", "GET /hello/../../etc HTTP/1.1\r\nHost: localhost\r\n", 404, "no matching app found"},
+    {"another domain", "GET /hello HTTP/1.1\r\nHost: other.com\r\n", 404, "no matching app found"},
+    {"an app at the root of its domain", "GET / HTTP/1.1\r\nHost: root.com\r\n", 200, "world"},
+    {"the sign-in domain", "GET /hello HTTP/1.1\r\nHost: AUTH.localhost\r\n", 404, "not found"},
+    {"a staging app", "GET /hello HTTP/1.1\r\nHost: stage.localhost\r\n", 200, "world"},
+    {"security headers", "GET /hello HTTP/1.1\r\nHost: localhost\r\n", 200, "X-Content-Type-Options: nosniff"},
+    {"an unsafe method from another site", "POST /hello HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n", 403,
+     "Cross origin check failed - CSRF protection"},
+    {"no host", "GET /hello HTTP/1.1\r\nHost:\r\n", 400, NULL},
+    {"OPTIONS for the server", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404, NULL},
+};
+
+static void requests_find_their_way(void **state)
+{
+    struct running r = begin("[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = \"\"\n[security]\n"
+                             "unsafe_admin_over_tcp = true\nadmin_password_bcrypt = "
+                             "\"$2b$04$5fzGkTjNQ/MPca1B7roLmOrVTXNhsfVcytC9uXJ4UkG6K0fkQ/F0i\"\n");
+    write_file("src/app.star", hello);
+    create("/hello", "src");
+    create("root.com:/", "src");
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        scoped_arena a = {0};
+        int fd = dial(&r);
+        say(fd, requests[i].head);
+        say(fd, "Connection: close\r\n\r\n");
+        struct str all = hear(&a, fd);
+        close(fd);
+        if (!str_starts(all, str_printf(&a, "HTTP/1.1 %d ", requests[i].status)) ||
+            (requests[i].text && str_find(all, str_from(requests[i].text)) == STR_NPOS))
+            fail_msg("%s: wanted %d %s, got\n%.*s", requests[i].name, requests[i].status,
+                     requests[i].text ? requests[i].text : "", STR_ARG(all));
+    }
+    stop(&r);
+}
+
+static const struct {
+    const char *name, *head;
+    int status;
+    const char *text;
+} behind_a_proxy[] = { /* 127.0.0.1 is trusted; %d: the https port */
+    {"plain http is redirected", "GET /hello?a=b HTTP/1.1\r\nHost: localhost\r\n", 308, "Location: https://localhost/hello?a=b\r\n"},
+    {"with the port if there was one", "GET /hello HTTP/1.1\r\nHost: localhost:1\r\n", 308, "Location: https://localhost:"},
+    {"never to a host that is not ours", "GET /hello HTTP/1.1\r\nHost: evil.com\r\n", 308, "Location: https://localhost/hello\r\n"},
+    {"to a domain of an app", "GET / HTTP/1.1\r\nHost: ROOT.com\r\n", 308, "Location: https://root.com/\r\n"},
+    {"health too", "GET /_openrun/health HTTP/1.1\r\nHost: localhost\r\n", 308, NULL},
+    {"what was https at the proxy is not", "GET /hello HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n"
+     "X-Forwarded-For: 203.0.113.9, 10.1.2.3\r\n", 200, "world"},
+};
+
+static void a_proxy_in_front_is_believed_if_trusted(void **state)
+{
+    scoped_arena a = {0};
+    struct running r = begin("[http]\nport = 0\nredirect_to_https = true\n[https]\nport = 0\nhost = \"127.0.0.1\"\n"
+                             "[system]\ncontainer_command = \"\"\n[security]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n");
+    write_file("src/app.star", hello);
+    create("/hello", "src");
+    create("root.com:/", "src");
+    for (size_t i = 0; i < ARRAY_LEN(behind_a_proxy); i++) {
+        int fd = dial(&r);
+        say(fd, behind_a_proxy[i].head);
+        say(fd, "Connection: close\r\n\r\n");
+        struct str all = hear(&a, fd);
+        close(fd);
+        if (!str_starts(all, str_printf(&a, "HTTP/1.1 %d ", behind_a_proxy[i].status)) ||
+            (behind_a_proxy[i].text && str_find(all, str_from(behind_a_proxy[i].text)) == STR_NPOS))
+            fail_msg("%s: got\n%.*s", behind_a_proxy[i].name, STR_ARG(all));
+    }
+    stop(&r);
+    assert_true(str_find(read_file(&a, "logs/access.log"), STR("\"client\":\"203.0.113.9\"")) != STR_NPOS);
+}
+
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
 /* A listening socket that nobody answers on, and its port. */
@@ -583,6 +680,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_newer_database_is_left_alone, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_full_disk_ends_the_start_with_a_message, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_home_that_cannot_be_is_named, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(requests_find_their_way, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_proxy_in_front_is_believed_if_trusted, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_have_their_statuses, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_are_audited, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(requests_are_served_throughout_deploys_and_never_by_an_older_version, test_dir_make,
