@@ -177,12 +177,30 @@ bool op_is_cancelled(const struct op *op, struct err *err)
     return true;
 }
 
+/* A glob that is the path of one app, by far the most common, is looked up. False: it must be matched. */
+static bool match_exactly(struct op *op, struct store_tx *tx, struct str glob, struct str_list *ids)
+{
+    struct src_apppath at;
+    struct store_app app;
+    scoped_err ignored = {0};
+    if (!src_apppath_parse(glob, &at, &ignored) || !store_app_get(tx, &op->arena, at.path, at.domain, &app, &ignored) ||
+        !str_is_empty(app.main_app))
+        return false;
+    for (size_t i = 0; i < glob.len; i++)
+        if (strchr("*?[]{}\\", glob.ptr[i]))
+            return false;
+    str_list_add(&op->arena, ids, app.id);
+    return true;
+}
+
 /* The ids of the main apps that match, newest first. */
 static bool match_main(struct op *op, struct str glob, struct str_list *ids, struct err *err)
 {
     struct src_appglob compiled;
     struct store_app_list all = {0};
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
+    if (tx && match_exactly(op, tx, glob, ids))
+        return true;
     if (!tx || !src_appglob_compile(&op->arena, glob, &compiled, err) ||
         !store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
         return false;
@@ -426,14 +444,22 @@ static bool publish(struct op *op, struct err *err)
 {
     struct deploy *d = op->deploy;
     VEC(struct app *) loaded = {0};
+    struct deploy_published what = {.ids = op->deleted};
     vec_foreach (u, &op->units) {
-        if ((*u)->main.loaded)
-            *vec_push(&op->arena, &loaded) = (*u)->main.loaded;
-        if ((*u)->stage.loaded)
-            *vec_push(&op->arena, &loaded) = (*u)->stage.loaded;
+        const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
+        for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+            if (entries[i]->app && (entries[i]->is_new || entries[i]->is_changed))
+                str_list_add(&op->arena, &what.ids, entries[i]->app->id);
+            if (entries[i]->loaded)
+                *vec_push(&op->arena, &loaded) = entries[i]->loaded;
+        }
     }
+    if (what.ids.len == 0)
+        return true;
+    what.loaded = loaded.items;
+    what.n_loaded = loaded.len;
     db_fault_point("publish");
-    if (!d->config.publish(d->config.arg, loaded.items, loaded.len, err))
+    if (!d->config.publish(d->config.arg, &what, err))
         return err_wrap(err, "the change is stored, but could not be put in service (it will be with the next change or "
                              "start)");
     db_fault_point("published");

@@ -22,6 +22,13 @@ struct store;
 
 struct deploy;
 
+/* What is different in the store after an operation. */
+struct deploy_published {
+    struct str_list ids;                    /* of the entries that were added, changed or deleted */
+    struct app *const *loaded;              /* [n_loaded] of them that are loaded and verified already */
+    size_t n_loaded;
+};
+
 struct deploy_config {
     const struct app_env *env;
     struct store *store;
@@ -35,9 +42,8 @@ struct deploy_config {
     int64_t default_retain_versions;
     /* Validates an app auth setting (auth_type_validate). */
     bool (*check_auth)(void *arg, struct str type, struct err *err);
-    /* Builds the site from the store and hands it to every loop; returns when every loop serves it.
-     * `loaded` are apps that the operation has loaded and verified already, to be put in their slots. */
-    bool (*publish)(void *arg, struct app *const *loaded, size_t n_loaded, struct err *err);
+    /* Takes what the operation has committed into the site; returns when every loop serves it. */
+    bool (*publish)(void *arg, const struct deploy_published *what, struct err *err);
     void *arg;
 };
 

@@ -66,6 +66,7 @@ struct op {
     struct src_session *git;       /* opened on first use */
     struct str_list held;          /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
+    struct str_list deleted;       /* ids of the entries that a deletion has found */
     bool has_put;                  /* contents were written, or may have been */
     bool has_removed;              /* versions went, so contents may have become unused */
     bool is_committed;

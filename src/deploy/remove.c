@@ -9,7 +9,6 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
 {
     if (op->opts->is_dry_run)
         return true;
-    struct str_list *ids = arg;
     vec_foreach (u, &op->units) {
         struct store_app_list linked = {0};
         if (!store_app_linked(tx, &op->arena, (*u)->main.app->id, &linked, err))
@@ -19,17 +18,17 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
         vec_foreach (app, &linked) {
             if (!store_app_delete(tx, app->id, err))
                 return false;
-            str_list_add(&op->arena, ids, app->id);
+            str_list_add(&op->arena, &op->deleted, app->id);
         }
     }
     return true;
 }
 
 /* After the commit: the apps are gone, so trouble here is only told. */
-static void remove_traces(struct op *op, const struct str_list *ids)
+static void remove_traces(struct op *op)
 {
     const struct deploy_config *c = &op->deploy->config;
-    vec_foreach (id, ids) {
+    vec_foreach (id, &op->deleted) {
         scoped_err err = {0};
         bool has_engine = ctr_engine_kind(ctr_manager_engine(c->env->containers)) != CTR_OFF;
         if (has_engine && !ctr_manager_end_app(c->env->containers, *id, (struct str){0}, true, DRAIN_SECS, &err))
@@ -45,17 +44,16 @@ bool deploy_delete(struct deploy *d, const struct deploy_caller *who, const stru
 {
     scoped_op op;
     op_open(&op, d, who, o, "delete_app");
-    struct str_list ids = {0};
     if (!op_select(&op, o->app, err))
         return false;
     json_t *info = json_array();
     vec_foreach (u, &op.units)
         json_array_append_new(info, wire_app_info((*u)->main.app));
-    if (!op_commit(&op, delete_entries, &ids, err)) {
+    if (!op_commit(&op, delete_entries, NULL, err)) {
         json_decref(info);
         return false;
     }
-    remove_traces(&op, &ids);
+    remove_traces(&op);
     *reply = json_object();
     json_set_bool(*reply, "dry_run", o->is_dry_run);
     json_object_set_new(*reply, "app_info", info);

@@ -1,7 +1,7 @@
 /* server/publish.c: from the store's apps to the site that every loop serves.
  *
- * A slot is carried over while its entry is unchanged (same id, same update time), so that loaded apps and
- * their containers survive the deploys of others.
+ * A slot is carried over while its entry is unchanged, so that loaded apps and their containers survive the deploys
+ * of others.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
@@ -72,25 +72,6 @@ void publish_certs(struct server *s, struct certs *certs)
     s->certs = certs;
 }
 
-/* The old site's slot for this entry if the entry has not changed since, else NULL. */
-static struct app_slot *unchanged_slot(const struct site *old, const struct store_app *entry)
-{
-    const struct site_app *app = old ? site_find(old, entry->id) : NULL;
-    if (!app)
-        return NULL;
-    const struct store_app *had = app_slot_entry(app->slot);
-    bool same = had->update_time == entry->update_time && str_eq(had->path, entry->path) &&
-                str_eq(had->domain, entry->domain);
-    return same ? app_slot_ref(app->slot) : NULL;
-}
-
-static void put_loaded(struct app_slot *slot, const struct store_app *entry, struct app *const *loaded, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(app_id(loaded[i]), entry->id))
-            app_slot_set(slot, loaded[i]);
-}
-
 static bool is_write_gated(const struct store_app *entry)
 {
     enum store_app_kind kind = store_app_kind(entry->id);
@@ -98,34 +79,77 @@ static bool is_write_gated(const struct store_app *entry)
            (kind == STORE_PREVIEW && !entry->settings.preview_write_access);
 }
 
-static struct site *build(struct server *s, struct store_tx *tx, struct app *const *loaded, size_t n_loaded,
-                          struct err *err)
+/* Adds an app in a slot, whose reference is taken over. */
+static void add_slot(struct server *s, struct site *site, struct app_slot *slot)
+{
+    const struct store_app *entry = app_slot_entry(slot);
+    site_add(site, &(struct site_app){
+        .domain = entry->domain,
+        .path = entry->path,
+        .slot = slot,
+        .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
+        .is_write_gated = is_write_gated(entry),
+    });
+}
+
+static void add_entry(struct server *s, struct site *site, const struct store_app *entry,
+                      const struct deploy_published *what)
+{
+    struct app_slot *slot = app_slot_new(&s->env, entry);
+    for (size_t i = 0; what && i < what->n_loaded; i++)
+        if (str_eq(app_id(what->loaded[i]), entry->id))
+            app_slot_set(slot, what->loaded[i]);
+    add_slot(s, site, slot);
+}
+
+/* All of the store, in slots of their own. */
+static bool add_all(struct server *s, struct store_tx *tx, struct site *site, struct err *err)
 {
     scoped_arena scratch = {0};
     struct store_app_list apps = {0};
-    /* Ten thousand apps' metadata is not read again for the sake of one that changed. */
-    if (!store_app_list(tx, &scratch, s->site ? STORE_APPS_BRIEF : STORE_APPS_ALL, &apps, err))
+    if (!store_app_list(tx, &scratch, STORE_APPS_ALL, &apps, err))
+        return false;
+    vec_foreach (app, &apps)
+        add_entry(s, site, app, NULL);
+    return true;
+}
+
+/* What `old` has, in the same slots, but for the changed entries, which come from the store. So ten thousand apps cost
+ * a deploy of one of them ten thousand entries in a table, but no query. */
+static bool add_changes(struct server *s, struct store_tx *tx, const struct site *old, struct site *site,
+                        const struct deploy_published *what, struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct map changed;
+    map_init(&changed, &scratch);
+    vec_foreach (id, &what->ids)
+        map_set(&changed, *id, id);
+    for (size_t i = 0; i < site_len(old); i++) {
+        struct app_slot *slot = site_at(old, i)->slot;
+        if (!map_has(&changed, app_slot_entry(slot)->id))
+            add_slot(s, site, app_slot_ref(slot));
+    }
+    vec_foreach (id, &what->ids) {
+        struct store_app app;
+        scoped_err own = {0};
+        if (store_app_get_by_id(tx, &scratch, *id, &app, &own))
+            add_entry(s, site, &app, what);
+        else if (own.code != ERR_NOT_FOUND)
+            return err_move(err, &own);
+    }
+    return true;
+}
+
+static struct site *build(struct server *s, const struct deploy_published *what, struct err *err)
+{
+    scoped_store_tx *tx = store_read(s->store, err);
+    if (!tx)
         return NULL;
     struct site *site = site_new(s->env.default_domain, config_bool(&s->config, "system.fallback_unknown_domains"));
-    vec_foreach (brief, &apps) {
-        struct app_slot *slot = unchanged_slot(s->site, brief);
-        struct store_app full = *brief;
-        if (!slot) {
-            if (s->site && !store_app_get_by_id(tx, &scratch, brief->id, &full, err)) {
-                site_unref(site);
-                return NULL;
-            }
-            slot = app_slot_new(&s->env, &full);
-        }
-        const struct store_app *entry = app_slot_entry(slot);
-        put_loaded(slot, entry, loaded, n_loaded);
-        site_add(site, &(struct site_app){
-            .domain = entry->domain,
-            .path = entry->path,
-            .slot = slot,
-            .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
-            .is_write_gated = is_write_gated(entry),
-        });
+    bool is_partial = what && s->site && !s->is_site_stale;
+    if (!(is_partial ? add_changes(s, tx, s->site, site, what, err) : add_all(s, tx, site, err))) {
+        site_unref(site);
+        return NULL;
     }
     site_seal(site);
     return site;
@@ -147,13 +171,12 @@ static void retire_replaced(const struct site *old, const struct site *now, int 
     }
 }
 
-bool publish_site(void *server, struct app *const *loaded, size_t n_loaded, struct err *err)
+bool publish_site(void *server, const struct deploy_published *what, struct err *err)
 {
     struct server *s = server;
     pthread_mutex_lock(&s->publish_lock);
-    scoped_store_tx *tx = store_read(s->store, err);
-    struct site *site = tx ? build(s, tx, loaded, n_loaded, err) : NULL;
-    store_rollback(&tx);
+    struct site *site = build(s, what, err);
+    s->is_site_stale = !site;
     if (site) {
         http_loops_run(s->loops, take_site, site);
         struct site *old = s->site;

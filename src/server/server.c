@@ -345,7 +345,7 @@ static bool start(struct server *s, struct err *err)
         return err_set_errno(err, errno, "changing to " STR_FMT, STR_ARG(s->home->dir));
     loops_start(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
-           fill_env(s, err) && open_deploy(s, err) && publish_site(s, NULL, 0, err) && listen_control(s, err) &&
+           fill_env(s, err) && open_deploy(s, err) && publish_site(s, NULL, err) && listen_control(s, err) &&
            write_pid(s, err);
 }
 

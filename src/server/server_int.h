@@ -66,7 +66,8 @@ struct server {
     size_t trusted_len;
     struct str rid_prefix;            /* "rid_<ksuid>_": of the ids of all requests of this process */
 
-    pthread_mutex_t publish_lock;     /* one publish at a time; guards `site` */
+    pthread_mutex_t publish_lock;     /* one publish at a time; guards `site` and `is_site_stale` */
+    bool is_site_stale;               /* a publish has failed: `site` lacks what was to be in it */
     struct site *site;                /* the newest */
     struct certs *certs;              /* the newest; main thread */
     uint64_t certs_print;             /* certs_fingerprint() of it; main thread */
@@ -97,9 +98,9 @@ static inline struct loop_state *loop_state(const struct http_loop *loop)
 
 /* Gives every loop its state. Before the listeners open. */
 void loops_start(struct server *s);
-/* Builds the site from the store's apps, keeping the slots of unchanged ones, and returns when every loop serves
- * it. The `publish` of deploy_config. Apps that are gone are retired. */
-bool publish_site(void *server, struct app *const *loaded, size_t n_loaded, struct err *err);
+/* Builds the next site: that of now with the changes, or without one (`what` NULL at start, or the last time failed)
+ * all of the store. Returns when every loop serves it. The `publish` of deploy_config. Apps that are gone are retired. */
+bool publish_site(void *server, const struct deploy_published *what, struct err *err);
 /* On the loop's thread. */
 struct site_hold *site_hold_get(struct loop_state *state);
 void site_hold_put(struct site_hold *hold);

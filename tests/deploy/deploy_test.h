@@ -210,7 +210,7 @@ static bool pretend_check_auth(void *arg, struct str type, struct err *err)
            err_set(err, ERR_INVALID, "invalid authentication type " STR_FMT, STR_ARG(type));
 }
 
-static bool pretend_publish(void *arg, struct app *const *loaded, size_t n_loaded, struct err *err)
+static bool pretend_publish(void *arg, const struct deploy_published *what, struct err *err)
 {
     if (world.fail_publish)
         return err_set(err, ERR_INTERNAL, "no site today");
