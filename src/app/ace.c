@@ -27,7 +27,8 @@ static struct str text_of(star_v v)
 }
 
 /* Upper-cases a type among `allowed` in place. */
-static enum star_ret check_type(struct star_run *run, star_v *value, const char *const *allowed, const char *what)
+static enum star_ret check_type(struct star_run *run, star_v *value, const char *const *allowed,
+                                const char *what)
 {
     struct str type = text_of(*value);
     for (; *allowed; allowed++)
@@ -72,40 +73,106 @@ static enum star_ret check_permission(struct star_run *run, star_v *v)
 }
 
 static const struct ace_function functions[] = {
-    {"app", "ace.app",
-     {{"name", STAR_STR, NEEDED}, {"routes", STAR_LIST, LIST}, {"style", STAR_STRUCT, NOTHING}, {"permissions", STAR_LIST, LIST},
-      {"libraries", STAR_LIST, LIST}, {"settings", STAR_DICT, DICT}, {"custom_layout", STAR_BOOL, NO},
-      {"container", STAR_ANY, NOTHING}, {"actions", STAR_LIST, LIST}, {"static_only", STAR_BOOL, NO}, {"index", STAR_STR, EMPTY},
-      {"single_file", STAR_BOOL, NO}, {"redirect_bare_path", STAR_BOOL, NO}}, NULL},
-    {"html", "ace.html",
-     {{"path", STAR_STR, NEEDED}, {"full", STAR_STR, EMPTY}, {"partial", STAR_STR, EMPTY}, {"handler", STAR_CALLABLE, NOTHING},
-      {"fragments", STAR_LIST, LIST}, {"method", STAR_STR, GET}}, NULL},
-    {"fragment", "ace.fragment",
-     {{"path", STAR_STR, NEEDED}, {"partial", STAR_STR, EMPTY}, {"handler", STAR_CALLABLE, NOTHING}, {"method", STAR_STR, GET}}, NULL},
-    {"api", "ace.api",
-     {{"path", STAR_STR, NEEDED}, {"handler", STAR_CALLABLE, NOTHING}, {"method", STAR_STR, GET}, {"type", STAR_STR, TYPE_JSON}}, check_api},
+    {"app",
+     "ace.app",
+     {{"name", STAR_STR, NEEDED},
+      {"routes", STAR_LIST, LIST},
+      {"style", STAR_STRUCT, NOTHING},
+      {"permissions", STAR_LIST, LIST},
+      {"libraries", STAR_LIST, LIST},
+      {"settings", STAR_DICT, DICT},
+      {"custom_layout", STAR_BOOL, NO},
+      {"container", STAR_ANY, NOTHING},
+      {"actions", STAR_LIST, LIST},
+      {"static_only", STAR_BOOL, NO},
+      {"index", STAR_STR, EMPTY},
+      {"single_file", STAR_BOOL, NO},
+      {"redirect_bare_path", STAR_BOOL, NO}},
+     NULL},
+    {"html",
+     "ace.html",
+     {{"path", STAR_STR, NEEDED},
+      {"full", STAR_STR, EMPTY},
+      {"partial", STAR_STR, EMPTY},
+      {"handler", STAR_CALLABLE, NOTHING},
+      {"fragments", STAR_LIST, LIST},
+      {"method", STAR_STR, GET}},
+     NULL},
+    {"fragment",
+     "ace.fragment",
+     {{"path", STAR_STR, NEEDED},
+      {"partial", STAR_STR, EMPTY},
+      {"handler", STAR_CALLABLE, NOTHING},
+      {"method", STAR_STR, GET}},
+     NULL},
+    {"api",
+     "ace.api",
+     {{"path", STAR_STR, NEEDED},
+      {"handler", STAR_CALLABLE, NOTHING},
+      {"method", STAR_STR, GET},
+      {"type", STAR_STR, TYPE_JSON}},
+     check_api},
     {"proxy", "ace.proxy", {{"path", STAR_STR, NEEDED}, {"config", STAR_ANY, NEEDED}}, NULL},
-    {"redirect", "ace.redirect", {{"url", STAR_STR, NEEDED}, {"code", STAR_INT, CODE_303}, {"refresh", STAR_BOOL, NO}}, check_redirect},
-    {"response", "ace.response",
-     {{"data", STAR_ANY, NEEDED}, {"block", STAR_STR, EMPTY}, {"type", STAR_STR, EMPTY}, {"code", STAR_INT, ZERO_CODE_200},
-      {"retarget", STAR_STR, EMPTY}, {"reswap", STAR_STR, EMPTY}, {"redirect", STAR_STR, EMPTY}, {"download", STAR_STR, EMPTY},
-      {"content_type", STAR_STR, EMPTY}}, check_response},
-    {"permission", "ace.permission",
-     {{"plugin", STAR_STR, NEEDED}, {"method", STAR_STR, NEEDED}, {"arguments", STAR_LIST, LIST}, {"type", STAR_STR, EMPTY},
-      {"secrets", STAR_LIST, LIST}, {"permit", STAR_LIST, LIST}}, check_permission},
-    {"style", "ace.style",
-     {{"library", STAR_STR, NEEDED}, {"themes", STAR_LIST, LIST}, {"disable_watcher", STAR_BOOL, NO}, {"light", STAR_STR, EMPTY},
-      {"dark", STAR_STR, EMPTY}, {"custom_themes", STAR_DICT, DICT}}, NULL},
-    {"library", "ace.library", {{"name", STAR_STR, NEEDED}, {"version", STAR_STR, NEEDED}, {"args", STAR_LIST, LIST}}, NULL},
-    {"action", "ace.action",
-     {{"name", STAR_STR, NEEDED}, {"path", STAR_STR, NEEDED}, {"run", STAR_CALLABLE, NEEDED}, {"suggest", STAR_CALLABLE, NOTHING},
-      {"description", STAR_STR, EMPTY}, {"hidden", STAR_LIST, LIST}, {"show_validate", STAR_BOOL, NO}, {"permit", STAR_LIST, LIST}}, NULL},
-    {"result", "ace.result",
-     {{"status", STAR_STR, EMPTY}, {"values", STAR_LIST, LIST}, {"report", STAR_STR, TYPE_AUTO}, {"param_errors", STAR_DICT, DICT}}, NULL},
+    {"redirect",
+     "ace.redirect",
+     {{"url", STAR_STR, NEEDED}, {"code", STAR_INT, CODE_303}, {"refresh", STAR_BOOL, NO}},
+     check_redirect},
+    {"response",
+     "ace.response",
+     {{"data", STAR_ANY, NEEDED},
+      {"block", STAR_STR, EMPTY},
+      {"type", STAR_STR, EMPTY},
+      {"code", STAR_INT, ZERO_CODE_200},
+      {"retarget", STAR_STR, EMPTY},
+      {"reswap", STAR_STR, EMPTY},
+      {"redirect", STAR_STR, EMPTY},
+      {"download", STAR_STR, EMPTY},
+      {"content_type", STAR_STR, EMPTY}},
+     check_response},
+    {"permission",
+     "ace.permission",
+     {{"plugin", STAR_STR, NEEDED},
+      {"method", STAR_STR, NEEDED},
+      {"arguments", STAR_LIST, LIST},
+      {"type", STAR_STR, EMPTY},
+      {"secrets", STAR_LIST, LIST},
+      {"permit", STAR_LIST, LIST}},
+     check_permission},
+    {"style",
+     "ace.style",
+     {{"library", STAR_STR, NEEDED},
+      {"themes", STAR_LIST, LIST},
+      {"disable_watcher", STAR_BOOL, NO},
+      {"light", STAR_STR, EMPTY},
+      {"dark", STAR_STR, EMPTY},
+      {"custom_themes", STAR_DICT, DICT}},
+     NULL},
+    {"library",
+     "ace.library",
+     {{"name", STAR_STR, NEEDED}, {"version", STAR_STR, NEEDED}, {"args", STAR_LIST, LIST}},
+     NULL},
+    {"action",
+     "ace.action",
+     {{"name", STAR_STR, NEEDED},
+      {"path", STAR_STR, NEEDED},
+      {"run", STAR_CALLABLE, NEEDED},
+      {"suggest", STAR_CALLABLE, NOTHING},
+      {"description", STAR_STR, EMPTY},
+      {"hidden", STAR_LIST, LIST},
+      {"show_validate", STAR_BOOL, NO},
+      {"permit", STAR_LIST, LIST}},
+     NULL},
+    {"result",
+     "ace.result",
+     {{"status", STAR_STR, EMPTY},
+      {"values", STAR_LIST, LIST},
+      {"report", STAR_STR, TYPE_AUTO},
+      {"param_errors", STAR_DICT, DICT}},
+     NULL},
 };
 
-static const char *const constants[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "JSON", "TEXT", "HTML", "READ", "WRITE",
-                                        "AUTO", "TABLE", "DOWNLOAD", "IMAGE"};
+static const char *const constants[] = {"GET",  "POST", "PUT",   "PATCH", "DELETE", "JSON",     "TEXT",
+                                        "HTML", "READ", "WRITE", "AUTO",  "TABLE",  "DOWNLOAD", "IMAGE"};
 
 static star_v fallback_value(struct arena *a, enum fallback f)
 {
@@ -147,7 +214,8 @@ static enum star_ret construct(struct star_run *run, const struct star_call *cal
     return STAR_OK; /* null is the memory error */
 }
 
-/* ace.audit(operation, target, detail=""): the last one of a request becomes an event when the handler has ended. */
+/* ace.audit(operation, target, detail=""): the last one of a request becomes an event when the handler has
+ * ended. */
 static enum star_ret audit_call(struct star_run *run, const struct star_call *call, star_v *out)
 {
     static const struct star_param spec[] = {
@@ -167,11 +235,12 @@ static enum star_ret audit_call(struct star_run *run, const struct star_call *ca
     return STAR_OK;
 }
 
-/* --- ace.output ------------------------------------------------------------------------------------------ */
+/* --- ace.output ------------------------------------------------------------------------------------------
+ */
 
 struct output {
     star_v value;
-    star_v error;         /* a string, empty for none */
+    star_v error; /* a string, empty for none */
 };
 
 static enum star_ret output_attr(struct star_run *run, void *self, struct str name, star_v *out)
@@ -208,12 +277,17 @@ static void output_freeze(void *self)
 }
 
 static const struct star_host_type output_type = {
-    .name = "Output", .attr = output_attr, .attr_names = output_names, .truth = output_truth, .freeze = output_freeze,
+    .name = "Output",
+    .attr = output_attr,
+    .attr_names = output_names,
+    .truth = output_truth,
+    .freeze = output_freeze,
 };
 
 static enum star_ret output_call(struct star_run *run, const struct star_call *call, star_v *out)
 {
-    static const struct star_param spec[] = {{"value", STAR_ANY, STAR_OPTIONAL}, {"error", STAR_STR, STAR_OR_NONE}};
+    static const struct star_param spec[] = {{"value", STAR_ANY, STAR_OPTIONAL},
+                                             {"error", STAR_STR, STAR_OR_NONE}};
     struct arena *a = star_run_arena(run);
     star_v v[ARRAY_LEN(spec)] = {STAR_NONE, star_string_z(a, "")};
     if (!star_unpack(run, call, spec, ARRAY_LEN(spec), v))

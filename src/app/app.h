@@ -29,16 +29,16 @@ struct toml_value;
 
 /* What apps need of the server, the same for all of them. Immutable after the server has started. */
 struct app_env {
-    struct str home;                        /* $OPENRUN_HOME, absolute */
-    struct str default_domain;              /* system.default_domain */
-    int http_port, https_port;              /* as listened on; < 0: that listener is off */
-    const struct toml_value *app_config;    /* merged server-level [app_config] table */
-    const struct toml_value *node_config;   /* [node_config] table or NULL */
-    struct str_list allowed_env;            /* system.allowed_env */
-    struct str_list allowed_mounts;         /* security.allowed_mounts, expanded */
+    struct str home;                      /* $OPENRUN_HOME, absolute */
+    struct str default_domain;            /* system.default_domain */
+    int http_port, https_port;            /* as listened on; < 0: that listener is off */
+    const struct toml_value *app_config;  /* merged server-level [app_config] table */
+    const struct toml_value *node_config; /* [node_config] table or NULL */
+    struct str_list allowed_env;          /* system.allowed_env */
+    struct str_list allowed_mounts;       /* security.allowed_mounts, expanded */
     const struct toml_value *allowed_container_args;
-    const struct plugin_rules *rules;       /* server-level permissions.allow / disallow (plugin.h) */
-    struct str_list trusted_proxies;        /* IPs and CIDRs as text, validated */
+    const struct plugin_rules *rules; /* server-level permissions.allow / disallow (plugin.h) */
+    struct str_list trusted_proxies;  /* IPs and CIDRs as text, validated */
     struct store *store;
     struct ctr_manager *containers;
     struct http_loops *loops;
@@ -52,11 +52,11 @@ struct app_slot;
 
 /* The result of the dry evaluation of app.star (spec plugins.md 2.4). Lives in the arena given. */
 struct app_audit {
-    struct str name;                              /* ace.app(name) */
-    struct str_list loads;                        /* plugin modules, first-seen order */
-    const struct store_permission *permissions;   /* [n_permissions], declared order */
+    struct str name;                            /* ace.app(name) */
+    struct str_list loads;                      /* plugin modules, first-seen order */
+    const struct store_permission *permissions; /* [n_permissions], declared order */
     size_t n_permissions;
-    bool needs_approval;                          /* differs from what entry->metadata approves */
+    bool needs_approval; /* differs from what entry->metadata approves */
 };
 
 /* Evaluates `files` (as in app_load) under `entry`'s params with plugin functions replaced by ones that do
@@ -81,9 +81,9 @@ void app_unref(struct app *app);
 void app_detach_files(struct app *app);
 
 struct app_progress {
-    void (*line)(void *arg, struct str line);     /* one line of build or start output; may be NULL */
+    void (*line)(void *arg, struct str line); /* one line of build or start output; may be NULL */
     void *arg;
-    atomic_bool *cancel;                          /* may be NULL */
+    atomic_bool *cancel; /* may be NULL */
 };
 
 /* Builds the app's image if it is missing and starts its container, waiting until it is healthy; true at
@@ -132,7 +132,7 @@ struct app_request {
     struct str cookie;
     struct str client_ip;
     bool is_https;
-    bool is_write_gated;     /* a stage or preview app without write access */
+    bool is_write_gated; /* a stage or preview app without write access */
 };
 void app_handle(struct app *app, const struct app_request *request);
 

@@ -45,7 +45,7 @@ struct param {
     struct str name, description, display_type;
     enum param_type type;
     bool is_required, has_default;
-    star_v value;                       /* the default, then the resolved value */
+    star_v value; /* the default, then the resolved value */
 };
 struct param_list {
     struct param *items;
@@ -59,20 +59,20 @@ struct plugin_alias {
     struct str module, name;
 };
 
-/* One evaluation of an app's Starlark files. What Starlark code can make grow is in `a`, which has a ceiling and
- * fails softly; what we keep beside it, bounded by the size of the sources, is in `keep`. */
+/* One evaluation of an app's Starlark files. What Starlark code can make grow is in `a`, which has a ceiling
+ * and fails softly; what we keep beside it, bounded by the size of the sources, is in `keep`. */
 struct eval {
-    struct arena *a;                    /* values of the app's code; capped */
-    struct arena *keep;                 /* programs and our own structures; lives as long as `a` */
+    struct arena *a;    /* values of the app's code; capped */
+    struct arena *keep; /* programs and our own structures; lives as long as `a` */
     const struct app_env *env;
     const struct store_app *entry;
-    const struct src_files *files;      /* source over spec; used during the evaluation only */
+    const struct src_files *files; /* source over spec; used during the evaluation only */
     struct plugin_context *ctx;
     struct param_list params;
     struct str star_base;
-    struct str_list loads;              /* plugin modules, first seen first */
-    star_v app;                         /* the ace.app struct */
-    struct star_module *main;           /* app.star */
+    struct str_list loads;    /* plugin modules, first seen first */
+    star_v app;               /* the ace.app struct */
+    struct star_module *main; /* app.star */
     /* private to eval.c */
     struct {
         struct plugin_alias *items;
@@ -81,23 +81,23 @@ struct eval {
     struct star_cache *cache;
     struct star_env predeclared;
     struct plugin_request request;
-    struct star_module *last;           /* result of eval_exec() */
+    struct star_module *last; /* result of eval_exec() */
     uint64_t steps_left;
     size_t source_bytes;
 };
 
-/* Runs params.star, resolves params, runs app.star. `is_audit`: plugin functions do nothing. The caller has set the
- * fields up to `ctx`. */
+/* Runs params.star, resolves params, runs app.star. `is_audit`: plugin functions do nothing. The caller has
+ * set the fields up to `ctx`. */
 bool eval_run(struct eval *e, bool is_audit, struct err *err);
 /* Runs a file within the app's budget; its module is e->last. */
 bool eval_exec(struct eval *e, const struct star_program *p, const struct star_env *env, struct err *err);
 /* The text of a .star file, in e->keep; *found false and no error if there is none. */
 bool eval_source(struct eval *e, struct str name, struct str *out, bool *found, struct err *err);
 
-/* What an entry may do, for plugin calls. Borrows from `entry`. Fails on an approved permission that is malformed
- * (the context is usable, without permissions). */
-bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env, const struct store_app *entry,
-                  struct err *err);
+/* What an entry may do, for plugin calls. Borrows from `entry`. Fails on an approved permission that is
+ * malformed (the context is usable, without permissions). */
+bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env,
+                  const struct store_app *entry, struct err *err);
 
 /* --- params.c, ace.c --- */
 
@@ -119,17 +119,19 @@ void entry_copy(struct arena *a, const struct store_app *from, struct store_app 
 
 /* --- files.c --- */
 
-/* Files of `entry`: `given` or, if NULL, those of its version in the store, or its folder when it is served from
- * disk; spec files underneath. Lives in `a`. */
-bool files_open(struct arena *a, const struct app_env *env, const struct store_app *entry, const struct src_files *given,
-                struct src_files *out, struct err *err);
+/* Files of `entry`: `given` or, if NULL, those of its version in the store, or its folder when it is served
+ * from disk; spec files underneath. Lives in `a`. */
+bool files_open(struct arena *a, const struct app_env *env, const struct store_app *entry,
+                const struct src_files *given, struct src_files *out, struct err *err);
 bool files_are_on_disk(const struct store_app *entry);
-/* On disk, and too many to list and hash (spec static_disk): files are looked up by name when they are asked for. */
+/* On disk, and too many to list and hash (spec static_disk): files are looked up by name when they are asked
+ * for. */
 bool files_are_unlisted(const struct store_app *entry);
 
 /* An app's files for a build that may come later. Shared by reference. */
 struct held_files;
-struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry, const struct src_files *given);
+struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry,
+                                  const struct src_files *given);
 struct held_files *held_files_ref(struct held_files *h);
 void held_files_unref(struct held_files *h);
 /* From now on those of the store are used; waits for an extraction that is reading the given ones. */
@@ -140,8 +142,8 @@ bool held_files_extract(struct held_files *h, struct arena *a, struct str *dir, 
 /* --- settings.c --- */
 
 /* Flattens the three layers: dotted key -> struct toml_value *. */
-bool settings_merge(struct arena *a, const struct toml_value *server, star_v app_settings, const struct map *metadata,
-                    struct map *out, struct err *err);
+bool settings_merge(struct arena *a, const struct toml_value *server, star_v app_settings,
+                    const struct map *metadata, struct map *out, struct err *err);
 
 /* app_config_int() for things that count: never negative. */
 int app_config_count(const struct app *app, const char *key, int fallback);
@@ -150,9 +152,10 @@ int app_config_count(const struct app *app, const char *key, int fallback);
 struct framework {
     struct str htmx_version;
     bool push_events, separate_images;
-    struct str_list container_exclude;  /* names that no image depends on; empty: SRC_HASH_EXCLUDE */
+    struct str_list container_exclude; /* names that no image depends on; empty: SRC_HASH_EXCLUDE */
 };
-bool framework_load(struct arena *a, const struct src_files *files, star_v settings, struct framework *out, struct err *err);
+bool framework_load(struct arena *a, const struct src_files *files, star_v settings, struct framework *out,
+                    struct err *err);
 
 /* --- router.c --- */
 
@@ -162,18 +165,19 @@ struct route_param {
 };
 enum { ROUTE_PARAMS_MAX = 16 };
 struct route_match {
-    const void *target;                 /* NULL: nothing, see `allow` */
+    const void *target; /* NULL: nothing, see `allow` */
     size_t n_params;
-    struct str allow;                   /* methods of the path when the method is not among them */
+    struct str allow; /* methods of the path when the method is not among them */
     struct route_param params[ROUTE_PARAMS_MAX];
 };
 struct router *router_new(struct arena *a);
-/* Adds `method pattern`; an empty method is any that has no route of its own there. Fails on a bad pattern or a second
- * route of the same method and pattern, whatever its parameters are called. */
+/* Adds `method pattern`; an empty method is any that has no route of its own there. Fails on a bad pattern or
+ * a second route of the same method and pattern, whatever its parameters are called. */
 bool router_add(struct router *r, struct str method, struct str pattern, const void *target, struct err *err);
 size_t router_len(const struct router *r);
 /* `path` is clean and starts with "/"; values are slices of it. `a` is for `allow`. */
-void router_match(const struct router *r, struct arena *a, struct str method, struct str path, struct route_match *out);
+void router_match(const struct router *r, struct arena *a, struct str method, struct str path,
+                  struct route_match *out);
 
 /* --- routes.c --- */
 
@@ -183,82 +187,83 @@ enum { PROXY_SET_MAX = 12 };
 
 /* Everything about a proxy route that is the same for all requests. */
 struct proxy_route {
-    struct str path;                    /* inside the app, "/" or "/x" */
+    struct str path; /* inside the app, "/" or "/x" */
     bool is_container;
     bool preserve_host;
-    struct http_upstream upstream;      /* unless it is the container */
-    struct http_proxy_opts opts;        /* without what a request brings: `set`, `host`, `cookie`, `events` */
+    struct http_upstream upstream; /* unless it is the container */
+    struct http_proxy_opts opts;   /* without what a request brings: `set`, `host`, `cookie`, `events` */
 };
 
 struct route {
     enum route_kind kind;
-    bool is_text;                       /* ROUTE_API: TEXT rather than JSON */
+    bool is_text; /* ROUTE_API: TEXT rather than JSON */
     bool takes_no_args;
-    star_v handler;                     /* null: none */
-    const struct proxy_route *proxy;    /* ROUTE_PROXY */
+    star_v handler;                  /* null: none */
+    const struct proxy_route *proxy; /* ROUTE_PROXY */
 };
 
 /* --- static.c --- */
 
 struct static_file {
-    struct str name;                    /* as requested, below the mount */
-    struct str sha, etag;               /* hex, and quoted */
-    struct str body;                    /* content, unless it is kept on disk */
-    struct str disk_path;               /* NUL-terminated; empty: in memory */
+    struct str name;      /* as requested, below the mount */
+    struct str sha, etag; /* hex, and quoted */
+    struct str body;      /* content, unless it is kept on disk */
+    struct str disk_path; /* NUL-terminated; empty: in memory */
     uint64_t size;
-    struct str br;                      /* precompressed; empty: none */
+    struct str br; /* precompressed; empty: none */
     struct str content_type;
     int64_t mtime_s;
 };
 
 /* --- the app --- */
 
-/* A container's address made ready for the proxy. Belongs to one loop; freed when the last request that uses it is
- * over and the container has moved. */
+/* A container's address made ready for the proxy. Belongs to one loop; freed when the last request that uses
+ * it is over and the container has moved. */
 struct container_upstream {
     struct http_upstream to;
     struct ctr_endpoint at;
-    unsigned refs;                      /* requests, and 1 for being the current one */
+    unsigned refs; /* requests, and 1 for being the current one */
     struct arena arena;
 };
 
 struct app {
     atomic_int refs;
-    struct arena arena;                 /* everything but what Starlark code makes */
-    struct arena code;                  /* Starlark values, frozen; capped */
+    struct arena arena; /* everything but what Starlark code makes */
+    struct arena code;  /* Starlark values, frozen; capped */
     const struct app_env *env;
-    struct store_app entry;             /* a copy in `arena` */
+    struct store_app entry; /* a copy in `arena` */
     struct plugin_context ctx;
     struct eval eval;
-    struct src_files files;             /* while loading only */
-    struct str path;                    /* app path, "" for the root; decoded */
-    struct str path_encoded;            /* as it stands in URLs and headers */
+    struct src_files files;  /* while loading only */
+    struct str path;         /* app path, "" for the root; decoded */
+    struct str path_encoded; /* as it stands in URLs and headers */
     struct str name;
-    struct map settings;                /* app config, flattened */
+    struct map settings; /* app config, flattened */
     struct framework framework;
 
-    struct router *router;              /* over paths inside the app: handlers and proxy routes */
+    struct router *router;                /* over paths inside the app: handlers and proxy routes */
     const struct proxy_route *lone_proxy; /* when a proxy at "/" is all there is */
-    bool has_root_proxy;                /* /static is the upstream's */
+    bool has_root_proxy;                  /* /static is the upstream's */
     size_t n_container_proxies;
-    bool keeps_app_path;                /* among them one that passes the app's path on */
-    star_v error_handler;               /* null: none */
+    bool keeps_app_path;  /* among them one that passes the app's path on */
+    star_v error_handler; /* null: none */
     struct star_limits run_limits;
+    size_t run_memory; /* bytes of one run */
 
     bool is_static_only, is_single_file, redirect_bare_path, is_on_disk;
-    struct str index;                   /* of a static-only app; empty: none */
-    struct str disk_dir;                /* source folder of an app served from disk */
-    bool has_static_files;              /* below static/ or static_root/ */
-    struct map statics;                 /* path below the app ("static/a.css", "index.html") -> struct static_file * */
+    struct str index;      /* of a static-only app; empty: none */
+    struct str disk_dir;   /* source folder of an app served from disk */
+    bool has_static_files; /* below static/ or static_root/ */
+    struct map statics;    /* path below the app ("static/a.css", "index.html") -> struct static_file * */
     struct str static_root_cache_control;
     int headers_level;
 
-    struct held_files *held;            /* of an app with a container */
-    struct ctr_service *service;        /* NULL: no container */
-    struct str scheme;                  /* that the container speaks: http or https */
+    struct held_files *held;               /* of an app with a container */
+    struct ctr_service *service;           /* NULL: no container */
+    struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
-    unsigned n_upstreams;               /* an app may outlive the loops */
-    bool did_start;                     /* app_start_container() started it */
+    unsigned n_upstreams;                  /* an app may outlive the loops */
+    bool did_start;                        /* app_start_container() started it */
 };
 
 bool routes_load(struct app *app, struct err *err);
@@ -287,17 +292,17 @@ struct visit {
     struct app_request request;
     const struct route *route;
     struct route_match match;
-    struct arena run_arena;             /* values of the run; capped, so only what can fail allocates here */
+    struct arena run_arena; /* values of the run; capped, so only what can fail allocates here */
     struct star_run *run;
     struct plugin_request plugin;
-    struct str body;                    /* of the request, read whole */
+    struct str body; /* of the request, read whole */
     star_v args[2];
     bool in_error_handler;
-    star_v req_value;                   /* the Request object */
+    star_v req_value; /* the Request object */
     struct {
         bool is_set;
         struct str operation, target, detail;
-    } audit;                            /* the last ace.audit() */
+    } audit; /* the last ace.audit() */
 };
 star_v request_object(struct visit *v);
 /* Answers with what a handler returned. */

@@ -1,8 +1,9 @@
-/* app/entry.c: a deep copy of a metadata entry: what a slot and an app keep after the operation that read it is over.
+/* app/entry.c: a deep copy of a metadata entry: what a slot and an app keep after the operation that read it
+ * is over.
  *
- * store_app_copy() makes lists and maps of its own and shares texts; here the texts follow. Bytes stay what they are
- * (spec files need not be text). A field that is forgotten shows in the unit test, which frees the original.
- * SPDX-License-Identifier: Apache-2.0 */
+ * store_app_copy() makes lists and maps of its own and shares texts; here the texts follow. Bytes stay what
+ * they are (spec files need not be text). A field that is forgotten shows in the unit test, which frees the
+ * original. SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 static void own(struct arena *a, struct str *s)
@@ -13,13 +14,13 @@ static void own(struct arena *a, struct str *s)
 
 static void own_list(struct arena *a, struct str_list *l)
 {
-    vec_foreach (s, l)
-        own(a, s);
+    vec_foreach(s, l) own(a, s);
 }
 
 static void own_map(struct arena *a, struct map *m)
 {
-    map_foreach (e, m) {
+    map_foreach(e, m)
+    {
         own(a, &e->key);
         own(a, e->value);
     }
@@ -37,15 +38,16 @@ static void own_metadata(struct arena *a, struct store_metadata *m)
     own(a, &m->version_metadata.apply_info);
     own(a, &m->version_metadata.applied_sync_id);
     own_list(a, &m->loads);
-    vec_foreach (p, &m->permissions) {
+    vec_foreach(p, &m->permissions)
+    {
         own(a, &p->plugin);
         own(a, &p->method);
         own_list(a, &p->arguments);
         own_list(a, &p->permit);
-        vec_foreach (l, &p->secrets)
-            own_list(a, l);
+        vec_foreach(l, &p->secrets) own_list(a, l);
     }
-    vec_foreach (acc, &m->accounts) {
+    vec_foreach(acc, &m->accounts)
+    {
         own(a, &acc->plugin);
         own(a, &acc->account_name);
     }

@@ -19,7 +19,8 @@ bool eval_exec(struct eval *e, const struct star_program *p, const struct star_e
     const struct star_limits limits = {.steps = MAX(e->steps_left, 1)};
     struct star_run *run = star_run_new(e->a, &limits);
     if (!run)
-        return err_set(err, ERR_TOO_LARGE, "the app's code needs more than %d MB of memory", APP_CODE_MAX >> 20);
+        return err_set(err, ERR_TOO_LARGE, "the app's code needs more than %d MB of memory",
+                       APP_CODE_MAX >> 20);
     star_run_set_user(run, &e->request);
     star_run_set_print(run, print_line, e);
     star_run_set_loader(run, load_module, e);
@@ -55,12 +56,14 @@ bool eval_source(struct eval *e, struct str name, struct str *out, bool *found, 
         return true;
     e->source_bytes += source.len;
     if (e->source_bytes > APP_SOURCE_TOTAL)
-        return err_set(err, ERR_TOO_LARGE, "the app's .star files have more than %d bytes together", APP_SOURCE_TOTAL);
+        return err_set(err, ERR_TOO_LARGE, "the app's .star files have more than %d bytes together",
+                       APP_SOURCE_TOTAL);
     *out = source;
     return true;
 }
 
-/* Remembers which names the file wants of each plugin: load("http.in#google", "googlehttp") may call it so. */
+/* Remembers which names the file wants of each plugin: load("http.in#google", "googlehttp") may call it so.
+ */
 static void note_loads(struct eval *e, const struct star_program *p)
 {
     const struct star_load *loads;
@@ -72,12 +75,14 @@ static void note_loads(struct eval *e, const struct star_program *p)
         if (!str_list_has(&e->loads, module))
             str_list_add(e->keep, &e->loads, module);
         if (loads[i].n_names == 1)
-            *vec_push(e->keep, &e->aliases) = (struct plugin_alias){module, str_dup(e->keep, loads[i].names[0])};
+            *vec_push(e->keep, &e->aliases) =
+                (struct plugin_alias){module, str_dup(e->keep, loads[i].names[0])};
     }
 }
 
 /* *found false: there is no such file, and no error. */
-static bool compile(struct eval *e, struct str name, const struct star_program **out, bool *found, struct err *err)
+static bool compile(struct eval *e, struct str name, const struct star_program **out, bool *found,
+                    struct err *err)
 {
     struct str source;
     if (!eval_source(e, name, &source, found, err))
@@ -139,9 +144,8 @@ static struct star_module *load_plugin(struct eval *e, struct str module, struct
         return NULL;
     VEC(struct star_binding) items = {0};
     *vec_push(e->keep, &items) = (struct star_binding){str_z(e->keep, name), value};
-    vec_foreach (alias, &e->aliases)
-        if (str_eq(alias->module, module) && !str_eq(alias->name, name))
-            *vec_push(e->keep, &items) = (struct star_binding){str_z(e->keep, alias->name), value};
+    vec_foreach(alias, &e->aliases) if (str_eq(alias->module, module) && !str_eq(alias->name, name)) *
+        vec_push(e->keep, &items) = (struct star_binding){str_z(e->keep, alias->name), value};
     return star_module_from(e->keep, module, items.items, items.len);
 }
 
@@ -152,7 +156,9 @@ static struct star_module *load_module(void *ctx, struct star_run *run, struct s
     if (plugin_is_module(module))
         return load_plugin(e, str_dup(e->keep, module), err);
     if (!str_ends(module, STR(".star"))) {
-        err_set(err, ERR_INVALID, "module " STR_FMT " not found: load a plugin (\"proxy.in\") or a .star file", STR_ARG(module));
+        err_set(err, ERR_INVALID,
+                "module " STR_FMT " not found: load a plugin (\"proxy.in\") or a .star file",
+                STR_ARG(module));
         return NULL;
     }
     /* Clean first: a file is one module however its name is written, and cycles are seen. */
@@ -201,7 +207,9 @@ bool eval_run(struct eval *e, bool is_audit, struct err *err)
     if (!compile(e, name, &p, &found, err))
         return false;
     if (!found)
-        return err_set(err, ERR_INVALID, "app.star not found: the source has none at " STR_FMT ", and no spec gives one (--spec)",
+        return err_set(err, ERR_INVALID,
+                       "app.star not found: the source has none at " STR_FMT
+                       ", and no spec gives one (--spec)",
                        STR_ARG(name));
     if (!eval_exec(e, p, &e->predeclared, err))
         return false;
@@ -214,7 +222,8 @@ bool eval_run(struct eval *e, bool is_audit, struct err *err)
     return true;
 }
 
-/* --- the audit ------------------------------------------------------------------------------------------- */
+/* --- the audit -------------------------------------------------------------------------------------------
+ */
 
 static bool read_texts(struct arena *a, star_v list, const char *what, struct str_list *out, struct err *err)
 {
@@ -238,8 +247,10 @@ static struct str field_text(struct arena *a, star_v s, const char *name)
 static bool read_permission(struct arena *a, star_v v, struct store_permission *out, struct err *err)
 {
     if (!str_eq(star_struct_ctor(v), STR("ace.permission")))
-        return err_set(err, ERR_INVALID, "permissions must hold ace.permission(...), not %s", star_type_name(v));
-    *out = (struct store_permission){.plugin = field_text(a, v, "plugin"), .method = field_text(a, v, "method")};
+        return err_set(err, ERR_INVALID, "permissions must hold ace.permission(...), not %s",
+                       star_type_name(v));
+    *out =
+        (struct store_permission){.plugin = field_text(a, v, "plugin"), .method = field_text(a, v, "method")};
     struct str type = field_text(a, v, "type");
     out->is_read = str_is_empty(type) ? STORE_UNSET : str_eq(type, STR("READ")) ? STORE_TRUE : STORE_FALSE;
     star_v secrets = star_struct_get(v, STR("secrets"));
@@ -257,14 +268,18 @@ static struct plugin_permission *to_plugin(struct arena *a, const struct store_p
     struct plugin_permission *out = arena_array(a, struct plugin_permission, n);
     for (size_t i = 0; i < n; i++)
         out[i] = (struct plugin_permission){
-            .plugin = items[i].plugin, .method = items[i].method, .arguments = items[i].arguments, .permit = items[i].permit,
+            .plugin = items[i].plugin,
+            .method = items[i].method,
+            .arguments = items[i].arguments,
+            .permit = items[i].permit,
             .is_read = items[i].is_read == STORE_UNSET ? -1 : items[i].is_read == STORE_TRUE,
-            .secrets = items[i].secrets.items, .n_secrets = items[i].secrets.len};
+            .secrets = items[i].secrets.items,
+            .n_secrets = items[i].secrets.len};
     return out;
 }
 
-bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env, const struct store_app *entry,
-                  struct err *err)
+bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env,
+                  const struct store_app *entry, struct err *err)
 {
     enum store_app_kind kind = store_app_kind(entry->id);
     const struct store_permission_list *approved = &entry->metadata.permissions;
@@ -276,7 +291,8 @@ bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_
         .rules = env->rules,
         .loads = &entry->metadata.loads,
     };
-    return plugin_matchers_new(a, to_plugin(a, approved->items, approved->len), approved->len, &ctx->permissions, err) ||
+    return plugin_matchers_new(a, to_plugin(a, approved->items, approved->len), approved->len,
+                               &ctx->permissions, err) ||
            err_wrap(err, "approved permissions");
 }
 
@@ -292,8 +308,7 @@ static bool audit_into(struct eval *e, struct arena *a, struct app_audit *out, s
 {
     struct store_permission_list permissions = {0};
     struct app_audit audit = {.name = field_text(a, e->app, "name")};
-    vec_foreach (load, &e->loads)
-        str_list_add(a, &audit.loads, str_dup(a, *load));
+    vec_foreach(load, &e->loads) str_list_add(a, &audit.loads, str_dup(a, *load));
     star_v list = star_struct_get(e->app, STR("permissions"));
     for (size_t i = 0; i < star_len(list); i++)
         if (!read_permission(a, star_item(list, i), vec_push(a, &permissions), err))
@@ -302,7 +317,8 @@ static bool audit_into(struct eval *e, struct arena *a, struct app_audit *out, s
     audit.n_permissions = permissions.len;
     struct plugin_permission *asked = to_plugin(e->keep, permissions.items, permissions.len);
     const struct plugin_matchers *ignored;
-    if (!plugin_matchers_new(e->keep, asked, permissions.len, &ignored, err)) /* never approve what cannot work */
+    if (!plugin_matchers_new(e->keep, asked, permissions.len, &ignored,
+                             err)) /* never approve what cannot work */
         return false;
     audit.needs_approval = needs_approval(e->keep, e->env, e->entry, &audit, asked);
     *out = audit;

@@ -1,5 +1,5 @@
-/* app/files.c: an app's files: its source, from the store, a folder or the operation that deploys it, over its spec.
- * SPDX-License-Identifier: Apache-2.0 */
+/* app/files.c: an app's files: its source, from the store, a folder or the operation that deploys it, over
+ * its spec. SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>
@@ -9,8 +9,8 @@ struct store_reader {
     struct store *store;
 };
 
-static bool read_stored(const struct src_reader *self, const struct src_file *f, struct arena *a, struct str *out,
-                        struct err *err)
+static bool read_stored(const struct src_reader *self, const struct src_file *f, struct arena *a,
+                        struct str *out, struct err *err)
 {
     struct store_blob blob;
     scoped_store_tx *tx = store_read(((const struct store_reader *)self)->store, err);
@@ -30,8 +30,10 @@ static bool stored_files(struct arena *a, const struct app_env *env, const struc
     *reader = (struct store_reader){.base = {.read = read_stored}, .store = env->store};
     struct src_file *items = arena_array(a, struct src_file, rows.len);
     for (size_t i = 0; i < rows.len; i++)
-        items[i] = (struct src_file){.name = rows.items[i].name, .sha = rows.items[i].sha,
-                                     .size = (uint64_t)rows.items[i].size, .reader = &reader->base};
+        items[i] = (struct src_file){.name = rows.items[i].name,
+                                     .sha = rows.items[i].sha,
+                                     .size = (uint64_t)rows.items[i].size,
+                                     .reader = &reader->base};
     return src_files_make(a, items, rows.len, out, err);
 }
 
@@ -57,22 +59,26 @@ static bool spec_files(struct arena *a, const struct store_app *entry, struct sr
     const struct map *map = &entry->metadata.spec_files;
     struct src_file *items = arena_array(a, struct src_file, map_len(map));
     size_t n = 0;
-    map_foreach (e, map) {
+    map_foreach(e, map)
+    {
         const struct str *content = e->value;
-        items[n++] = (struct src_file){.name = e->key, .content = content->len ? content->ptr : "",
-                                       .size = content->len, .is_spec = true};
+        items[n++] = (struct src_file){.name = e->key,
+                                       .content = content->len ? content->ptr : "",
+                                       .size = content->len,
+                                       .is_spec = true};
     }
     return src_files_make(a, items, n, out, err);
 }
 
-bool files_open(struct arena *a, const struct app_env *env, const struct store_app *entry, const struct src_files *given,
-                struct src_files *out, struct err *err)
+bool files_open(struct arena *a, const struct app_env *env, const struct store_app *entry,
+                const struct src_files *given, struct src_files *out, struct err *err)
 {
     struct src_files source = {0}, spec = {0};
     bool ok = true;
     if (files_are_on_disk(entry) && !path_is_abs(entry->source_url))
         return err_set(err, ERR_INVALID,
-                       "an app that is served from disk (static_from_disk, spec static_disk, dev) needs a local folder as its "
+                       "an app that is served from disk (static_from_disk, spec static_disk, dev) needs a "
+                       "local folder as its "
                        "source, not \"" STR_FMT "\"",
                        STR_ARG(entry->source_url));
     if (given)
@@ -89,20 +95,22 @@ bool files_open(struct arena *a, const struct app_env *env, const struct store_a
     return true;
 }
 
-/* --- files for later ---------------------------------------------------------------------------------------- */
+/* --- files for later
+ * ---------------------------------------------------------------------------------------- */
 
-/* What a build needs long after the load, maybe after the app has gone: shared by the app and its container's service,
- * so that neither keeps the other alive. */
+/* What a build needs long after the load, maybe after the app has gone: shared by the app and its container's
+ * service, so that neither keeps the other alive. */
 struct held_files {
     atomic_int refs;
     struct arena arena;
     const struct app_env *env;
     struct store_app entry;
-    pthread_mutex_t lock;               /* guards `given` against held_files_detach() */
-    const struct src_files *given;      /* the operation's, until detached */
+    pthread_mutex_t lock;          /* guards `given` against held_files_detach() */
+    const struct src_files *given; /* the operation's, until detached */
 };
 
-struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry, const struct src_files *given)
+struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry,
+                                  const struct src_files *given)
 {
     struct held_files *h = xcalloc(1, sizeof *h);
     atomic_init(&h->refs, 1);

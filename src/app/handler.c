@@ -28,14 +28,14 @@ static void end(struct visit *v, const char *status)
     if (!v->audit.is_set || !v->app->env->store)
         return;
     store_audit_add(v->app->env->store, &(struct store_audit_event){
-        .app_id = v->app->entry.id,
-        .user_id = v->request.who->user_id,
-        .event_type = STR("custom"),
-        .operation = v->audit.operation,
-        .target = v->audit.target,
-        .status = str_from(status),
-        .detail = v->audit.detail,
-    });
+                                            .app_id = v->app->entry.id,
+                                            .user_id = v->request.who->user_id,
+                                            .event_type = STR("custom"),
+                                            .operation = v->audit.operation,
+                                            .target = v->audit.target,
+                                            .status = str_from(status),
+                                            .detail = v->audit.detail,
+                                        });
 }
 
 static void fault(struct visit *v, struct str message, const struct star_error *error)
@@ -44,8 +44,9 @@ static void fault(struct visit *v, struct str message, const struct star_error *
     struct arena *a = &v->run_arena;
     if (app->entry.is_dev && error && error->n_frames > 0) {
         const struct star_frame_info *f = &error->frames[0];
-        message = str_printf(v->request.req->arena, STR_FMT " : Function " STR_FMT ", Position " STR_FMT ":%d:%d", STR_ARG(message),
-                             STR_ARG(f->function), STR_ARG(f->file), f->line, f->col);
+        message =
+            str_printf(v->request.req->arena, STR_FMT " : Function " STR_FMT ", Position " STR_FMT ":%d:%d",
+                       STR_ARG(message), STR_ARG(f->function), STR_ARG(f->file), f->line, f->col);
     }
     log_info("handler failed", LOG_STR("app", app->ctx.app), LOG_STR("path", v->request.req->path),
              LOG_STR("error", error ? error->backtrace : message));
@@ -81,12 +82,8 @@ static void step(struct visit *v)
         end(v, v->in_error_handler ? "Failed" : "Success");
         reply_value(v, star_run_result(v->run));
         return;
-    case STAR_ERROR:
-        fault(v, star_run_error(v->run)->msg, star_run_error(v->run));
-        return;
-    case STAR_SUSPENDED:
-        fault(v, STR("a blocking call is not available here"), NULL);
-        return;
+    case STAR_ERROR: fault(v, star_run_error(v->run)->msg, star_run_error(v->run)); return;
+    case STAR_SUSPENDED: fault(v, STR("a blocking call is not available here"), NULL); return;
     }
 }
 
@@ -126,9 +123,10 @@ void handler_serve(struct app *app, const struct app_request *request, const str
 {
     struct http_req *req = request->req;
     if (route->kind != ROUTE_API) {
-        http_reply_error(req, 501, route->kind == ROUTE_HTML
-                                       ? STR("HTML pages (ace.html) are not available in this version")
-                                       : STR("actions (ace.action) are not available in this version"));
+        http_reply_error(req, 501,
+                         route->kind == ROUTE_HTML
+                             ? STR("HTML pages (ace.html) are not available in this version")
+                             : STR("actions (ace.action) are not available in this version"));
         return;
     }
     struct visit *v = arena_new(req->arena, struct visit);
@@ -138,7 +136,7 @@ void handler_serve(struct app *app, const struct app_request *request, const str
     v->match = *match;
     v->plugin.user_id = request->who->user_id;
     v->plugin.owner = v;
-    arena_init(&v->run_arena, APP_RUN_MAX);
+    arena_init(&v->run_arena, app->run_memory);
     http_req_on_end(req, on_end, v);
     if (star_is_null(route->handler)) {
         star_v nothing = star_dict(&v->run_arena, 0);

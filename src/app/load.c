@@ -22,7 +22,8 @@ static bool check_container(const struct app *app, struct err *err)
 {
     return app->service || app->n_container_proxies == 0 ||
            err_set(err, ERR_INVALID,
-                   "a proxy route goes to the app's container, but there is none: set container=container.config(...) in ace.app");
+                   "a proxy route goes to the app's container, but there is none: set "
+                   "container=container.config(...) in ace.app");
 }
 
 static bool load(struct app *app, const struct src_files *given, struct err *err)
@@ -32,13 +33,20 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
     app->path_encoded = http_path_encode(&app->arena, app->path);
     app->is_on_disk = files_are_on_disk(&app->entry);
     app->disk_dir = app->entry.source_url;
-    app->eval = (struct eval){.a = &app->code, .keep = &app->arena, .env = env, .entry = &app->entry,
-                              .files = &app->files, .ctx = &app->ctx};
+    app->eval = (struct eval){.a = &app->code,
+                              .keep = &app->arena,
+                              .env = env,
+                              .entry = &app->entry,
+                              .files = &app->files,
+                              .ctx = &app->ctx};
     if (!context_fill(&app->ctx, &app->arena, env, &app->entry, err) ||
-        !files_open(&app->arena, env, &app->entry, given, &app->files, err) || !eval_run(&app->eval, false, err))
+        !files_open(&app->arena, env, &app->entry, given, &app->files, err) ||
+        !eval_run(&app->eval, false, err))
         return false;
-    star_v a = app->eval.app, container = star_struct_get(a, STR("container")), settings = star_struct_get(a, STR("settings"));
-    if (!settings_merge(&app->arena, env->app_config, settings, &app->entry.metadata.appconfig, &app->settings, err) ||
+    star_v a = app->eval.app, container = star_struct_get(a, STR("container")),
+           settings = star_struct_get(a, STR("settings"));
+    if (!settings_merge(&app->arena, env->app_config, settings, &app->entry.metadata.appconfig,
+                        &app->settings, err) ||
         !framework_load(&app->arena, &app->files, settings, &app->framework, err))
         return false;
     app->name = text_field(a, "name");
@@ -48,8 +56,10 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
     app->static_root_cache_control = app_config_str(app, "static_root_cache_control", (struct str){0});
     app->headers_level = app_config_count(app, "security.headers_level", 2);
     if (app_config_bool(app, "static_from_disk", false) && !app->is_on_disk)
-        return err_set(err, ERR_INVALID, "static_from_disk is set by the app, but its source is not served from disk: set it with "
-                                         "the app's --conf, or use the spec static_disk");
+        return err_set(
+            err, ERR_INVALID,
+            "static_from_disk is set by the app, but its source is not served from disk: set it with "
+            "the app's --conf, or use the spec static_disk");
     if (!routes_load(app, err) || !statics_load(app, err))
         return false;
     if (app->has_static_files)
@@ -71,6 +81,7 @@ bool app_load(const struct app_env *env, const struct store_app *entry, const st
     atomic_init(&app->refs, 1);
     app->env = env;
     app->run_limits = (struct star_limits){.steps = APP_RUN_STEPS, .slice_steps = APP_SLICE_STEPS};
+    app->run_memory = APP_RUN_MAX;
     app->n_upstreams = http_loops_len(env->loops);
     app->upstreams = arena_array(&app->arena, struct container_upstream *, app->n_upstreams);
     arena_init(&app->code, APP_CODE_MAX);
@@ -150,7 +161,8 @@ void app_undo_start(struct app *app)
 {
     scoped_err err = {0};
     if (app->did_start && !ctr_service_stop(app->service, 0, &err))
-        log_warn("stopping the container of a change that was undone", LOG_STR("app", app->entry.id), LOG_ERR(&err));
+        log_warn("stopping the container of a change that was undone", LOG_STR("app", app->entry.id),
+                 LOG_ERR(&err));
 }
 
 void app_retire(struct app *app, const struct app *successor, int drain_secs)

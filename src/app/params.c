@@ -42,9 +42,7 @@ static bool has_space(struct str s)
 
 static bool is_declared(const struct eval *e, struct str name)
 {
-    vec_foreach (p, &e->params)
-        if (str_eq(p->name, name))
-            return true;
+    vec_foreach(p, &e->params) if (str_eq(p->name, name)) return true;
     return false;
 }
 
@@ -58,8 +56,9 @@ static enum star_ret check_display(struct star_run *run, const struct param *p)
     for (size_t i = 0; i < ARRAY_LEN(display_types); i++)
         known |= str_eq_z(kind, display_types[i]);
     if (!known)
-        return star_fail(run, "param " STR_FMT ": unknown display type " STR_FMT ": use PASSWORD, TEXTAREA, FILE or COMBO",
-                         STR_ARG(p->name), STR_ARG(kind));
+        return star_fail(
+            run, "param " STR_FMT ": unknown display type " STR_FMT ": use PASSWORD, TEXTAREA, FILE or COMBO",
+            STR_ARG(p->name), STR_ARG(kind));
     if (p->type != PARAM_STRING)
         return star_fail(run, "param " STR_FMT ": display_type is for STRING params only", STR_ARG(p->name));
     return STAR_OK;
@@ -70,8 +69,11 @@ static enum star_ret param_builtin(struct star_run *run, const struct star_call 
 {
     struct eval *e = call->data;
     static const struct star_param spec[] = {
-        {"name", STAR_STR, 0}, {"type", STAR_STR, STAR_OR_NONE}, {"default", STAR_ANY, STAR_OR_NONE},
-        {"description", STAR_STR, STAR_OR_NONE}, {"required", STAR_BOOL, STAR_OR_NONE},
+        {"name", STAR_STR, 0},
+        {"type", STAR_STR, STAR_OR_NONE},
+        {"default", STAR_ANY, STAR_OR_NONE},
+        {"description", STAR_STR, STAR_OR_NONE},
+        {"required", STAR_BOOL, STAR_OR_NONE},
         {"display_type", STAR_STR, STAR_OR_NONE},
     };
     star_v v[ARRAY_LEN(spec)] = {STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL, STAR_NULL};
@@ -93,13 +95,14 @@ static enum star_ret param_builtin(struct star_run *run, const struct star_call 
     while (i < ARRAY_LEN(types) && !str_eq_z(type, types[i].name))
         i++;
     if (i == ARRAY_LEN(types))
-        return star_fail(run, "unknown type " STR_FMT " for " STR_FMT ": use STRING, INT, BOOLEAN, DICT or LIST",
+        return star_fail(run,
+                         "unknown type " STR_FMT " for " STR_FMT ": use STRING, INT, BOOLEAN, DICT or LIST",
                          STR_ARG(type), STR_ARG(p.name));
     p.type = (enum param_type)i;
     p.has_default = !star_is_null(v[2]);
     if (p.has_default && star_kind(v[2]) != types[i].kind)
-        return star_fail(run, "default value for param " STR_FMT " must be %s, not %s", STR_ARG(p.name), types[i].article,
-                         star_type_name(v[2]));
+        return star_fail(run, "default value for param " STR_FMT " must be %s, not %s", STR_ARG(p.name),
+                         types[i].article, star_type_name(v[2]));
     if (check_display(run, &p) != STAR_OK)
         return STAR_FAIL;
     p.value = p.has_default ? v[2] : STAR_NULL;
@@ -152,14 +155,16 @@ static bool resolve(struct eval *e, struct param *p, struct err *err)
     const struct str *given = map_get(&e->entry->metadata.param_values, p->name);
     if (given) {
         if (p->type == PARAM_STRING && p->is_required && given->len == 0)
-            return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, value cannot be empty", STR_ARG(p->name));
+            return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, value cannot be empty",
+                           STR_ARG(p->name));
         if (!parse_value(e->a, p, *given, &p->value))
-            return err_set(err, ERR_INVALID, "error parsing param " STR_FMT ": param " STR_FMT " is not %s", STR_ARG(p->name),
-                           STR_ARG(p->name), types[p->type].article);
+            return err_set(err, ERR_INVALID, "error parsing param " STR_FMT ": param " STR_FMT " is not %s",
+                           STR_ARG(p->name), STR_ARG(p->name), types[p->type].article);
     } else if (!p->has_default) {
         if (p->is_required)
             return err_set(err, ERR_INVALID,
-                           "param " STR_FMT " is a required param, a value has to be provided (--param " STR_FMT "=VALUE)",
+                           "param " STR_FMT
+                           " is a required param, a value has to be provided (--param " STR_FMT "=VALUE)",
                            STR_ARG(p->name), STR_ARG(p->name));
         p->value = zero_value(e->a, p->type);
     }
@@ -171,10 +176,17 @@ bool params_load(struct eval *e, struct err *err)
 {
     struct arena *a = e->keep;
     const struct star_binding bindings[] = {
-        {"param", star_builtin(a, "param", param_builtin, e)}, {"config", config_builtin(e, false)},
-        {"INT", star_string_z(a, "INT")}, {"STRING", star_string_z(a, "STRING")}, {"BOOLEAN", star_string_z(a, "BOOLEAN")},
-        {"DICT", star_string_z(a, "DICT")}, {"LIST", star_string_z(a, "LIST")}, {"PASSWORD", star_string_z(a, "password")},
-        {"TEXTAREA", star_string_z(a, "textarea")}, {"FILE", star_string_z(a, "file")}, {"COMBO", star_string_z(a, "combo")},
+        {"param", star_builtin(a, "param", param_builtin, e)},
+        {"config", config_builtin(e, false)},
+        {"INT", star_string_z(a, "INT")},
+        {"STRING", star_string_z(a, "STRING")},
+        {"BOOLEAN", star_string_z(a, "BOOLEAN")},
+        {"DICT", star_string_z(a, "DICT")},
+        {"LIST", star_string_z(a, "LIST")},
+        {"PASSWORD", star_string_z(a, "password")},
+        {"TEXTAREA", star_string_z(a, "textarea")},
+        {"FILE", star_string_z(a, "file")},
+        {"COMBO", star_string_z(a, "combo")},
     };
     const struct star_env env = {arena_memdup(a, bindings, sizeof bindings), ARRAY_LEN(bindings)};
     struct str name = path_join(a, e->star_base, STR("params.star")), source;
@@ -186,9 +198,7 @@ bool params_load(struct eval *e, struct err *err)
     const struct star_program *p = star_compile(a, name, source, &star_options_config, &env, err);
     if (!p || !eval_exec(e, p, &env, err))
         return false;
-    vec_foreach (param, &e->params)
-        if (!resolve(e, param, err))
-            return false;
+    vec_foreach(param, &e->params) if (!resolve(e, param, err)) return false;
     return true;
 }
 
@@ -220,8 +230,8 @@ bool param_text(struct arena *a, const struct param *p, struct str *out, struct 
 
 /* --- config() ----------------------------------------------------------------------------------------- */
 
-/* config() is called at load, and by handlers on any loop: what it makes belongs to the run that calls, the rest to
- * a scratch arena. */
+/* config() is called at load, and by handlers on any loop: what it makes belongs to the run that calls, the
+ * rest to a scratch arena. */
 struct config_site {
     const struct eval *eval;
     bool is_app;
@@ -274,9 +284,8 @@ static star_v from_toml(const struct eval *e, struct arena *a, const struct toml
         return out;
     case TOML_TABLE:
         out = star_dict(a, map_len(&v->table));
-        map_foreach (m, &v->table)
-            if (!star_dict_set(a, out, star_string(a, m->key), from_toml(e, a, m->value)))
-                return STAR_NULL;
+        map_foreach(m, &v->table) if (!star_dict_set(a, out, star_string(a, m->key),
+                                                     from_toml(e, a, m->value))) return STAR_NULL;
         return out;
     default: return expanded(e, a, v->s);
     }

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 enum {
-    TRIES_MAX = 4,           /* of a request whose container refuses connections although it is up as far as we know */
-    PAUSE_MS = 30,           /* before the second of them; then twice and three times as long */
+    TRIES_MAX = 4, /* of a request whose container refuses connections although it is up as far as we know */
+    PAUSE_MS = 30, /* before the second of them; then twice and three times as long */
 };
 
 struct passage {
@@ -15,15 +15,16 @@ struct passage {
     const struct proxy_route *route;
     struct http_proxy_opts opts;
     struct http_pair set[PROXY_SET_MAX];
-    struct container_upstream *upstream;   /* referenced while the exchange runs */
+    struct container_upstream *upstream; /* referenced while the exchange runs */
     struct ctr_endpoint at;
     struct ctr_waiter *waiter;
-    struct http_timer pause;               /* before another try */
+    struct http_timer pause; /* before another try */
     int tries;
     bool has_entered, is_tunnel, has_abort_hook;
 };
 
-/* --- headers ----------------------------------------------------------------------------------------------- */
+/* --- headers -----------------------------------------------------------------------------------------------
+ */
 
 static inline void set_header(struct passage *p, struct str name, struct str value)
 {
@@ -36,11 +37,13 @@ static bool is_local_name(struct str host)
     return str_eq(host, STR("localhost")) || str_eq(host, STR("127.0.0.1")) || str_eq(host, STR("::1"));
 }
 
-/* The Host for preserve_host: the client's if it is the app's own domain, else that domain with the client's port. */
+/* The Host for preserve_host: the client's if it is the app's own domain, else that domain with the client's
+ * port. */
 static struct str preserved_host(const struct passage *p)
 {
     const struct http_req *req = p->request.req;
-    struct str domain = str_is_empty(p->app->entry.domain) ? p->app->env->default_domain : p->app->entry.domain;
+    struct str domain =
+        str_is_empty(p->app->entry.domain) ? p->app->env->default_domain : p->app->entry.domain;
     if (str_eq_nocase(req->host, domain) || (is_local_name(req->host) && is_local_name(domain)))
         return req->authority;
     return req->port ? str_printf(req->arena, STR_FMT ":%d", STR_ARG(domain), req->port) : domain;
@@ -74,7 +77,8 @@ static void prepare(struct passage *p)
     set_header(p, STR("X-Openrun-Rbac-Enabled"), STR("false"));
 }
 
-/* --- the container's address ---------------------------------------------------------------------------------- */
+/* --- the container's address
+ * ---------------------------------------------------------------------------------- */
 
 static void upstream_put(struct container_upstream *u)
 {
@@ -91,7 +95,8 @@ void proxy_release(struct app *app)
 }
 
 /* The container's address as this loop knows it, parsed anew only when it has moved. */
-static struct container_upstream *upstream_get(struct app *app, unsigned loop, const struct ctr_endpoint *at, struct err *err)
+static struct container_upstream *upstream_get(struct app *app, unsigned loop, const struct ctr_endpoint *at,
+                                               struct err *err)
 {
     struct container_upstream *u = app->upstreams[loop];
     if (LIKELY(u && u->at.ip == at->ip && u->at.port == at->port)) {
@@ -101,8 +106,8 @@ static struct container_upstream *upstream_get(struct app *app, unsigned loop, c
     u = xcalloc(1, sizeof *u);
     u->at = *at;
     u->refs = 1;
-    struct str url = str_printf(&u->arena, STR_FMT "://%u.%u.%u.%u:%u", STR_ARG(app->scheme), at->ip >> 24, at->ip >> 16 & 255,
-                                at->ip >> 8 & 255, at->ip & 255, at->port);
+    struct str url = str_printf(&u->arena, STR_FMT "://%u.%u.%u.%u:%u", STR_ARG(app->scheme), at->ip >> 24,
+                                at->ip >> 16 & 255, at->ip >> 8 & 255, at->ip & 255, at->port);
     if (!http_upstream_parse(&u->arena, url, true, &u->to, err)) {
         upstream_put(u);
         return NULL;
@@ -113,7 +118,8 @@ static struct container_upstream *upstream_get(struct app *app, unsigned loop, c
     return u;
 }
 
-/* --- the container ------------------------------------------------------------------------------------------ */
+/* --- the container
+ * ------------------------------------------------------------------------------------------ */
 
 static int loop_index(const struct passage *p)
 {
@@ -142,8 +148,8 @@ static void on_pause_over(struct http_timer *timer)
     to_container(CONTAINER_OF(timer, struct passage, pause));
 }
 
-/* The container may be on its way down, or busy: a suspicion either closes the door, and then we wait with the others, or
- * it was looked at a moment ago and found well. */
+/* The container may be on its way down, or busy: a suspicion either closes the door, and then we wait with
+ * the others, or it was looked at a moment ago and found well. */
 static bool on_connect_failed(struct http_req *req, const char *why, void *arg)
 {
     struct passage *p = arg;
@@ -202,10 +208,12 @@ static void on_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_
         return;
     }
     if (why->retry_after_ms > 0)
-        http_resp_header(req, STR("Retry-After"), str_printf(req->arena, "%d", (why->retry_after_ms + 999) / 1000));
+        http_resp_header(req, STR("Retry-After"),
+                         str_printf(req->arena, "%d", (why->retry_after_ms + 999) / 1000));
     /* Logs are for those who may see them: the admin, and in dev whoever uses the app. */
     bool may_see = p->app->entry.is_dev || str_eq(p->request.who->user_id, STR("admin"));
-    http_reply_error(req, why->code == ERR_UNAVAILABLE ? 503 : 500, str_from(may_see ? why->detail : why->summary));
+    http_reply_error(req, why->code == ERR_UNAVAILABLE ? 503 : 500,
+                     str_from(may_see ? why->detail : why->summary));
 }
 
 /* The client left while nothing was on its way to the container. */
@@ -251,8 +259,9 @@ void proxy_serve(struct app *app, const struct app_request *request, const struc
     struct http_req *req = request->req;
     if (UNLIKELY(request->is_write_gated) && is_write(req)) {
         bool is_preview = store_app_kind(app->entry.id) == STORE_PREVIEW;
-        http_reply_error(req, 403, is_preview ? STR("Preview app does not have access to proxy write APIs")
-                                              : STR("Stage app does not have access to proxy write APIs"));
+        http_reply_error(req, 403,
+                         is_preview ? STR("Preview app does not have access to proxy write APIs")
+                                    : STR("Stage app does not have access to proxy write APIs"));
         return;
     }
     struct passage *p = arena_new(req->arena, struct passage);

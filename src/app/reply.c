@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum {
-    REPLY_MAX = 64 << 20,    /* bytes of one reply */
+    REPLY_MAX = 64 << 20, /* bytes of one reply */
     NESTING_MAX = 100,
 };
 
@@ -24,7 +24,8 @@ static struct str field(star_v s, const char *name)
     return text;
 }
 
-/* --- text as Go prints it -------------------------------------------------------------------------------- */
+/* --- text as Go prints it --------------------------------------------------------------------------------
+ */
 
 struct keyed {
     struct str key;
@@ -134,7 +135,8 @@ static bool print(struct arena *a, struct buf *b, star_v v, int depth, struct er
     }
 }
 
-/* --- replies ------------------------------------------------------------------------------------------------- */
+/* --- replies
+ * ------------------------------------------------------------------------------------------------- */
 
 static void send_data(struct visit *v, int status, bool is_text, star_v data, bool with_newline)
 {
@@ -149,7 +151,8 @@ static void send_data(struct visit *v, int status, bool is_text, star_v data, bo
         fail(v, err_is_set(&err) ? err_msg(&err) : "reply too large");
         return;
     }
-    http_reply(req, status, is_text ? STR("text/plain; charset=utf-8") : STR("application/json"), buf_str(&b));
+    http_reply(req, status, is_text ? STR("text/plain; charset=utf-8") : STR("application/json"),
+               buf_str(&b));
 }
 
 static bool has_scheme(struct str url)
@@ -165,8 +168,8 @@ static bool has_scheme(struct str url)
     return false;
 }
 
-/* Where a redirect goes: an absolute URL as it is; a path clean, and if it is relative below the directory of the
- * request's path. */
+/* Where a redirect goes: an absolute URL as it is; a path clean, and if it is relative below the directory of
+ * the request's path. */
 static struct str resolve_location(struct http_req *req, struct str url)
 {
     struct arena *a = req->arena;
@@ -237,8 +240,9 @@ static void send_download(struct visit *v, star_v s, int status)
             buf_add_char(&quoted, '\\');
         buf_add_char(&quoted, name.ptr[i]);
     }
-    if (quoted.is_full || !http_resp_header(req, STR("Content-Disposition"),
-                                            str_printf(req->arena, "attachment; filename=\"%s\"", buf_z(&quoted)))) {
+    if (quoted.is_full ||
+        !http_resp_header(req, STR("Content-Disposition"),
+                          str_printf(req->arena, "attachment; filename=\"%s\"", buf_z(&quoted)))) {
         fail(v, "Error handling response: bad download name");
         return;
     }
@@ -261,7 +265,8 @@ static void send_response(struct visit *v, star_v s)
     if (str_is_empty(type))
         type = v->route->is_text ? STR("TEXT") : v->route->kind == ROUTE_API ? STR("JSON") : STR("HTML");
     if (str_eq(type, STR("HTML")))
-        fail(v, "Error handling response: HTML responses need templates, which are not available in this version");
+        fail(v, "Error handling response: HTML responses need templates, which are not available in this "
+                "version");
     else
         send_data(v, (int)code, str_eq(type, STR("TEXT")), star_struct_get(s, STR("data")), false);
 }

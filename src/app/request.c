@@ -4,8 +4,8 @@
 
 #include <inttypes.h>
 
-/* `a` is the run's arena, which the app's code may have filled up to its cap: only the star_* functions, which then
- * give null, allocate there. What else is needed for a moment is in a scratch arena. */
+/* `a` is the run's arena, which the app's code may have filled up to its cap: only the star_* functions,
+ * which then give null, allocate there. What else is needed for a moment is in a scratch arena. */
 typedef star_v attr_fn(struct visit *v, struct arena *a);
 
 static star_v text(struct arena *a, struct str s)
@@ -184,7 +184,8 @@ static bool is_ours(struct str name)
 {
     static const char prefix[] = "X-Openrun-";
     for (size_t i = 0; i < sizeof prefix - 1; i++)
-        if (i >= name.len || ((name.ptr[i] | 0x20) != (prefix[i] | 0x20) && !(prefix[i] == '-' && name.ptr[i] == '_')))
+        if (i >= name.len ||
+            ((name.ptr[i] | 0x20) != (prefix[i] | 0x20) && !(prefix[i] == '-' && name.ptr[i] == '_')))
             return false;
     return true;
 }
@@ -205,7 +206,8 @@ static star_v attr_headers(struct visit *v, struct arena *a)
             continue;
         ok = add_pair(a, d, request_canonical_header(&scratch, h->name), value);
     }
-    ok = ok && add_pair(a, d, STR("X-Openrun-User"), who->user_id) && add_pair(a, d, STR("X-Openrun-Perms"), (struct str){0}) &&
+    ok = ok && add_pair(a, d, STR("X-Openrun-User"), who->user_id) &&
+         add_pair(a, d, STR("X-Openrun-Perms"), (struct str){0}) &&
          add_pair(a, d, STR("X-Openrun-Rbac-Enabled"), STR("false")) &&
          (str_is_empty(who->subject) || add_pair(a, d, STR("X-Openrun-User-Id"), who->subject)) &&
          (str_is_empty(who->email) || add_pair(a, d, STR("X-Openrun-User-Email"), who->email));
@@ -216,12 +218,29 @@ static const struct {
     const char *name;
     attr_fn *get;
 } attrs[] = {
-    {"AppName", attr_app_name}, {"AppPath", attr_app_path}, {"AppRBACEnabled", attr_false}, {"AppUrl", attr_app_url},
-    {"Body", attr_body}, {"CustomPerms", attr_custom_perms}, {"Data", attr_none}, {"Form", attr_form}, {"Headers", attr_headers},
-    {"HtmxVersion", attr_htmx_version}, {"IsDev", attr_is_dev}, {"IsPartial", attr_is_partial}, {"Method", attr_method},
-    {"PagePath", attr_page_path}, {"PageUrl", attr_page_url}, {"PostForm", attr_post_form}, {"PushEvents", attr_push_events},
-    {"Query", attr_query}, {"RemoteIP", attr_remote_ip}, {"UrlParams", attr_url_params}, {"UserEmail", attr_user_email},
-    {"UserId", attr_user_id}, {"UserSubject", attr_user_subject},
+    {"AppName", attr_app_name},
+    {"AppPath", attr_app_path},
+    {"AppRBACEnabled", attr_false},
+    {"AppUrl", attr_app_url},
+    {"Body", attr_body},
+    {"CustomPerms", attr_custom_perms},
+    {"Data", attr_none},
+    {"Form", attr_form},
+    {"Headers", attr_headers},
+    {"HtmxVersion", attr_htmx_version},
+    {"IsDev", attr_is_dev},
+    {"IsPartial", attr_is_partial},
+    {"Method", attr_method},
+    {"PagePath", attr_page_path},
+    {"PageUrl", attr_page_url},
+    {"PostForm", attr_post_form},
+    {"PushEvents", attr_push_events},
+    {"Query", attr_query},
+    {"RemoteIP", attr_remote_ip},
+    {"UrlParams", attr_url_params},
+    {"UserEmail", attr_user_email},
+    {"UserId", attr_user_id},
+    {"UserSubject", attr_user_subject},
 };
 
 static enum star_ret get_json(struct star_run *run, struct visit *v, star_v *out)
@@ -258,7 +277,8 @@ static enum star_ret request_no_attr(struct star_run *run, void *self, struct st
     struct str near = str_nearest(name, names, ARRAY_LEN(names));
     if (str_is_empty(near))
         return star_fail(run, "request has no attribute '" STR_FMT "'", STR_ARG(name));
-    return star_fail(run, "request has no attribute '" STR_FMT "' (did you mean " STR_FMT "?)", STR_ARG(name), STR_ARG(near));
+    return star_fail(run, "request has no attribute '" STR_FMT "' (did you mean " STR_FMT "?)", STR_ARG(name),
+                     STR_ARG(near));
 }
 
 static const struct star_host_type request_type = {

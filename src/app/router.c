@@ -1,9 +1,10 @@
-/* app/router.c: path patterns of an app (spec starlark-apps.md 5): a trie of segments, searched with backtracking.
+/* app/router.c: path patterns of an app (spec starlark-apps.md 5): a trie of segments, searched with
+ * backtracking.
  *
  * A segment is a literal, a pattern with {name} or {name:regex}, or `*` (the rest, only at the end). At each
  * node literals win over regexes, those over plain parameters, those over `*`, whatever the order of
- * declaration. Nodes know shapes, not names ("/{a}/x" and "/{b}/y" share a node): an endpoint has its own names, so
- * that "/{a}" and "/{b}" are seen to be the same. A search visits each node at most once.
+ * declaration. Nodes know shapes, not names ("/{a}/x" and "/{b}/y" share a node): an endpoint has its own
+ * names, so that "/{a}" and "/{b}" are seen to be the same. A search visits each node at most once.
  * SPDX-License-Identifier: Apache-2.0 */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "app_int.h"
@@ -22,30 +23,30 @@ enum rank { RANK_REGEX, RANK_MIXED, RANK_PLAIN };
 
 /* A segment with parameters. */
 struct pattern {
-    struct str shape;                   /* the segment without names: "{}.json", "{:[0-9]+}" */
+    struct str shape; /* the segment without names: "{}.json", "{:[0-9]+}" */
     enum rank rank;
-    pcre2_code *re;                     /* the whole segment must match; NULL: "{}", any segment */
-    uint32_t groups[ROUTE_PARAMS_MAX];  /* [n_params] of `re` */
+    pcre2_code *re;                    /* the whole segment must match; NULL: "{}", any segment */
+    uint32_t groups[ROUTE_PARAMS_MAX]; /* [n_params] of `re` */
     size_t n_params;
     struct node *next;
 };
 
 static const struct str methods[] = {
-    STR_INIT("CONNECT"), STR_INIT("DELETE"), STR_INIT("GET"), STR_INIT("HEAD"), STR_INIT("OPTIONS"),
-    STR_INIT("PATCH"), STR_INIT("POST"), STR_INIT("PUT"), STR_INIT("QUERY"), STR_INIT("TRACE"),
+    STR_INIT("CONNECT"), STR_INIT("DELETE"), STR_INIT("GET"), STR_INIT("HEAD"),  STR_INIT("OPTIONS"),
+    STR_INIT("PATCH"),   STR_INIT("POST"),   STR_INIT("PUT"), STR_INIT("QUERY"), STR_INIT("TRACE"),
 };
 enum { METHOD_GET = 2, METHOD_HEAD = 3, METHOD_ANY = 30, METHOD_NONE = 31 };
 
 struct endpoint {
-    int method;                         /* index in methods[], or METHOD_ANY */
+    int method; /* index in methods[], or METHOD_ANY */
     const void *target;
-    struct str *names;                  /* of the parameters on the way here */
+    struct str *names; /* of the parameters on the way here */
 };
 
 struct node {
-    struct map literals;                /* segment -> struct node * */
-    VEC(struct pattern *) patterns;     /* by rank */
-    struct node *rest;                  /* after `*` */
+    struct map literals;            /* segment -> struct node * */
+    VEC(struct pattern *) patterns; /* by rank */
+    struct node *rest;              /* after `*` */
     VEC(struct endpoint) endpoints;
 };
 
@@ -150,8 +151,10 @@ static bool re_compile(struct arena *a, struct pattern *p, struct buf *text, str
     return true;
 }
 
-/* Reads a segment into shape, names and regular expression; the latter is compiled only if the shape is new. */
-static struct pattern *find_pattern(struct adding *x, const struct node *n, struct str segment, struct err *err)
+/* Reads a segment into shape, names and regular expression; the latter is compiled only if the shape is new.
+ */
+static struct pattern *find_pattern(struct adding *x, const struct node *n, struct str segment,
+                                    struct err *err)
 {
     struct arena *a = x->r->arena;
     scoped_buf re = BUF_INIT(SEGMENT_TEXT_MAX), shape = BUF_INIT(SEGMENT_TEXT_MAX);
@@ -171,12 +174,11 @@ static struct pattern *find_pattern(struct adding *x, const struct node *n, stru
         else if (p.n_params > 0)
             p.rank = MIN(p.rank, RANK_MIXED);
         /* Groups of the regex itself must not shift ours: each parameter is a named group p<N>. */
-        buf_printf(&re, "(?<p%zu>" STR_FMT ")", p.n_params++, STR_ARG(str_is_empty(regex) ? STR("[^/]+") : regex));
+        buf_printf(&re, "(?<p%zu>" STR_FMT ")", p.n_params++,
+                   STR_ARG(str_is_empty(regex) ? STR("[^/]+") : regex));
         buf_printf(&shape, "{%s" STR_FMT "}", str_is_empty(regex) ? "" : ":", STR_ARG(regex));
     }
-    vec_foreach (had, &n->patterns)
-        if (str_eq((*had)->shape, buf_str(&shape)))
-            return *had;
+    vec_foreach(had, &n->patterns) if (str_eq((*had)->shape, buf_str(&shape))) return *had;
     if (p.rank != RANK_PLAIN && !re_compile(a, &p, &re, err))
         return NULL;
     p.shape = str_dup(a, buf_str(&shape));
@@ -197,7 +199,8 @@ static struct node *descend_pattern(struct adding *x, struct node *n, struct str
     return p->next;
 }
 
-static struct node *descend(struct adding *x, struct node *n, struct str segment, bool is_last, struct err *err)
+static struct node *descend(struct adding *x, struct node *n, struct str segment, bool is_last,
+                            struct err *err)
 {
     struct arena *a = x->r->arena;
     if (str_eq(segment, STR("*"))) {
@@ -271,9 +274,7 @@ static bool add(struct router *r, struct str method, struct str pattern, const v
         if (!n)
             return false;
     }
-    vec_foreach (e, &n->endpoints)
-        if (e->method == index)
-            return err_set(err, ERR_INVALID, "declared twice");
+    vec_foreach(e, &n->endpoints) if (e->method == index) return err_set(err, ERR_INVALID, "declared twice");
     struct str *names = arena_memdup(r->arena, x.names, sizeof x.names[0] * x.n_names);
     *vec_push(r->arena, &n->endpoints) = (struct endpoint){index, target, names};
     r->len++;
@@ -284,14 +285,16 @@ bool router_add(struct router *r, struct str method, struct str pattern, const v
 {
     pattern = str_dup(r->arena, pattern);
     return add(r, method, pattern, target, err) ||
-           err_wrap(err, "route " STR_FMT "%s\"" STR_FMT "\"", STR_ARG(method), str_is_empty(method) ? "" : " ", STR_ARG(pattern));
+           err_wrap(err, "route " STR_FMT "%s\"" STR_FMT "\"", STR_ARG(method),
+                    str_is_empty(method) ? "" : " ", STR_ARG(pattern));
 }
 
-/* --- matching ------------------------------------------------------------------------------------------------ */
+/* --- matching
+ * ------------------------------------------------------------------------------------------------ */
 
 struct matching {
     int method;
-    uint32_t allowed;                   /* bits of methods[] that the path has */
+    uint32_t allowed; /* bits of methods[] that the path has */
     struct str values[ROUTE_PARAMS_MAX];
     size_t n_values;
     struct route_match *out;
@@ -335,7 +338,8 @@ static bool take(struct matching *m, const struct endpoint *e)
 static bool choose(struct matching *m, const struct node *n)
 {
     const struct endpoint *get = NULL, *any = NULL;
-    vec_foreach (e, &n->endpoints) {
+    vec_foreach(e, &n->endpoints)
+    {
         if (e->method == m->method)
             return take(m, e);
         if (e->method == METHOD_GET)
@@ -362,7 +366,8 @@ static bool search(struct matching *m, const struct node *n, struct str rest, in
         const struct node *next = map_get(&n->literals, segment);
         if (next && search(m, next, tail, depth + 1))
             return true;
-        vec_foreach (p, &n->patterns) {
+        vec_foreach(p, &n->patterns)
+        {
             m->n_values = had;
             if (pattern_match(*p, segment, m) && search(m, (*p)->next, tail, depth + 1))
                 return true;
@@ -389,7 +394,8 @@ static struct str allow_text(struct arena *a, uint32_t allowed)
     return str_dup(a, buf_str(&b));
 }
 
-void router_match(const struct router *r, struct arena *a, struct str method, struct str path, struct route_match *out)
+void router_match(const struct router *r, struct arena *a, struct str method, struct str path,
+                  struct route_match *out)
 {
     struct matching m = {.method = METHOD_NONE, .out = out};
     out->target = NULL;

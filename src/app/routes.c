@@ -50,9 +50,11 @@ static bool add_html(struct app *app, star_v v, struct err *err)
     for (size_t i = 0; i < star_len(fragments); i++) {
         star_v f = star_item(fragments, i);
         if (!str_eq(star_struct_ctor(f), STR("ace.api")) && !str_eq(star_struct_ctor(f), STR("ace.fragment")))
-            return err_set(err, ERR_INVALID, "fragments must hold ace.fragment or ace.api, not %s", star_type_name(f));
+            return err_set(err, ERR_INVALID, "fragments must hold ace.fragment or ace.api, not %s",
+                           star_type_name(f));
         star_v own = callable_field(f, "handler");
-        struct str at = http_path_clean(&app->arena, http_path_join(&app->arena, path, text_field(f, "path")));
+        struct str at =
+            http_path_clean(&app->arena, http_path_join(&app->arena, path, text_field(f, "path")));
         bool ok = str_eq(star_struct_ctor(f), STR("ace.api"))
                       ? add_api(app, f, at, handler, err)
                       : router_add(app->router, text_field(f, "method"), at,
@@ -63,7 +65,8 @@ static bool add_html(struct app *app, star_v v, struct err *err)
     return true;
 }
 
-/* --- proxy routes ----------------------------------------------------------------------------------------- */
+/* --- proxy routes -----------------------------------------------------------------------------------------
+ */
 
 static bool read_response_headers(struct app *app, star_v dict, struct http_proxy_opts *o, struct err *err)
 {
@@ -72,8 +75,8 @@ static bool read_response_headers(struct app *app, star_v dict, struct http_prox
     star_v key, value;
     while (star_dict_next(dict, &at, &key, &value)) {
         struct http_pair *pair = &pairs[n++];
-        if (!star_to_str(key, &pair->name) || !star_to_str(value, &pair->value) || !http_is_token(pair->name) ||
-            !http_is_field_value(pair->value))
+        if (!star_to_str(key, &pair->name) || !star_to_str(value, &pair->value) ||
+            !http_is_token(pair->name) || !http_is_field_value(pair->value))
             return err_set(err, ERR_INVALID, "proxy.config: response_headers must map header names to text");
     }
     o->response_set = pairs;
@@ -88,15 +91,19 @@ static const struct str drop[] = {STR_INIT("Forwarded"), STR_INIT("X-Forwarded-"
 static bool fill_opts(struct app *app, star_v config, struct proxy_route *p, struct err *err)
 {
     struct str strip = text_field(config, "strip_path");
-    struct str prefix = bool_field(config, "strip_app") ? http_path_join(&app->arena, app->path, strip) : strip;
+    struct str prefix =
+        bool_field(config, "strip_app") ? http_path_join(&app->arena, app->path, strip) : strip;
     if (!str_is_empty(prefix) && prefix.ptr[0] != '/')
-        return err_set(err, ERR_INVALID, "proxy.config: strip_path must start with \"/\", not \"" STR_FMT "\"", STR_ARG(prefix));
+        return err_set(err, ERR_INVALID,
+                       "proxy.config: strip_path must start with \"/\", not \"" STR_FMT "\"",
+                       STR_ARG(prefix));
     p->opts = (struct http_proxy_opts){
         .strip_prefix = str_trim_right(prefix, '/'),
         .drop = drop,
         .drop_count = ARRAY_LEN(drop) - 1,
         .rewrite_location = app_config_bool(app, "proxy.rewrite_location", true),
-        .idle_conn_ms = MIN(app_config_count(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
+        .idle_conn_ms =
+            MIN(app_config_count(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
         .max_idle = (unsigned)app_config_count(app, "proxy.max_idle_conns", 250),
     };
     return read_response_headers(app, star_struct_get(config, STR("response_headers")), &p->opts, err);
@@ -116,15 +123,18 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
     struct arena *a = &app->arena;
     star_v response = star_struct_get(v, STR("config")), config;
     scoped_err why = {0};
-    if (!plugin_response_value(response, &config, &why) || !str_eq(star_struct_ctor(config), STR("ProxyConfig")))
+    if (!plugin_response_value(response, &config, &why) ||
+        !str_eq(star_struct_ctor(config), STR("ProxyConfig")))
         return err_set(err, ERR_INVALID, "error in proxy config: %s",
                        err_is_set(&why) ? err_msg(&why) : "expected the result of proxy.config(...)");
     struct proxy_route *p = arena_new(a, struct proxy_route);
     struct str path = text_field(v, "path"), url = text_field(config, "url");
     if (str_is_empty(path) || path.ptr[0] != '/')
-        return err_set(err, ERR_INVALID, "ace.proxy: path must start with \"/\", not \"" STR_FMT "\"", STR_ARG(path));
+        return err_set(err, ERR_INVALID, "ace.proxy: path must start with \"/\", not \"" STR_FMT "\"",
+                       STR_ARG(path));
     if (str_chr(path, '*') != STR_NPOS)
-        return err_set(err, ERR_INVALID, "ace.proxy: path takes in everything below it, it needs no \"*\": \"" STR_FMT "\"",
+        return err_set(err, ERR_INVALID,
+                       "ace.proxy: path takes in everything below it, it needs no \"*\": \"" STR_FMT "\"",
                        STR_ARG(path));
     p->path = http_path_clean(a, path);
     p->preserve_host = bool_field(config, "preserve_host");
@@ -144,7 +154,8 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
     return true;
 }
 
-/* --- all together ------------------------------------------------------------------------------------------- */
+/* --- all together
+ * ------------------------------------------------------------------------------------------- */
 
 /* Pages and forms come with the template engine: until then their addresses answer 501. */
 static bool add_actions(struct app *app, struct err *err)
@@ -158,7 +169,8 @@ static bool add_actions(struct app *app, struct err *err)
         if (!str_starts(path, STR("/")))
             path = str_cat(&app->arena, STR("/"), path);
         struct route *r = route_new(app, ROUTE_ACTION, STAR_NULL);
-        if (!router_add(app->router, STR("GET"), path, r, err) || !router_add(app->router, STR("POST"), path, r, err))
+        if (!router_add(app->router, STR("GET"), path, r, err) ||
+            !router_add(app->router, STR("POST"), path, r, err))
             return err_wrap(err, "error adding action at path " STR_FMT, STR_ARG(path));
     }
     return true;
@@ -189,7 +201,8 @@ bool routes_load(struct app *app, struct err *err)
         else if (str_eq(kind, STR("ace.proxy")))
             ok = add_proxy(app, v, err);
         else
-            ok = err_set(err, ERR_INVALID, "routes must hold ace.api, ace.html or ace.proxy, not %s", star_type_name(v));
+            ok = err_set(err, ERR_INVALID, "routes must hold ace.api, ace.html or ace.proxy, not %s",
+                         star_type_name(v));
         if (!ok)
             return false;
     }

@@ -1,9 +1,8 @@
 /* app/serve.c: from a request to the part of the app that answers it.
  *
- * Order inside an app: files under their full names, then the router (handlers and proxy routes, the more specific
- * first), then what a static-only or a disk-served app finds by name. An app that is nothing but a proxy at "/"
- * skips all that.
- * SPDX-License-Identifier: Apache-2.0 */
+ * Order inside an app: files under their full names, then the router (handlers and proxy routes, the more
+ * specific first), then what a static-only or a disk-served app finds by name. An app that is nothing but a
+ * proxy at "/" skips all that. SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 /* Set only where the app has not said otherwise (spec server.md 6). */
@@ -21,7 +20,8 @@ static void security_headers(struct http_req *req, void *arg)
         {5, false, STR_INIT("Strict-Transport-Security"), STR_INIT("max-age=31536000; includeSubDomains")},
         {5, false, STR_INIT("Cross-Origin-Opener-Policy"), STR_INIT("same-origin")},
         {5, false, STR_INIT("X-Permitted-Cross-Domain-Policies"), STR_INIT("none")},
-        {10, true, STR_INIT("Strict-Transport-Security"), STR_INIT("max-age=63072000; includeSubDomains; preload")},
+        {10, true, STR_INIT("Strict-Transport-Security"),
+         STR_INIT("max-age=63072000; includeSubDomains; preload")},
         {10, false, STR_INIT("Content-Security-Policy"), STR_INIT("default-src 'self'")},
         {10, false, STR_INIT("Cross-Origin-Embedder-Policy"), STR_INIT("require-corp")},
         {10, false, STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
@@ -78,8 +78,9 @@ static bool cut_encoded(struct str path, struct str prefix, struct str *rest)
     return str_is_empty(*rest) || rest->ptr[0] == '/';
 }
 
-/* The path inside the app, clean, starting with "/"; false if the request is not below the app's path. It is decoded,
- * unless it has an encoded slash: then it stays as it was sent, so that the slash cannot be taken for structure. */
+/* The path inside the app, clean, starting with "/"; false if the request is not below the app's path. It is
+ * decoded, unless it has an encoded slash: then it stays as it was sent, so that the slash cannot be taken
+ * for structure. */
 static bool inner_path(const struct app *app, struct http_req *req, struct str *out)
 {
     struct str path = req->path, rest;
@@ -151,7 +152,8 @@ void app_handle(struct app *app, const struct app_request *request)
         http_reply_error(req, 404, STR("404 page not found"));
         return;
     }
-    if (app->redirect_bare_path && app->path.len > 0 && str_eq(path, STR("/")) && !str_ends(req->path, STR("/"))) {
+    if (app->redirect_bare_path && app->path.len > 0 && str_eq(path, STR("/")) &&
+        !str_ends(req->path, STR("/"))) {
         redirect_bare(app, req);
         return;
     }

@@ -1,7 +1,7 @@
 /* app/service.c: from container.config(...) and the metadata to the service that runs the app's container.
  *
- * Names and hashes (spec containers.md 5) decide what is reused: the image's name holds the hash of what it is
- * built from, the container's that of everything it is made of. So a rollback finds its old container.
+ * Names and hashes (spec containers.md 5) decide what is reused: the image's name holds the hash of what it
+ * is built from, the container's that of everything it is made of. So a rollback finds its old container.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
@@ -13,10 +13,10 @@ enum { SOURCE_FILE_MAX = 1 << 20 };
 struct plan {
     struct app *app;
     struct arena *a;
-    star_v config;                     /* the container_config record */
-    struct str build_dir;              /* clean, "" for the top */
-    struct str file_text;              /* the Containerfile; empty for images */
-    struct str file_in_context;        /* its name, seen from build_dir */
+    star_v config;              /* the container_config record */
+    struct str build_dir;       /* clean, "" for the top */
+    struct str file_text;       /* the Containerfile; empty for images */
+    struct str file_in_context; /* its name, seen from build_dir */
     struct ctr_file file;
     struct ctr_kv_list build_args;
     struct ctr_service_config out;
@@ -31,11 +31,11 @@ static struct str text_field(const struct plan *p, const char *name)
 
 static void add_map(struct arena *a, const struct map *m, struct ctr_kv_list *out)
 {
-    map_foreach (e, m)
-        ctr_kv_set(a, out, e->key, *(const struct str *)e->value);
+    map_foreach(e, m) ctr_kv_set(a, out, e->key, *(const struct str *)e->value);
 }
 
-/* --- image ------------------------------------------------------------------------------------------------------ */
+/* --- image
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool gather_build_args(struct plan *p, struct err *err)
 {
@@ -47,8 +47,11 @@ static bool gather_build_args(struct plan *p, struct err *err)
         if (!star_to_str(key, &name))
             return err_set(err, ERR_INVALID, "container.config: cargs keys must be strings");
         if (!star_to_str(value, &text)) {
-            if (star_kind(value) == STAR_KIND_BOOL ? !buf_add_z(&b, star_truth(value) ? "true" : "false") : !star_str(&b, value))
-                return err_set(err, ERR_INVALID, "container.config: the value of cargs \"" STR_FMT "\" is too large", STR_ARG(name));
+            if (star_kind(value) == STAR_KIND_BOOL ? !buf_add_z(&b, star_truth(value) ? "true" : "false")
+                                                   : !star_str(&b, value))
+                return err_set(err, ERR_INVALID,
+                               "container.config: the value of cargs \"" STR_FMT "\" is too large",
+                               STR_ARG(name));
             text = str_dup(p->a, buf_str(&b));
         }
         ctr_kv_set(p->a, &p->build_args, name, text);
@@ -92,14 +95,16 @@ static bool find_containerfile(struct plan *p, struct str source, struct err *er
             found = find_named(p, names[i], is_spec);
     if (!found)
         return err_set(err, ERR_INVALID,
-                       "no container file found, source is set to " STR_FMT ": the app needs a Containerfile or Dockerfile%s"
-                       STR_FMT ", or a spec that has one",
+                       "no container file found, source is set to " STR_FMT
+                       ": the app needs a Containerfile or Dockerfile%s" STR_FMT ", or a spec that has one",
                        STR_ARG(source), str_is_empty(p->build_dir) ? "" : " in ", STR_ARG(p->build_dir));
     p->file_in_context = seen_from_context(p, found);
     if (found->size > SOURCE_FILE_MAX)
-        return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(found->name), SOURCE_FILE_MAX);
+        return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(found->name),
+                       SOURCE_FILE_MAX);
     return src_file_read(p->a, found, &p->file_text, err) &&
-           (ctr_file_parse(p->a, p->file_text, &p->build_args, &p->file, err) || err_wrap(err, STR_FMT, STR_ARG(found->name)));
+           (ctr_file_parse(p->a, p->file_text, &p->build_args, &p->file, err) ||
+            err_wrap(err, STR_FMT, STR_ARG(found->name)));
 }
 
 static bool choose_build_dir(struct plan *p, struct err *err)
@@ -114,13 +119,15 @@ static bool choose_source(struct plan *p, struct err *err)
 {
     struct str source = text_field(p, "source"), lifetime = text_field(p, "lifetime");
     if (str_eq(lifetime, STR("command")))
-        return err_set(err, ERR_UNSUPPORTED, "containers with lifetime \"command\" are not available in this version");
+        return err_set(err, ERR_UNSUPPORTED,
+                       "containers with lifetime \"command\" are not available in this version");
     if (str_eq(source, STR("nixpacks")))
         return err_set(err, ERR_UNSUPPORTED, "nixpacks is not supported yet");
     if (str_starts(source, STR("image:"))) {
         p->out.is_external_image = true;
         p->out.run.image = str_trim(str_from_off(source, strlen("image:")));
-        return !str_is_empty(p->out.run.image) || err_set(err, ERR_INVALID, "container.config: image: needs the image's name");
+        return !str_is_empty(p->out.run.image) ||
+               err_set(err, ERR_INVALID, "container.config: image: needs the image's name");
     }
     return choose_build_dir(p, err) && find_containerfile(p, source, err);
 }
@@ -133,7 +140,8 @@ static bool choose_port(struct plan *p, struct err *err)
         port = p->file.port;
     if (port == 0)
         return err_set(err, ERR_INVALID,
-                       "port not specified in app config and in container file%s" STR_FMT "%s: set port= in container.config (or "
+                       "port not specified in app config and in container file%s" STR_FMT
+                       "%s: set port= in container.config (or "
                        "--param port=N), or EXPOSE a port",
                        str_is_empty(p->file.port_problem) ? "" : " (", STR_ARG(p->file.port_problem),
                        str_is_empty(p->file.port_problem) ? "" : ")");
@@ -141,13 +149,15 @@ static bool choose_port(struct plan *p, struct err *err)
     return true;
 }
 
-/* --- environment, volumes, options --------------------------------------------------------------------------- */
+/* --- environment, volumes, options
+ * --------------------------------------------------------------------------- */
 
 /* Params that only our own pages and flows use. */
 static bool is_private_param(struct str name)
 {
-    static const char *const names[] = {"secrets", "app_name", "dev_command", "dev_reload", "dev_dir", "dev_target", "dev_port",
-                                        "dev_env_files", "dev_mounts", "preserve_host", "response_headers"};
+    static const char *const names[] = {"secrets",    "app_name",      "dev_command",     "dev_reload",
+                                        "dev_dir",    "dev_target",    "dev_port",        "dev_env_files",
+                                        "dev_mounts", "preserve_host", "response_headers"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (str_eq_z(name, names[i]))
             return true;
@@ -159,16 +169,16 @@ static bool gather_env(struct plan *p, struct err *err)
     struct app *app = p->app;
     struct ctr_kv_list *env = &p->out.run.env;
     struct str text;
-    vec_foreach (param, &app->eval.params) {
+    vec_foreach(param, &app->eval.params)
+    {
         if (is_private_param(param->name))
             continue;
         if (!param_text(p->a, param, &text, err))
             return false;
         ctr_kv_set(p->a, env, param->name, text);
     }
-    map_foreach (e, &app->entry.metadata.param_values)
-        if (!is_private_param(e->key))
-            ctr_kv_set(p->a, env, e->key, *(const struct str *)e->value);
+    map_foreach(e, &app->entry.metadata.param_values) if (!is_private_param(e->key))
+        ctr_kv_set(p->a, env, e->key, *(const struct str *)e->value);
     struct src_apppath at = {.domain = app->entry.domain, .path = app->entry.path};
     bool tls = app->env->https_port > 0;
     struct str url = src_apppath_url(p->a, &at, tls ? "https" : "http", app->env->default_domain,
@@ -184,10 +194,8 @@ static bool gather_volumes(struct plan *p, struct err *err)
     struct app *app = p->app;
     struct str_list entries = {0};
     star_v list = star_struct_get(p->config, STR("volumes"));
-    vec_foreach (v, &p->file.volumes)
-        str_list_add(p->a, &entries, *v);
-    vec_foreach (v, &app->entry.metadata.container_volumes)
-        str_list_add(p->a, &entries, *v);
+    vec_foreach(v, &p->file.volumes) str_list_add(p->a, &entries, *v);
+    vec_foreach(v, &app->entry.metadata.container_volumes) str_list_add(p->a, &entries, *v);
     for (size_t i = 0; i < star_len(list); i++) {
         struct str s;
         if (!star_to_str(star_item(list, i), &s))
@@ -207,7 +215,9 @@ static bool gather_volumes(struct plan *p, struct err *err)
     struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n);
     for (size_t i = 0; i < n; i++) {
         if (volumes[i].kind == CTR_VOLUME_SECRET)
-            return err_set(err, ERR_UNSUPPORTED, "volume \"cl_secret:" STR_FMT "\": secret volumes are not available in this version",
+            return err_set(err, ERR_UNSUPPORTED,
+                           "volume \"cl_secret:" STR_FMT
+                           "\": secret volumes are not available in this version",
                            STR_ARG(volumes[i].source));
         if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
             return false;
@@ -217,26 +227,30 @@ static bool gather_volumes(struct plan *p, struct err *err)
     return true;
 }
 
-static bool gather_limits(struct plan *p, struct ctr_engine *engine, struct ctr_kv_list *options, struct err *err)
+static bool gather_limits(struct plan *p, struct ctr_engine *engine, struct ctr_kv_list *options,
+                          struct err *err)
 {
     struct ctr_kv_list allowed = {0};
     add_map(p->a, &p->app->entry.metadata.container_options, options);
     if (p->app->env->allowed_container_args)
-        map_foreach (e, &p->app->env->allowed_container_args->table)
+        map_foreach(e, &p->app->env->allowed_container_args->table)
             ctr_kv_set(p->a, &allowed, e->key, ((const struct toml_value *)e->value)->s);
     return ctr_options_resolve(p->a, options, ctr_engine_command(engine), &allowed, &p->out.run.limits, err);
 }
 
-/* --- identity --------------------------------------------------------------------------------------------------- */
+/* --- identity
+ * --------------------------------------------------------------------------------------------------- */
 
-static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr_kv_list *options, struct err *err)
+static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr_kv_list *options,
+                     struct err *err)
 {
     struct app *app = p->app;
     const struct store_metadata *m = &app->entry.metadata;
     struct arena *a = p->a;
     struct str digest = {0};
     struct str src;
-    if (!src_files_hash(a, &app->files, app->framework.container_exclude.items, app->framework.container_exclude.len, &src, err))
+    if (!src_files_hash(a, &app->files, app->framework.container_exclude.items,
+                        app->framework.container_exclude.len, &src, err))
         return false;
     if (p->out.is_external_image) {
         bool exists = false;
@@ -244,30 +258,34 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
         ctr_image_inspect(engine, a, p->out.run.image, &exists, &digest, &ignored);
     }
     struct str args = ctr_map_hash(a, &p->build_args);
-    struct str version = ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
-                                          ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
+    struct str version =
+        ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
+                         ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
     struct str build = ctr_build_hash(a, src, args, p->file_text, p->build_dir);
     if (!p->out.is_external_image)
-        p->out.run.image = ctr_image_name(a, app->entry.id, build, version,
-                                            app->framework.separate_images || store_app_kind(app->entry.id) == STORE_PREVIEW);
+        p->out.run.image =
+            ctr_image_name(a, app->entry.id, build, version,
+                           app->framework.separate_images || store_app_kind(app->entry.id) == STORE_PREVIEW);
     p->out.run.name = ctr_container_name(a, app->entry.id, version);
     struct ctr_kv_list *l = &p->out.run.labels;
     ctr_kv_set(a, l, STR(CTR_LABEL_APP_ID), app->entry.id);
     ctr_kv_set(a, l, STR(CTR_LABEL_APP_PATH), app->entry.path);
     ctr_kv_set(a, l, STR(CTR_LABEL_HOME), app->env->home);
     ctr_kv_set(a, l, STR(CTR_LABEL_DEV), app->entry.is_dev ? STR("true") : STR("false"));
-    ctr_kv_set(a, l, STR(CTR_LABEL_APP_VERSION), str_printf(a, "%lld", (long long)m->version_metadata.version));
+    ctr_kv_set(a, l, STR(CTR_LABEL_APP_VERSION),
+               str_printf(a, "%lld", (long long)m->version_metadata.version));
     ctr_kv_set(a, l, STR(CTR_LABEL_GIT_SHA), m->version_metadata.git_commit);
     ctr_kv_set(a, l, STR(CTR_LABEL_GIT_MESSAGE), ctr_label_text(a, m->version_metadata.git_message));
     ctr_kv_set(a, l, STR(CTR_LABEL_VERSION_HASH), version);
     return true;
 }
 
-/* --- the build's folder -------------------------------------------------------------------------------------------- */
+/* --- the build's folder
+ * -------------------------------------------------------------------------------------------- */
 
 struct context {
-    struct held_files *files;          /* a reference */
-    struct str build_dir;              /* clean, "" for the top; follows the struct */
+    struct held_files *files; /* a reference */
+    struct str build_dir;     /* clean, "" for the top; follows the struct */
     char text[];
 };
 
@@ -308,7 +326,8 @@ static void release(void *arg)
     free(c);
 }
 
-/* --- all together ------------------------------------------------------------------------------------------------- */
+/* --- all together
+ * ------------------------------------------------------------------------------------------------- */
 
 static void fill_timing(struct plan *p)
 {
@@ -344,23 +363,30 @@ bool service_load(struct app *app, star_v container, struct err *err)
     struct ctr_engine *engine = ctr_manager_engine(app->env->containers);
     struct plan p = {.app = app, .a = &app->arena};
     scoped_err why = {0};
-    if (!plugin_response_value(container, &p.config, &why) || !str_eq(star_struct_ctor(p.config), STR("container_config")))
+    if (!plugin_response_value(container, &p.config, &why) ||
+        !str_eq(star_struct_ctor(p.config), STR("container_config")))
         return err_set(err, ERR_INVALID, "error in container config: %s",
                        err_is_set(&why) ? err_msg(&why) : "expected the result of container.config(...)");
     if (ctr_engine_kind(engine) == CTR_OFF)
         return err_set(err, ERR_UNAVAILABLE,
-                       "app requires container support, which is not enabled on this server: install Docker or Podman, or set "
+                       "app requires container support, which is not enabled on this server: install Docker "
+                       "or Podman, or set "
                        "system.container_command");
     app->scheme = text_field(&p, "scheme");
     if (!str_eq(app->scheme, STR("http")) && !str_eq(app->scheme, STR("https")))
-        return err_set(err, ERR_INVALID, "container.config: scheme must be http or https, not \"" STR_FMT "\"", STR_ARG(app->scheme));
+        return err_set(err, ERR_INVALID,
+                       "container.config: scheme must be http or https, not \"" STR_FMT "\"",
+                       STR_ARG(app->scheme));
     struct str action = app_config_str(app, "container.idle_action", STR("stop"));
     if (!str_eq(action, STR("stop")) && !str_eq(action, STR("pause")))
-        return err_set(err, ERR_INVALID, "container.idle_action must be \"stop\" or \"pause\", not \"" STR_FMT "\"", STR_ARG(action));
+        return err_set(err, ERR_INVALID,
+                       "container.idle_action must be \"stop\" or \"pause\", not \"" STR_FMT "\"",
+                       STR_ARG(action));
     struct ctr_kv_list options = {0};
     if (!gather_build_args(&p, err) || !choose_source(&p, err) || !choose_port(&p, err))
         return false;
-    if (!gather_env(&p, err) || !gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) || !identify(&p, engine, &options, err))
+    if (!gather_env(&p, err) || !gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) ||
+        !identify(&p, engine, &options, err))
         return false;
     fill_timing(&p);
     p.out.app_id = app->entry.id;

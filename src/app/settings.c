@@ -9,9 +9,11 @@ static struct str dotted(struct arena *a, struct str prefix, struct str key)
     return str_is_empty(prefix) ? key : str_printf(a, STR_FMT "." STR_FMT, STR_ARG(prefix), STR_ARG(key));
 }
 
-static void flatten(struct arena *a, struct str prefix, const struct toml_value *table, struct map *out, int depth)
+static void flatten(struct arena *a, struct str prefix, const struct toml_value *table, struct map *out,
+                    int depth)
 {
-    map_foreach (e, &table->table) {
+    map_foreach(e, &table->table)
+    {
         struct toml_value *v = e->value;
         struct str key = dotted(a, prefix, e->key);
         if (v->kind == TOML_TABLE && depth < DEPTH_MAX)
@@ -34,12 +36,8 @@ static struct toml_value *from_star(struct arena *a, star_v v)
         t->kind = TOML_BOOL;
         t->b = star_truth(v);
         return t;
-    case STAR_KIND_INT:
-        t->kind = TOML_INT;
-        return star_to_i64(v, &t->i) ? t : NULL;
-    case STAR_KIND_FLOAT:
-        t->kind = TOML_FLOAT;
-        return star_to_double(v, &t->f) ? t : NULL;
+    case STAR_KIND_INT: t->kind = TOML_INT; return star_to_i64(v, &t->i) ? t : NULL;
+    case STAR_KIND_FLOAT: t->kind = TOML_FLOAT; return star_to_double(v, &t->f) ? t : NULL;
     default: return NULL;
     }
 }
@@ -51,7 +49,8 @@ static void widen(struct toml_value *v, const struct toml_value *old)
         *v = (struct toml_value){.kind = TOML_FLOAT, .f = (double)v->i};
 }
 
-static bool flatten_star(struct arena *a, struct str prefix, star_v dict, struct map *out, int depth, struct err *err)
+static bool flatten_star(struct arena *a, struct str prefix, star_v dict, struct map *out, int depth,
+                         struct err *err)
 {
     size_t at = 0;
     star_v key, value;
@@ -70,8 +69,9 @@ static bool flatten_star(struct arena *a, struct str prefix, star_v dict, struct
         struct toml_value *t = from_star(a, value), *old = map_get(out, path);
         widen(t, old);
         if (!t || (old && old->kind != t->kind))
-            return err_set(err, ERR_INVALID, "settings: app_config." STR_FMT " must be %s, not %s", STR_ARG(path),
-                           old ? toml_kind_name(old->kind) : "a string, a number or a boolean", star_type_name(value));
+            return err_set(err, ERR_INVALID, "settings: app_config." STR_FMT " must be %s, not %s",
+                           STR_ARG(path), old ? toml_kind_name(old->kind) : "a string, a number or a boolean",
+                           star_type_name(value));
         map_set(out, path, t);
     }
     return true;
@@ -79,7 +79,8 @@ static bool flatten_star(struct arena *a, struct str prefix, star_v dict, struct
 
 static bool overlay_metadata(struct arena *a, const struct map *metadata, struct map *out, struct err *err)
 {
-    map_foreach (e, metadata) {
+    map_foreach(e, metadata)
+    {
         const struct str *text = e->value;
         struct toml_value *v = arena_new(a, struct toml_value), *old = map_get(out, e->key);
         if (!toml_parse_value(a, *text, v, err))
@@ -93,16 +94,19 @@ static bool overlay_metadata(struct arena *a, const struct map *metadata, struct
     return true;
 }
 
-bool settings_merge(struct arena *a, const struct toml_value *server, star_v app_settings, const struct map *metadata,
-                    struct map *out, struct err *err)
+bool settings_merge(struct arena *a, const struct toml_value *server, star_v app_settings,
+                    const struct map *metadata, struct map *out, struct err *err)
 {
     map_init(out, a);
     if (server)
         flatten(a, (struct str){0}, server, out, 0);
-    star_v overlay = star_kind(app_settings) == STAR_KIND_DICT ? star_dict_get_str(app_settings, STR("app_config")) : STAR_NULL;
+    star_v overlay = star_kind(app_settings) == STAR_KIND_DICT
+                         ? star_dict_get_str(app_settings, STR("app_config"))
+                         : STAR_NULL;
     if (!star_is_null(overlay)) {
         if (star_kind(overlay) != STAR_KIND_DICT)
-            return err_set(err, ERR_INVALID, "settings: app_config must be a dict, not %s", star_type_name(overlay));
+            return err_set(err, ERR_INVALID, "settings: app_config must be a dict, not %s",
+                           star_type_name(overlay));
         if (!flatten_star(a, (struct str){0}, overlay, out, 0, err))
             return false;
     }
@@ -139,20 +143,24 @@ int app_config_count(const struct app *app, const char *key, int fallback)
     return (int)(v < 0 ? 0 : MIN(v, INT32_MAX));
 }
 
-/* --- the framework's own settings ------------------------------------------------------------------------------ */
+/* --- the framework's own settings
+ * ------------------------------------------------------------------------------ */
 
-/* A value of config_gen.lock or of ace.app(settings=), which have the same shape: section -> name -> value. */
+/* A value of config_gen.lock or of ace.app(settings=), which have the same shape: section -> name -> value.
+ */
 struct setting {
-    const json_t *json;    /* NULL: not a lock file's */
-    star_v star;           /* null: absent */
+    const json_t *json; /* NULL: not a lock file's */
+    star_v star;        /* null: absent */
 };
 
 static struct setting lookup(const json_t *lock, star_v settings, const char *section, const char *name)
 {
     if (lock)
         return (struct setting){json_get(json_get(lock, section), name), STAR_NULL};
-    star_v in = star_kind(settings) == STAR_KIND_DICT ? star_dict_get_str(settings, str_from(section)) : STAR_NULL;
-    return (struct setting){NULL, star_kind(in) == STAR_KIND_DICT ? star_dict_get_str(in, str_from(name)) : STAR_NULL};
+    star_v in =
+        star_kind(settings) == STAR_KIND_DICT ? star_dict_get_str(settings, str_from(section)) : STAR_NULL;
+    return (struct setting){NULL, star_kind(in) == STAR_KIND_DICT ? star_dict_get_str(in, str_from(name))
+                                                                  : STAR_NULL};
 }
 
 static bool is_absent(struct setting s)
@@ -181,7 +189,8 @@ static bool read_texts(struct arena *a, struct setting s, struct str_list *out)
     if (s.json ? !json_is_array(s.json) : star_kind(s.star) != STAR_KIND_LIST)
         return false;
     for (size_t i = 0; i < n; i++) {
-        struct setting item = {s.json ? json_array_get(s.json, i) : NULL, s.json ? STAR_NULL : star_item(s.star, i)};
+        struct setting item = {s.json ? json_array_get(s.json, i) : NULL,
+                               s.json ? STAR_NULL : star_item(s.star, i)};
         struct str text;
         if (!read_text(a, item, &text))
             return false;
@@ -197,7 +206,8 @@ static bool read_flag(struct setting s, bool *out)
     return s.json ? json_is_boolean(s.json) : star_kind(s.star) == STAR_KIND_BOOL;
 }
 
-static bool overlay_framework(struct arena *a, const json_t *lock, star_v settings, struct framework *f, struct err *err)
+static bool overlay_framework(struct arena *a, const json_t *lock, star_v settings, struct framework *f,
+                              struct err *err)
 {
     struct setting s = lookup(lock, settings, "htmx", "version");
     if (!is_absent(s) && !read_text(a, s, &f->htmx_version))
@@ -214,7 +224,8 @@ static bool overlay_framework(struct arena *a, const json_t *lock, star_v settin
     return true;
 }
 
-bool framework_load(struct arena *a, const struct src_files *files, star_v settings, struct framework *out, struct err *err)
+bool framework_load(struct arena *a, const struct src_files *files, star_v settings, struct framework *out,
+                    struct err *err)
 {
     struct framework f = {.htmx_version = STR("2.0.3")};
     const struct src_file *file = src_files_find(files, STR("config_gen.lock"));

@@ -5,9 +5,9 @@
  *
  * 1. `app` is written once, under the lock, and read without it.
  * 2. Waiters exist only while LOADING; whoever ends it takes them all.
- * 3. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask for cannot
- *    keep job threads busy; the next one to ask after that tries again.
- * SPDX-License-Identifier: Apache-2.0 */
+ * 3. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask
+ * for cannot keep job threads busy; the next one to ask after that tries again. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct slot_waiter {
     struct http_loop *loop;
     app_ready_fn ready;
     void *arg;
-    struct app *app;          /* the result; the slot keeps it alive */
+    struct app *app; /* the result; the slot keeps it alive */
     struct err err;
 };
 
@@ -29,11 +29,11 @@ struct app_slot {
     const struct app_env *env;
     struct store_app entry;
     _Atomic(struct app *) app;
-    pthread_mutex_t lock;     /* guards the rest */
+    pthread_mutex_t lock; /* guards the rest */
     bool is_loading;
     struct slot_waiter *waiters;
-    struct err failure;       /* of the last attempt */
-    int64_t retry_at_ms;      /* clock_ms() until which it is the answer */
+    struct err failure;  /* of the last attempt */
+    int64_t retry_at_ms; /* clock_ms() until which it is the answer */
 };
 
 struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry)
@@ -120,7 +120,8 @@ static void load_job(void *arg)
     struct app *app = NULL;
     int64_t begin = clock_ms();
     if (!app_load(slot->env, &slot->entry, NULL, &app, &err))
-        log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path), LOG_ERR(&err));
+        log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path),
+                 LOG_ERR(&err));
     int64_t now = clock_ms();
     pthread_mutex_lock(&slot->lock);
     if (!atomic_load(&slot->app)) {

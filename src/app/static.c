@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 enum {
-    IN_MEMORY_MAX = 256 * 1024,       /* a larger file is served from disk */
-    IN_MEMORY_TOTAL = 32 << 20,       /* of all files of an app */
-    COMPRESS_MIN = 256,               /* smaller ones gain nothing */
-    COMPRESS_QUALITY = 5,             /* at load, on a job thread */
+    IN_MEMORY_MAX = 256 * 1024, /* a larger file is served from disk */
+    IN_MEMORY_TOTAL = 32 << 20, /* of all files of an app */
+    COMPRESS_MIN = 256,         /* smaller ones gain nothing */
+    COMPRESS_QUALITY = 5,       /* at load, on a job thread */
 };
 
 static bool is_compressible(struct str type)
@@ -28,8 +28,8 @@ static struct str compress(struct arena *a, struct str data)
 {
     size_t len = BrotliEncoderMaxCompressedSize(data.len);
     uint8_t *out = arena_alloc(a, len);
-    if (!BrotliEncoderCompress(COMPRESS_QUALITY, BROTLI_DEFAULT_WINDOW, BROTLI_MODE_TEXT, data.len, (const uint8_t *)data.ptr,
-                               &len, out) ||
+    if (!BrotliEncoderCompress(COMPRESS_QUALITY, BROTLI_DEFAULT_WINDOW, BROTLI_MODE_TEXT, data.len,
+                               (const uint8_t *)data.ptr, &len, out) ||
         len >= data.len)
         return (struct str){0};
     return str_of(out, len);
@@ -48,7 +48,8 @@ static bool put_on_disk(struct app *app, struct static_file *f, struct str data,
     return fs_mkdir_p(dir, 0700, err) && fs_write_atomic(f->disk_path, data, 0600, err);
 }
 
-static bool add_file(struct app *app, const struct src_file *src, struct str key, size_t *total, struct err *err)
+static bool add_file(struct app *app, const struct src_file *src, struct str key, size_t *total,
+                     struct err *err)
 {
     struct static_file *f = arena_new(&app->arena, struct static_file);
     f->name = key;
@@ -74,8 +75,8 @@ static bool add_file(struct app *app, const struct src_file *src, struct str key
     return true;
 }
 
-/* Files that are never content: the app's code, and what starts with a dot (.git, .env), as visitors have no business
- * there; .well-known is made for them. */
+/* Files that are never content: the app's code, and what starts with a dot (.git, .env), as visitors have no
+ * business there; .well-known is made for them. */
 static bool is_hidden(struct str name)
 {
     struct str rest = name, part;
@@ -149,13 +150,15 @@ bool statics_choose_index(struct app *app, struct err *err)
     if (!str_is_empty(app->index) && !src_name_clean(&app->arena, app->index, &app->index, err))
         return err_wrap(err, "index");
     if (app->is_single_file && (str_is_empty(app->index) || !has_file(app, app->index)))
-        return err_set(err, ERR_INVALID, "single_file needs an index file%s" STR_FMT "%s: set index=, or add an index.html",
+        return err_set(err, ERR_INVALID,
+                       "single_file needs an index file%s" STR_FMT "%s: set index=, or add an index.html",
                        str_is_empty(app->index) ? "" : ", and \"", STR_ARG(app->index),
                        str_is_empty(app->index) ? "" : "\" is not there");
     return true;
 }
 
-/* --- serving -------------------------------------------------------------------------------------------------- */
+/* --- serving
+ * -------------------------------------------------------------------------------------------------- */
 
 /* "a-<64 hex>.css" -> "a.css" and the hash. The stem ends at the first dot of the base name. */
 static bool split_hashed(struct arena *a, struct str rel, struct str *plain, struct str *sha)
@@ -205,7 +208,8 @@ static void serve(struct app *app, struct http_req *req, const struct static_fil
     if (!str_is_empty(f->disk_path)) {
         s.fd = open(f->disk_path.ptr, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (s.fd < 0) {
-            http_reply_error(req, 500, STR("a static file is missing from the server's run folder: reload the app"));
+            http_reply_error(req, 500,
+                             STR("a static file is missing from the server's run folder: reload the app"));
             return;
         }
     }
@@ -223,7 +227,8 @@ static bool serve_disk(struct app *app, struct http_req *req, struct str rel)
     struct http_static s = {
         .fd = fd,
         .size = (uint64_t)st.st_size,
-        .etag = str_printf(req->arena, "\"%llx-%llx\"", (unsigned long long)mtime_ns, (unsigned long long)st.st_size),
+        .etag = str_printf(req->arena, "\"%llx-%llx\"", (unsigned long long)mtime_ns,
+                           (unsigned long long)st.st_size),
         .mtime_s = st.st_mtim.tv_sec,
         .content_type = http_mime_type(rel),
     };
@@ -269,7 +274,8 @@ static bool serve_folder(struct app *app, struct http_req *req, struct str rel)
     if (!has_file(app, index))
         return false;
     /* From the clean path: what was sent may start with "//". */
-    struct str clean = http_path_encode(req->arena, str_printf(req->arena, STR_FMT "/" STR_FMT "/", STR_ARG(app->path), STR_ARG(rel)));
+    struct str clean = http_path_encode(
+        req->arena, str_printf(req->arena, STR_FMT "/" STR_FMT "/", STR_ARG(app->path), STR_ARG(rel)));
     if (req->query.ptr)
         clean = str_printf(req->arena, STR_FMT "?" STR_FMT, STR_ARG(clean), STR_ARG(req->query));
     http_resp_header(req, STR("Location"), clean);
@@ -283,7 +289,8 @@ void static_serve_only(struct app *app, struct http_req *req, struct str rel)
     if (app->is_single_file)
         is_served = (str_is_empty(rel) || str_eq(rel, app->index)) && static_serve(app, req, app->index);
     else
-        is_served = (!str_ends(req->path, STR("/")) && static_serve(app, req, rel)) || serve_folder(app, req, rel);
+        is_served =
+            (!str_ends(req->path, STR("/")) && static_serve(app, req, rel)) || serve_folder(app, req, rel);
     if (!is_served)
         http_reply_error(req, 404, STR("404 page not found"));
 }

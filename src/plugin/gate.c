@@ -12,14 +12,15 @@ static const struct plugin_module *const modules[] = {
 };
 
 /* Modules of the product that this version does not have: said so, rather than "not found". */
-static const char *const later[] = {"exec.in", "http.in", "fs.in", "store.in", "openrun.in", "openrun_admin.in", "build.in"};
+static const char *const later[] = {"exec.in",    "http.in",          "fs.in",   "store.in",
+                                    "openrun.in", "openrun_admin.in", "build.in"};
 
 /* A function of a module, bound to an app: the builtin's data. */
 struct bound {
     const struct plugin_context *ctx;
     const struct plugin_module *module;
     const struct plugin_function *function;
-    struct str path;                /* as loaded, with "#account" */
+    struct str path; /* as loaded, with "#account" */
 };
 
 static struct str base_of(struct str path)
@@ -65,7 +66,8 @@ struct search {
     bool is_write_refused;
 };
 
-static bool fits(const struct bound *b, const struct star_call *call, const struct plugin_matcher *m, struct search *s)
+static bool fits(const struct bound *b, const struct star_call *call, const struct plugin_matcher *m,
+                 struct search *s)
 {
     size_t mismatch;
     if (!str_eq(m->of->plugin, b->path) || !plugin_pattern_match(&m->method, str_from(b->function->name)))
@@ -99,23 +101,27 @@ static enum star_ret explain(struct star_run *run, const struct bound *b, const 
     if (s->is_write_refused) {
         bool is_preview = str_starts(b->ctx->app_id, STR("app_pre_"));
         return star_fail(run,
-                         "%s app " STR_FMT " is not permitted to call " STR_FMT ".%s. %s app does not have access to "
+                         "%s app " STR_FMT " is not permitted to call " STR_FMT
+                         ".%s. %s app does not have access to "
                          "write operations",
-                         is_preview ? "preview" : "stage", STR_ARG(b->ctx->app_id), STR_ARG(b->path), b->function->name,
-                         is_preview ? "Preview" : "Stage");
+                         is_preview ? "preview" : "stage", STR_ARG(b->ctx->app_id), STR_ARG(b->path),
+                         b->function->name, is_preview ? "Preview" : "Stage");
     }
     if (!s->candidate)
         return refuse(run, b, ". Audit the app and approve permissions");
     if (s->mismatch >= call->npos)
-        return star_fail(run,
-                         "app " STR_FMT " is not permitted to call " STR_FMT ".%s with %zu arguments, %zu or more "
-                         "positional arguments are required (permissions checks are not supported for kwargs). Audit "
-                         "the app and approve permissions",
-                         STR_ARG(b->ctx->app), STR_ARG(b->path), b->function->name, call->npos, s->candidate->arguments.len);
+        return star_fail(
+            run,
+            "app " STR_FMT " is not permitted to call " STR_FMT ".%s with %zu arguments, %zu or more "
+            "positional arguments are required (permissions checks are not supported for kwargs). Audit "
+            "the app and approve permissions",
+            STR_ARG(b->ctx->app), STR_ARG(b->path), b->function->name, call->npos,
+            s->candidate->arguments.len);
     scoped_buf value = BUF_INIT(4096);
     star_str(&value, call->pos[s->mismatch]);
     return star_fail(run,
-                     "app " STR_FMT " is not permitted to call " STR_FMT ".%s with argument %zu having value \"%s\", "
+                     "app " STR_FMT " is not permitted to call " STR_FMT
+                     ".%s with argument %zu having value \"%s\", "
                      "expected \"" STR_FMT "\". Update the app or audit and approve permissions",
                      STR_ARG(b->ctx->app), STR_ARG(b->path), b->function->name, s->mismatch, buf_z(&value),
                      STR_ARG(s->candidate->arguments.items[s->mismatch]));
@@ -151,11 +157,12 @@ static enum star_ret call_nothing(struct star_run *run, const struct star_call *
     return STAR_OK;
 }
 
-bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params, size_t n,
-                 star_v *out, struct err *err)
+bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params,
+                 size_t n, star_v *out, struct err *err)
 {
     if (call->npos > n)
-        return err_set(err, ERR_INVALID, STR_FMT ": got %zu arguments, want at most %zu", STR_ARG(call->name), call->npos, n);
+        return err_set(err, ERR_INVALID, STR_FMT ": got %zu arguments, want at most %zu", STR_ARG(call->name),
+                       call->npos, n);
     for (size_t i = 0; i < n; i++)
         out[i] = i < call->npos ? call->pos[i] : STAR_NULL;
     for (size_t k = 0; k < call->nkw; k++) {
@@ -165,8 +172,8 @@ bool plugin_bind(struct star_run *run, const struct star_call *call, const struc
         while (i < n && !str_eq_z(name, params[i].name))
             i++;
         if (i == n)
-            return err_set(err, ERR_INVALID, STR_FMT ": unexpected keyword argument \"" STR_FMT "\"", STR_ARG(call->name),
-                           STR_ARG(name));
+            return err_set(err, ERR_INVALID, STR_FMT ": unexpected keyword argument \"" STR_FMT "\"",
+                           STR_ARG(call->name), STR_ARG(name));
         if (!star_is_null(out[i]))
             return err_set(err, ERR_INVALID, STR_FMT ": got multiple values for parameter \"" STR_FMT "\"",
                            STR_ARG(call->name), STR_ARG(name));
@@ -179,23 +186,27 @@ bool plugin_bind(struct star_run *run, const struct star_call *call, const struc
             continue;
         }
         if (star_is_null(out[i]))
-            return err_set(err, ERR_INVALID, STR_FMT ": missing argument for %s", STR_ARG(call->name), params[i].name);
+            return err_set(err, ERR_INVALID, STR_FMT ": missing argument for %s", STR_ARG(call->name),
+                           params[i].name);
         static const struct {
             enum star_want want;
             enum star_kind kind;
             const char *name;
-        } kinds[] = {{STAR_STR, STAR_KIND_STRING, "string"}, {STAR_BOOL, STAR_KIND_BOOL, "bool"},
-                     {STAR_INT, STAR_KIND_INT, "int"},       {STAR_LIST, STAR_KIND_LIST, "list"},
+        } kinds[] = {{STAR_STR, STAR_KIND_STRING, "string"},
+                     {STAR_BOOL, STAR_KIND_BOOL, "bool"},
+                     {STAR_INT, STAR_KIND_INT, "int"},
+                     {STAR_LIST, STAR_KIND_LIST, "list"},
                      {STAR_DICT, STAR_KIND_DICT, "dict"}};
         for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
             if (kinds[k].want == params[i].want && star_kind(out[i]) != kinds[k].kind)
-                return err_set(err, ERR_INVALID, STR_FMT ": for parameter %s: got %s, want %s", STR_ARG(call->name),
-                               params[i].name, star_type_name(out[i]), kinds[k].name);
+                return err_set(err, ERR_INVALID, STR_FMT ": for parameter %s: got %s, want %s",
+                               STR_ARG(call->name), params[i].name, star_type_name(out[i]), kinds[k].name);
     }
     return true;
 }
 
-/* --- loading ------------------------------------------------------------------------------------------------ */
+/* --- loading
+ * ------------------------------------------------------------------------------------------------ */
 
 static bool may_load(const struct plugin_context *ctx, struct str module)
 {
@@ -226,8 +237,8 @@ static star_v make_module(struct arena *a, const struct plugin_context *ctx, con
     return star_struct_str(a, name, names, values, n);
 }
 
-bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str module, struct str *name, star_v *value,
-                 struct err *err)
+bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str module, struct str *name,
+                 star_v *value, struct err *err)
 {
     struct str base = base_of(module);
     const struct plugin_module *found = NULL;
@@ -236,14 +247,17 @@ bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str m
             found = modules[i];
     for (size_t i = 0; !found && i < ARRAY_LEN(later); i++)
         if (str_eq_z(base, later[i]))
-            return err_set(err, ERR_UNSUPPORTED, "plugin " STR_FMT " is not available in this version", STR_ARG(base));
+            return err_set(err, ERR_UNSUPPORTED, "plugin " STR_FMT " is not available in this version",
+                           STR_ARG(base));
     if (!found)
         return err_set(err, ERR_INVALID, "module " STR_FMT " not found", STR_ARG(module));
     if (!may_load(ctx, module))
         return err_set(err, ERR_FORBIDDEN,
-                       "app " STR_FMT " is not permitted to load plugin " STR_FMT ". Audit the app and approve permissions",
+                       "app " STR_FMT " is not permitted to load plugin " STR_FMT
+                       ". Audit the app and approve permissions",
                        STR_ARG(ctx->app), STR_ARG(module));
     *name = str_slice(base, 0, base.len - strlen(".in"));
     *value = make_module(a, ctx, found, str_dup(a, module), *name);
-    return !star_is_null(*value) || err_set(err, ERR_INTERNAL, "out of memory for plugin " STR_FMT, STR_ARG(module));
+    return !star_is_null(*value) ||
+           err_set(err, ERR_INTERNAL, "out of memory for plugin " STR_FMT, STR_ARG(module));
 }

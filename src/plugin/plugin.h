@@ -21,8 +21,8 @@ struct toml_value;
 struct plugin_permission {
     struct str plugin, method;
     struct str_list arguments, permit;
-    int is_read;                      /* -1 not said, 0 false, 1 true */
-    const struct str_list *secrets;   /* [n_secrets] */
+    int is_read;                    /* -1 not said, 0 false, 1 true */
+    const struct str_list *secrets; /* [n_secrets] */
     size_t n_secrets;
 };
 
@@ -36,8 +36,9 @@ bool plugin_rules_new(struct arena *a, const struct toml_value *permissions, str
 /* What an app asks for is what it has been given, or is covered by the server's allow list
  * (spec plugins.md 2.4; is_read and secrets count). */
 bool plugin_is_approved(const struct plugin_rules *rules, const struct str_list *loads,
-                        const struct plugin_permission *asked, size_t n_asked, const struct str_list *approved_loads,
-                        const struct plugin_permission *approved, size_t n_approved);
+                        const struct plugin_permission *asked, size_t n_asked,
+                        const struct str_list *approved_loads, const struct plugin_permission *approved,
+                        size_t n_approved);
 
 /* A list of permissions made ready for the calls of an app: regular expressions compiled. Immutable. */
 struct plugin_matchers;
@@ -50,31 +51,31 @@ bool plugin_matchers_new(struct arena *a, const struct plugin_permission *items,
 
 /* Whose code it is. Everything is borrowed and must live as long as the values made with it. */
 struct plugin_context {
-    struct str app;                               /* path-domain, for messages */
+    struct str app; /* path-domain, for messages */
     struct str app_id;
-    bool is_write_refused;                        /* a stage or preview app without write access */
+    bool is_write_refused; /* a stage or preview app without write access */
     const struct plugin_rules *rules;
-    const struct str_list *loads;                 /* approved */
-    const struct plugin_matchers *permissions;    /* approved; NULL: none */
-    bool is_audit;                                /* functions do nothing and return an empty struct */
+    const struct str_list *loads;              /* approved */
+    const struct plugin_matchers *permissions; /* approved; NULL: none */
+    bool is_audit;                             /* functions do nothing and return an empty struct */
 };
 
 /* True for a module that is a plugin ("x.in", "x.in#account", "x.ex"), not a .star file. */
 bool plugin_is_module(struct str name);
 /* Makes the module for load(): *value is a struct of its functions and constants, *name what it binds
- * ("proxy"). Fails if the app may not load it, or there is none of that name. `a` has no limit, and `*ctx` lives
- * as long as it. */
-bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str module, struct str *name, star_v *value,
-                 struct err *err);
+ * ("proxy"). Fails if the app may not load it, or there is none of that name. `a` has no limit, and `*ctx`
+ * lives as long as it. */
+bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str module, struct str *name,
+                 star_v *value, struct err *err);
 
 /* --- during a run --------------------------------------------------------------------------------------- */
 
-/* State of one request (or of one load of an app); the run's user pointer points at it, and it lives as long as
- * the run's values that are not frozen. */
+/* State of one request (or of one load of an app); the run's user pointer points at it, and it lives as long
+ * as the run's values that are not frozen. */
 struct plugin_request {
-    struct str failed;        /* error of a failed call that nobody has looked at; ptr NULL: none */
-    struct str user_id;       /* who asks; empty at load time */
-    void *owner;              /* the embedder's request; NULL at load time */
+    struct str failed;  /* error of a failed call that nobody has looked at; ptr NULL: none */
+    struct str user_id; /* who asks; empty at load time */
+    void *owner;        /* the embedder's request; NULL at load time */
 };
 
 /* The result of a plugin call. */

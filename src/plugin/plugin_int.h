@@ -7,7 +7,8 @@
 
 /* A function's work, after the gate: the result in *value, or a soft error in *err. Arguments are bound by
  * the function itself with plugin_bind(). */
-typedef bool plugin_call_fn(struct star_run *run, const struct star_call *call, star_v *value, struct err *err);
+typedef bool plugin_call_fn(struct star_run *run, const struct star_call *call, star_v *value,
+                            struct err *err);
 
 struct plugin_function {
     const char *name;
@@ -18,8 +19,8 @@ struct plugin_constant {
     const char *name, *value;
 };
 struct plugin_module {
-    const char *name;             /* "proxy.in" */
-    bool is_system;               /* needs an authenticated caller */
+    const char *name; /* "proxy.in" */
+    bool is_system;   /* needs an authenticated caller */
     const struct plugin_function *functions;
     size_t n_functions;
     const struct plugin_constant *constants;
@@ -32,13 +33,13 @@ extern const struct plugin_module plugin_proxy_in, plugin_container_in;
 struct plugin_param {
     const char *name;
     enum star_want want;
-    star_v fallback;              /* STAR_NULL: required */
+    star_v fallback; /* STAR_NULL: required */
 };
-bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params, size_t n,
-                 star_v *out, struct err *err);
+bool plugin_bind(struct star_run *run, const struct star_call *call, const struct plugin_param *params,
+                 size_t n, star_v *out, struct err *err);
 
-/* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. A failure becomes the
- * request's `failed`; `request` may be NULL. */
+/* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. A failure becomes
+ * the request's `failed`; `request` may be NULL. */
 star_v plugin_response_ok(struct arena *a, star_v value);
 star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code);
 
@@ -56,7 +57,7 @@ bool plugin_pattern_match(const struct plugin_pattern *p, struct str text);
 
 struct plugin_matcher {
     const struct plugin_permission *of;
-    struct plugin_pattern method; /* empty: any, in disallow lists */
+    struct plugin_pattern method;     /* empty: any, in disallow lists */
     struct plugin_pattern *arguments; /* [of->arguments.len] */
 };
 struct plugin_matchers {
@@ -64,9 +65,10 @@ struct plugin_matchers {
     size_t len;
 };
 
-/* Whether a matcher's patterns match the first arguments of a call, one by one; *mismatch is the first that does
- * not (its index), or the number of patterns when there are too few arguments. */
-bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args, size_t *mismatch);
+/* Whether a matcher's patterns match the first arguments of a call, one by one; *mismatch is the first that
+ * does not (its index), or the number of patterns when there are too few arguments. */
+bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args,
+                            size_t *mismatch);
 
 struct plugin_rules {
     struct plugin_permission *allow_items, *disallow_items;

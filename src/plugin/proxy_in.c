@@ -12,7 +12,8 @@ static bool proxy_config(struct star_run *run, const struct star_call *call, sta
         {"strip_app", STAR_BOOL, STAR_TRUE},
         {"response_headers", STAR_DICT, star_dict(a, 0)},
     };
-    static const char *const names[] = {"url", "strip_path", "preserve_host", "strip_app", "response_headers"};
+    static const char *const names[] = {"url", "strip_path", "preserve_host", "strip_app",
+                                        "response_headers"};
     star_v v[ARRAY_LEN(params)];
     if (!plugin_bind(run, call, params, ARRAY_LEN(params), v, err))
         return false;

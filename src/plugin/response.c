@@ -7,10 +7,10 @@
 
 struct response {
     star_v value;
-    struct str error;     /* ptr NULL: success */
+    struct str error; /* ptr NULL: success */
     int code;
-    /* Whose `failed` is cleared when somebody looks; NULL for successes and once frozen: then the load that it
-     * belonged to is over, and the value is shared by threads. */
+    /* Whose `failed` is cleared when somebody looks; NULL for successes and once frozen: then the load that
+     * it belonged to is over, and the value is shared by threads. */
     struct plugin_request *request;
 };
 
@@ -43,7 +43,8 @@ static enum star_ret response_attr(struct star_run *run, void *self, struct str 
 
 static size_t response_names(void *self, struct str *names, size_t max)
 {
-    static const struct str all[] = {STR_INIT("error"), STR_INIT("error_code"), STR_INIT("is_stream"), STR_INIT("value")};
+    static const struct str all[] = {STR_INIT("error"), STR_INIT("error_code"), STR_INIT("is_stream"),
+                                     STR_INIT("value")};
     for (size_t i = 0; i < ARRAY_LEN(all) && i < max; i++)
         names[i] = all[i];
     return ARRAY_LEN(all);
@@ -118,7 +119,8 @@ star_v plugin_response_failed(struct arena *a, struct plugin_request *request, s
         return STAR_NULL;
     if (error.len > 0)
         memcpy(copy, error.ptr, error.len);
-    struct response r = {.value = STAR_NONE, .error = str_of(copy, error.len), .code = code, .request = request};
+    struct response r = {
+        .value = STAR_NONE, .error = str_of(copy, error.len), .code = code, .request = request};
     if (request)
         request->failed = r.error;
     return make(a, &r);

@@ -22,13 +22,15 @@ static bool compile(struct arena *a, struct str text, bool whole, struct plugin_
         return true;
     int code;
     PCRE2_SIZE offset;
-    uint32_t options = PCRE2_NEVER_BACKSLASH_C | PCRE2_NEVER_UTF | (whole ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0);
+    uint32_t options =
+        PCRE2_NEVER_BACKSLASH_C | PCRE2_NEVER_UTF | (whole ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0);
     struct str re = str_from_off(text, regex_prefix.len);
     out->re = pcre2_compile((PCRE2_SPTR)re.ptr, re.len, options, &code, &offset, NULL);
     if (!out->re) {
         PCRE2_UCHAR why[128];
         pcre2_get_error_message(code, why, sizeof why);
-        return err_set(err, ERR_INVALID, "bad regular expression \"" STR_FMT "\" at %zu: %s", STR_ARG(re), offset, why);
+        return err_set(err, ERR_INVALID, "bad regular expression \"" STR_FMT "\" at %zu: %s", STR_ARG(re),
+                       offset, why);
     }
     arena_defer(a, release, out->re);
     return true;
@@ -63,7 +65,8 @@ static bool argument_match(const struct plugin_pattern *p, star_v v)
     return star_repr(&b, v) && !b.is_full && plugin_pattern_match(p, buf_str(&b));
 }
 
-bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args, size_t *mismatch)
+bool plugin_arguments_match(const struct plugin_matcher *m, const star_v *args, size_t n_args,
+                            size_t *mismatch)
 {
     size_t n = m->of->arguments.len;
     *mismatch = n;
@@ -91,7 +94,8 @@ static bool compile_all(struct arena *a, const struct plugin_permission *items, 
         for (size_t k = 0; ok && k < items[i].arguments.len; k++)
             ok = compile(a, items[i].arguments.items[k], false, &m->arguments[k], err);
         if (!ok)
-            return err_wrap(err, "permission " STR_FMT "." STR_FMT, STR_ARG(items[i].plugin), STR_ARG(items[i].method));
+            return err_wrap(err, "permission " STR_FMT "." STR_FMT, STR_ARG(items[i].plugin),
+                            STR_ARG(items[i].method));
     }
     *out = all;
     return true;
@@ -109,7 +113,8 @@ bool plugin_matchers_new(struct arena *a, const struct plugin_permission *items,
 
 /* --- the server's lists ------------------------------------------------------------------------------ */
 
-static bool read_secrets(struct arena *a, const struct toml_value *item, struct plugin_permission *p, struct err *err)
+static bool read_secrets(struct arena *a, const struct toml_value *item, struct plugin_permission *p,
+                         struct err *err)
 {
     const struct toml_value *lists = toml_get(item, STR("secrets"));
     if (!lists)
@@ -132,12 +137,14 @@ static bool read_secrets(struct arena *a, const struct toml_value *item, struct 
     return true;
 }
 
-static bool read_rule(struct arena *a, const struct toml_value *item, struct plugin_permission *p, struct err *err)
+static bool read_rule(struct arena *a, const struct toml_value *item, struct plugin_permission *p,
+                      struct err *err)
 {
     bool is_read = false;
     p->is_read = -1;
     if (!toml_read_str(item, "plugin", &p->plugin, err) || !toml_read_str(item, "method", &p->method, err) ||
-        !toml_read_list(a, item, "arguments", &p->arguments, err) || !toml_read_list(a, item, "permit", &p->permit, err) ||
+        !toml_read_list(a, item, "arguments", &p->arguments, err) ||
+        !toml_read_list(a, item, "permit", &p->permit, err) ||
         !toml_read_bool(item, "is_read", &is_read, err) || !read_secrets(a, item, p, err))
         return false;
     if (toml_get(item, STR("is_read")))
@@ -195,7 +202,8 @@ static bool secrets_equal(const struct plugin_permission *x, const struct plugin
 static bool permissions_equal(const struct plugin_permission *x, const struct plugin_permission *y)
 {
     return str_eq(x->plugin, y->plugin) && str_eq(x->method, y->method) && x->is_read == y->is_read &&
-           lists_equal(&x->arguments, &y->arguments) && lists_equal(&x->permit, &y->permit) && secrets_equal(x, y);
+           lists_equal(&x->arguments, &y->arguments) && lists_equal(&x->permit, &y->permit) &&
+           secrets_equal(x, y);
 }
 
 /* The allow entry's arguments are a prefix that matches the requested ones, text against text. */
@@ -239,12 +247,11 @@ static bool permission_is_fine(const struct plugin_rules *rules, const struct pl
 }
 
 bool plugin_is_approved(const struct plugin_rules *rules, const struct str_list *loads,
-                        const struct plugin_permission *asked, size_t n_asked, const struct str_list *approved_loads,
-                        const struct plugin_permission *approved, size_t n_approved)
+                        const struct plugin_permission *asked, size_t n_asked,
+                        const struct str_list *approved_loads, const struct plugin_permission *approved,
+                        size_t n_approved)
 {
-    vec_foreach (load, loads)
-        if (!load_is_fine(rules, *load, approved_loads))
-            return false;
+    vec_foreach(load, loads) if (!load_is_fine(rules, *load, approved_loads)) return false;
     for (size_t i = 0; i < n_asked; i++)
         if (!permission_is_fine(rules, &asked[i], approved, n_approved))
             return false;

@@ -1,6 +1,7 @@
 /* tests/app/app_test.h: an app from files in memory, behind a real server on a loopback port.
  *
- *     FILES("app.star", "...", "static/a.css", "...")   ->  load_app()  ->  say("GET /x/hello")  ->  got.status, body()
+ *     FILES("app.star", "...", "static/a.css", "...")   ->  load_app()  ->  say("GET /x/hello")  ->
+ * got.status, body()
  *
  * There is no container engine (unless a test puts a fake one in) and no store.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -40,22 +41,24 @@ static struct {
 } now;
 
 #define FILES(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define MUST(call, err)                                                                                                        \
-    do {                                                                                                                       \
-        if (!(call))                                                                                                           \
-            fail_msg("%s: %s", #call, err_msg(err));                                                                           \
+#define MUST(call, err)                                                                                      \
+    do {                                                                                                     \
+        if (!(call))                                                                                         \
+            fail_msg("%s: %s", #call, err_msg(err));                                                         \
     } while (0)
-#define assert_str(got_, wanted_)                                                                                              \
-    do {                                                                                                                       \
-        struct str g_ = (got_), w_ = str_from(wanted_);                                                                        \
-        if (!str_eq(g_, w_))                                                                                                   \
-            fail_msg("%s:%d: wanted \"" STR_FMT "\", got \"" STR_FMT "\"", __FILE__, __LINE__, STR_ARG(w_), STR_ARG(g_));      \
+#define assert_str(got_, wanted_)                                                                            \
+    do {                                                                                                     \
+        struct str g_ = (got_), w_ = str_from(wanted_);                                                      \
+        if (!str_eq(g_, w_))                                                                                 \
+            fail_msg("%s:%d: wanted \"" STR_FMT "\", got \"" STR_FMT "\"", __FILE__, __LINE__, STR_ARG(w_),  \
+                     STR_ARG(g_));                                                                           \
     } while (0)
-#define assert_has(got_, wanted_)                                                                                              \
-    do {                                                                                                                       \
-        struct str g_ = (got_), w_ = str_from(wanted_);                                                                        \
-        if (str_find(g_, w_) == STR_NPOS)                                                                                      \
-            fail_msg("%s:%d: \"" STR_FMT "\" not in \"" STR_FMT "\"", __FILE__, __LINE__, STR_ARG(w_), STR_ARG(g_));           \
+#define assert_has(got_, wanted_)                                                                            \
+    do {                                                                                                     \
+        struct str g_ = (got_), w_ = str_from(wanted_);                                                      \
+        if (str_find(g_, w_) == STR_NPOS)                                                                    \
+            fail_msg("%s:%d: \"" STR_FMT "\" not in \"" STR_FMT "\"", __FILE__, __LINE__, STR_ARG(w_),       \
+                     STR_ARG(g_));                                                                           \
     } while (0)
 
 static const char default_permissions[] =
@@ -89,11 +92,16 @@ static inline int fx_open(void **state)
     MUST(toml_parse(&fx.arena, str_from(default_permissions), permissions, &err), &err);
     MUST(plugin_rules_new(&fx.arena, permissions, &rules, &err), &err);
     fx.env = (struct app_env){
-        .home = str_from(fx.home), .default_domain = STR("localhost"), .http_port = 25222, .https_port = 25223, .rules = rules,
+        .home = str_from(fx.home),
+        .default_domain = STR("localhost"),
+        .http_port = 25222,
+        .https_port = 25223,
+        .rules = rules,
     };
     fx.env.loops = http_loops_open(1, &err);
     fx.env.jobs = jobs_open("test", 2);
-    const struct ctr_manager_config config = {.home = fx.env.home, .loop_count = 1, .max_concurrent_builds = 1};
+    const struct ctr_manager_config config = {
+        .home = fx.env.home, .loop_count = 1, .max_concurrent_builds = 1};
     MUST(ctr_manager_open(&config, &fx.env.containers, &err), &err);
     fx.server = http_server_open(fx.env.loops, NULL);
     struct http_listener *l = http_listen(
@@ -163,7 +171,8 @@ static inline struct src_files *make_files(const char *const *pairs)
     size_t n = 0;
     scoped_err err = {0};
     for (; pairs[0]; pairs += 2)
-        items[n++] = (struct src_file){.name = str_from(pairs[0]), .content = pairs[1], .size = strlen(pairs[1])};
+        items[n++] =
+            (struct src_file){.name = str_from(pairs[0]), .content = pairs[1], .size = strlen(pairs[1])};
     MUST(src_files_make(&now.arena, items, n, files, &err), &err);
     return files;
 }
@@ -228,8 +237,9 @@ static inline void must_not_load(const char *const *pairs, const char *wanted)
 static inline const struct web_resp *say(const char *line)
 {
     scoped_arena a = {0};
-    struct str text = strstr(line, "\r\n\r\n") ? str_from(line)
-                                               : str_printf(&a, "%s HTTP/1.1\r\nHost: localhost:25222\r\n\r\n", line);
+    struct str text = strstr(line, "\r\n\r\n")
+                          ? str_from(line)
+                          : str_printf(&a, "%s HTTP/1.1\r\nHost: localhost:25222\r\n\r\n", line);
     web_once(fx.port, str_z(&a, text), &now.got);
     return &now.got;
 }
@@ -243,8 +253,11 @@ static inline const struct web_resp *say_with(const char *line, const char *head
 static inline const struct web_resp *post(const char *path, const char *type, const char *text)
 {
     scoped_arena a = {0};
-    return say(str_z(&a, str_printf(&a, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
-                                    path, type, strlen(text), text)));
+    return say(str_z(
+        &a,
+        str_printf(&a,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
+                   path, type, strlen(text), text)));
 }
 
 static inline struct str body(void)
@@ -266,14 +279,16 @@ static inline void expect(const char *line, int status, const char *text)
 {
     say(line);
     if (now.got.status != status || !str_eq_z(body(), text))
-        fail_msg("%s: wanted %d \"%s\", got %d \"" STR_FMT "\"", line, status, text, now.got.status, STR_ARG(body()));
+        fail_msg("%s: wanted %d \"%s\", got %d \"" STR_FMT "\"", line, status, text, now.got.status,
+                 STR_ARG(body()));
 }
 
 static inline void expect_part(const char *line, int status, const char *text)
 {
     say(line);
     if (now.got.status != status || str_find(body(), str_from(text)) == STR_NPOS)
-        fail_msg("%s: wanted %d \"...%s...\", got %d \"" STR_FMT "\"", line, status, text, now.got.status, STR_ARG(body()));
+        fail_msg("%s: wanted %d \"...%s...\", got %d \"" STR_FMT "\"", line, status, text, now.got.status,
+                 STR_ARG(body()));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

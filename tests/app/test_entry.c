@@ -26,12 +26,29 @@ static void fill(struct arena *a, struct store_app *app)
     store_app_init(a, app);
     struct store_metadata *m = &app->metadata;
     struct str *texts[] = {
-        &app->id, &app->path, &app->domain, &app->main_app, &app->linked_app_path, &app->source_url, &app->user_id,
-        &app->settings.webhook_tokens.reload, &app->settings.webhook_tokens.reload_promote,
-        &app->settings.webhook_tokens.promote, &app->settings.orig_source_url, &app->settings.authn_type,
-        &app->settings.git_auth_name, &m->name, &m->spec, &m->authn_type, &m->git_auth_name, &m->version_metadata.git_branch,
-        &m->version_metadata.git_commit, &m->version_metadata.git_message, &m->version_metadata.apply_info,
-        &m->version_metadata.applied_sync_id, &m->applied_sync_id,
+        &app->id,
+        &app->path,
+        &app->domain,
+        &app->main_app,
+        &app->linked_app_path,
+        &app->source_url,
+        &app->user_id,
+        &app->settings.webhook_tokens.reload,
+        &app->settings.webhook_tokens.reload_promote,
+        &app->settings.webhook_tokens.promote,
+        &app->settings.orig_source_url,
+        &app->settings.authn_type,
+        &app->settings.git_auth_name,
+        &m->name,
+        &m->spec,
+        &m->authn_type,
+        &m->git_auth_name,
+        &m->version_metadata.git_branch,
+        &m->version_metadata.git_commit,
+        &m->version_metadata.git_message,
+        &m->version_metadata.apply_info,
+        &m->version_metadata.applied_sync_id,
+        &m->applied_sync_id,
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         *texts[i] = unique(a);
@@ -44,7 +61,8 @@ static void fill(struct arena *a, struct store_app *app)
     fill_list(a, vec_push(a, &p.secrets));
     *vec_push(a, &m->permissions) = p;
     *vec_push(a, &m->accounts) = (struct store_account){unique(a), unique(a)};
-    struct map *maps[] = {&m->param_values, &m->container_options, &m->container_args, &m->appconfig, &m->spec_files};
+    struct map *maps[] = {&m->param_values, &m->container_options, &m->container_args, &m->appconfig,
+                          &m->spec_files};
     for (size_t i = 0; i < ARRAY_LEN(maps); i++)
         store_map_set(a, maps[i], unique(a), unique(a));
     app->is_dev = app->settings.stage_write_access = m->builder_published = true;

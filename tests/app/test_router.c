@@ -31,11 +31,16 @@ static struct str describe(struct arena *a, const struct router *r, const char *
         return str_is_empty(m.allow) ? STR("404") : str_printf(a, "405 " STR_FMT, STR_ARG(m.allow));
     buf_add_z(&b, m.target);
     for (size_t i = 0; i < m.n_params; i++)
-        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i ? " " : " | ", STR_ARG(m.params[i].name), STR_ARG(m.params[i].value));
+        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i ? " " : " | ", STR_ARG(m.params[i].name),
+                   STR_ARG(m.params[i].value));
     return str_dup(a, buf_str(&b));
 }
 
-#define ROUTES(...) (const char *const[]){__VA_ARGS__, NULL}
+#define ROUTES(...)                                                                                          \
+    (const char *const[])                                                                                    \
+    {                                                                                                        \
+        __VA_ARGS__, NULL                                                                                    \
+    }
 
 static const struct {
     const char *name;
@@ -55,22 +60,30 @@ static const struct {
     {"a regex is anchored at its start", ROUTES("GET /{n:[0-9]+}"), "GET", "/x7", "404"},
     {"a regex is anchored at its end", ROUTES("GET /{n:[0-9]+}"), "GET", "/7x", "404"},
     {"a regex with braces", ROUTES("GET /{n:[0-9]{3}}/x"), "GET", "/123/x", "GET /{n:[0-9]{3}}/x | n=123"},
-    {"a regex with groups of its own", ROUTES("GET /{n:(a)(b)}-{m}"), "GET", "/ab-c", "GET /{n:(a)(b)}-{m} | n=ab m=c"},
+    {"a regex with groups of its own", ROUTES("GET /{n:(a)(b)}-{m}"), "GET", "/ab-c",
+     "GET /{n:(a)(b)}-{m} | n=ab m=c"},
     {"a regex with a slash in it", ROUTES("GET /{n:[^/]+}/x"), "GET", "/q/x", "GET /{n:[^/]+}/x | n=q"},
-    {"an alternative of a regex does not get around the text beside it", ROUTES("GET /{n:a|b}c"), "GET", "/a", "404"},
+    {"an alternative of a regex does not get around the text beside it", ROUTES("GET /{n:a|b}c"), "GET", "/a",
+     "404"},
     {"the rest", ROUTES("GET /f/*"), "GET", "/f/a/b", "GET /f/* | *=a/b"},
     {"the rest may be empty", ROUTES("GET /f/*"), "GET", "/f", "GET /f/* | *="},
     {"metacharacters of literals are themselves", ROUTES("GET /{x}.a+b"), "GET", "/q.aab", "404"},
     {"bytes that are not ASCII", ROUTES("GET /{x}\xc3\xa9"), "GET", "/q\xc3\xa9", "GET /{x}\xc3\xa9 | x=q"},
 
     {"literal before regex, declared last", ROUTES("GET /{n:.+}", "GET /a"), "GET", "/a", "GET /a"},
-    {"regex before plain, declared last", ROUTES("GET /{x}", "GET /{n:[0-9]+}"), "GET", "/7", "GET /{n:[0-9]+} | n=7"},
-    {"mixed before plain, declared last", ROUTES("GET /{x}", "GET /{y}.js"), "GET", "/a.js", "GET /{y}.js | y=a"},
+    {"regex before plain, declared last", ROUTES("GET /{x}", "GET /{n:[0-9]+}"), "GET", "/7",
+     "GET /{n:[0-9]+} | n=7"},
+    {"mixed before plain, declared last", ROUTES("GET /{x}", "GET /{y}.js"), "GET", "/a.js",
+     "GET /{y}.js | y=a"},
     {"plain before the rest, declared last", ROUTES("GET /*", "GET /{x}"), "GET", "/a", "GET /{x} | x=a"},
-    {"back from a literal that leads nowhere", ROUTES("GET /a/x", "GET /{p}/y"), "GET", "/a/y", "GET /{p}/y | p=a"},
-    {"back to the rest, without the parameter tried before", ROUTES("GET /{p}/x", "GET /*"), "GET", "/a/y", "GET /* | *=a/y"},
-    {"back two levels", ROUTES("GET /a/b/c/d", "GET /a/*", "GET /{x}/b/{y}/e"), "GET", "/a/b/c/e", "GET /a/* | *=b/c/e"},
-    {"names follow the route, not the node", ROUTES("GET /{a}/x", "GET /{b}/y"), "GET", "/1/y", "GET /{b}/y | b=1"},
+    {"back from a literal that leads nowhere", ROUTES("GET /a/x", "GET /{p}/y"), "GET", "/a/y",
+     "GET /{p}/y | p=a"},
+    {"back to the rest, without the parameter tried before", ROUTES("GET /{p}/x", "GET /*"), "GET", "/a/y",
+     "GET /* | *=a/y"},
+    {"back two levels", ROUTES("GET /a/b/c/d", "GET /a/*", "GET /{x}/b/{y}/e"), "GET", "/a/b/c/e",
+     "GET /a/* | *=b/c/e"},
+    {"names follow the route, not the node", ROUTES("GET /{a}/x", "GET /{b}/y"), "GET", "/1/y",
+     "GET /{b}/y | b=1"},
     {"names differ by method", ROUTES("GET /{a}", "POST /{b}"), "POST", "/1", "POST /{b} | b=1"},
 
     {"methods are told apart", ROUTES("GET /a", "POST /a"), "POST", "/a", "POST /a"},
@@ -78,14 +91,19 @@ static const struct {
     {"methods of requests are not", ROUTES("GET /a"), "get", "/a", "405 GET, HEAD"},
     {"HEAD is served by GET", ROUTES("GET /a"), "HEAD", "/a", "GET /a"},
     {"HEAD of its own wins", ROUTES("GET /a", "HEAD /a"), "HEAD", "/a", "HEAD /a"},
-    {"another method is 405 with what is allowed", ROUTES("GET /a", "PUT /a"), "POST", "/a", "405 GET, HEAD, PUT"},
-    {"405 gathers all routes of the path, once each", ROUTES("GET /a", "GET /{x}", "PUT /*"), "POST", "/a", "405 GET, HEAD, PUT"},
-    {"a method elsewhere is found before 405 is said", ROUTES("GET /a", "POST /{x}"), "POST", "/a", "POST /{x} | x=a"},
+    {"another method is 405 with what is allowed", ROUTES("GET /a", "PUT /a"), "POST", "/a",
+     "405 GET, HEAD, PUT"},
+    {"405 gathers all routes of the path, once each", ROUTES("GET /a", "GET /{x}", "PUT /*"), "POST", "/a",
+     "405 GET, HEAD, PUT"},
+    {"a method elsewhere is found before 405 is said", ROUTES("GET /a", "POST /{x}"), "POST", "/a",
+     "POST /{x} | x=a"},
     {"an unknown method of a known path", ROUTES("GET /a"), "BREW", "/a", "405 GET, HEAD"},
     {"any method", ROUTES("ANY /a"), "BREW", "/a", "ANY /a"},
     {"a method of its own before any", ROUTES("ANY /a", "POST /a"), "POST", "/a", "POST /a"},
-    {"any method below a path", ROUTES("ANY /api", "ANY /api/*", "GET /api/me"), "GET", "/api/me", "GET /api/me"},
-    {"and what is beside the handler", ROUTES("ANY /api", "ANY /api/*", "GET /api/me"), "POST", "/api/me", "ANY /api/* | *=me"},
+    {"any method below a path", ROUTES("ANY /api", "ANY /api/*", "GET /api/me"), "GET", "/api/me",
+     "GET /api/me"},
+    {"and what is beside the handler", ROUTES("ANY /api", "ANY /api/*", "GET /api/me"), "POST", "/api/me",
+     "ANY /api/* | *=me"},
     {"many empty segments", ROUTES("GET /a//b"), "GET", "/a/b", "GET /a//b"},
 };
 
@@ -95,8 +113,8 @@ static void paths_find_their_routes(void **state)
         scoped_arena a = {0};
         struct str got = describe(&a, build(&a, cases[i].routes), cases[i].method, cases[i].path);
         if (!str_eq_z(got, cases[i].want))
-            fail_msg("%s: %s %s: wanted \"%s\", got \"" STR_FMT "\"", cases[i].name, cases[i].method, cases[i].path,
-                     cases[i].want, STR_ARG(got));
+            fail_msg("%s: %s %s: wanted \"%s\", got \"" STR_FMT "\"", cases[i].name, cases[i].method,
+                     cases[i].path, cases[i].want, STR_ARG(got));
     }
 }
 
@@ -118,8 +136,10 @@ static const struct {
     {"a bad regex", NULL, "GET", "/{a:[}", "bad regular expression"},
     {"a regex that closes our group", NULL, "GET", "/{a:x)(?<p0>y}", "bad regular expression"},
     {"a regex that could match half a character", NULL, "GET", "/{a:\\C}", "bad regular expression"},
-    {"17 parameters", NULL, "GET", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}", "more than 16"},
-    {"33 segments", NULL, "GET", "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x", "more than 32"},
+    {"17 parameters", NULL, "GET", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}",
+     "more than 16"},
+    {"33 segments", NULL, "GET", "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x",
+     "more than 32"},
 };
 
 static void bad_patterns_are_refused(void **state)

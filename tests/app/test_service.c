@@ -1,25 +1,26 @@
-/* tests/app/test_service.c: apps with a container, over an engine in memory: what is planned, built, started and proxied.
- * SPDX-License-Identifier: Apache-2.0 */
+/* tests/app/test_service.c: apps with a container, over an engine in memory: what is planned, built, started
+ * and proxied. SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 #include "fake_engine.h"
 
 static struct {
     struct fake fake;
     struct ctr_backend ops;
-    struct http_server *upstream;       /* what listens in the container */
-    atomic_int port;                    /* where the container says it is */
+    struct http_server *upstream; /* what listens in the container */
+    atomic_int port;              /* where the container says it is */
     atomic_int requests;
     atomic_bool is_up;
-    char built[4096];                   /* names of files in the build's folder, and the file asked for */
+    char built[4096]; /* names of files in the build's folder, and the file asked for */
 } box;
 
-static const char spec_app[] =
-    "load('container.in', 'container')\nload('proxy.in', 'proxy')\n"
-    "app = ace.app('c', routes=[ace.proxy('/', proxy.config(container.URL))], container=container.config('auto'))\n";
+static const char spec_app[] = "load('container.in', 'container')\nload('proxy.in', 'proxy')\n"
+                               "app = ace.app('c', routes=[ace.proxy('/', proxy.config(container.URL))], "
+                               "container=container.config('auto'))\n";
 
 /* --- the engine --- */
 
-static bool local_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out, struct err *err)
+static bool local_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
+                          struct err *err)
 {
     if (!fake_inspect(ctx, a, name, port, out, err))
         return false;
@@ -42,7 +43,8 @@ static bool look_and_build(void *ctx, const struct ctr_build *b, struct err *err
     if (!fs_exists(path_join(&a, b->dir, b->file)))
         buf_add_z(&names, " is not there");
     for (size_t i = 0; b->args && i < b->args->len; i++)
-        buf_printf(&names, " " STR_FMT "=" STR_FMT, STR_ARG(b->args->items[i].key), STR_ARG(b->args->items[i].value));
+        buf_printf(&names, " " STR_FMT "=" STR_FMT, STR_ARG(b->args->items[i].key),
+                   STR_ARG(b->args->items[i].value));
     snprintf(box.built, sizeof box.built, "%s", buf_z(&names));
     return fake_image_build(ctx, b, err);
 }
@@ -57,7 +59,8 @@ static void on_upstream(struct http_req *req, void *arg)
 {
     atomic_fetch_add(&box.requests, 1);
     struct str prefix = http_req_header(req, STR("X-Forwarded-Prefix"));
-    http_reply(req, 200, STR("text/plain"), str_printf(req->arena, STR_FMT " prefix=" STR_FMT, STR_ARG(req->target), STR_ARG(prefix)));
+    http_reply(req, 200, STR("text/plain"),
+               str_printf(req->arena, STR_FMT " prefix=" STR_FMT, STR_ARG(req->target), STR_ARG(prefix)));
 }
 
 static int listen_upstream(void)
@@ -80,7 +83,8 @@ static int open_all(void **state)
     box.ops.inspect = local_inspect;
     box.ops.image_build = look_and_build;
     struct ctr_engine *e = ctr_engine_open_with(CTR_DOCKER, &box.ops, &box.fake);
-    struct ctr_manager_config c = {.home = fx.env.home, .loop_count = 1, .max_concurrent_builds = 1, .max_build_wait_secs = 10};
+    struct ctr_manager_config c = {
+        .home = fx.env.home, .loop_count = 1, .max_concurrent_builds = 1, .max_build_wait_secs = 10};
     MUST(ctr_manager_open_with(&c, e, &hooks, &fx.env.containers, &err), &err);
     box.upstream = http_server_open(fx.env.loops, NULL);
     return 0;
@@ -148,12 +152,23 @@ static void the_environment_of_a_container(void **state)
     now.entry.metadata.version_metadata.git_commit = STR("abc");
     now.entry.metadata.version_metadata.git_message = STR("fix, all\nmore");
     now.entry.metadata.version_metadata.version = 12;
-    const struct ctr_run *r = run_of(load_app(FILES("app.star", spec_app, "Dockerfile", "FROM x\nEXPOSE 8080\n", "params.star",
-        "param('a')\nparam('n', type=INT, default=5)\nparam('b', type=BOOLEAN, required=False)\nparam('l', type=LIST, default=['x', 1])\n"
-        "param('d', type=DICT, required=False)\nparam('secrets', type=LIST, default=[])\nparam('app_name', default='private')\n")));
-    static const char *const wanted[][2] = {
-        {"a", "given"}, {"n", "5"}, {"b", "false"}, {"l", "[\"x\",1]"}, {"d", "{}"}, {"undeclared", "raw"}, {"secrets", "(none)"},
-        {"app_name", "(none)"}, {"CL_APP_PATH", "/x"}, {"PORT", "8080"}, {"CL_APP_URL", "https://localhost:25223/x"}};
+    const struct ctr_run *r =
+        run_of(load_app(FILES("app.star", spec_app, "Dockerfile", "FROM x\nEXPOSE 8080\n", "params.star",
+                              "param('a')\nparam('n', type=INT, default=5)\nparam('b', type=BOOLEAN, "
+                              "required=False)\nparam('l', type=LIST, default=['x', 1])\n"
+                              "param('d', type=DICT, required=False)\nparam('secrets', type=LIST, "
+                              "default=[])\nparam('app_name', default='private')\n")));
+    static const char *const wanted[][2] = {{"a", "given"},
+                                            {"n", "5"},
+                                            {"b", "false"},
+                                            {"l", "[\"x\",1]"},
+                                            {"d", "{}"},
+                                            {"undeclared", "raw"},
+                                            {"secrets", "(none)"},
+                                            {"app_name", "(none)"},
+                                            {"CL_APP_PATH", "/x"},
+                                            {"PORT", "8080"},
+                                            {"CL_APP_URL", "https://localhost:25223/x"}};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_str(kv(&r->env, wanted[i][0]), wanted[i][1]);
     assert_int_equal(r->port, 8080);
@@ -166,14 +181,16 @@ static void the_environment_of_a_container(void **state)
     assert_true(str_chr(kv(&r->labels, CTR_LABEL_GIT_MESSAGE), ',') == STR_NPOS);
     assert_true(str_starts(r->name, STR("clc-app_prd_2abcdefghijklmnopqrstuvwxyz-")));
     assert_true(str_starts(r->image, STR("cli-2abcdefghijklmnopqrstuvwxyz:")));
-    assert_has(kv(&r->labels, CTR_LABEL_VERSION_HASH), str_z(&now.arena, str_slice(r->name, r->name.len - 16, r->name.len)));
+    assert_has(kv(&r->labels, CTR_LABEL_VERSION_HASH),
+               str_z(&now.arena, str_slice(r->name, r->name.len - 16, r->name.len)));
 }
 
 static const char *name_with(const char *containerfile, const char *param)
 {
     put(&now.entry.metadata.param_values, "p", param);
     const struct ctr_run *r = run_of(load_app(FILES("app.star", spec_app, "Containerfile", containerfile)));
-    return str_z(&now.arena, str_printf(&now.arena, STR_FMT " " STR_FMT, STR_ARG(r->name), STR_ARG(r->image)));
+    return str_z(&now.arena,
+                 str_printf(&now.arena, STR_FMT " " STR_FMT, STR_ARG(r->name), STR_ARG(r->image)));
 }
 
 static void names_follow_what_a_container_is_made_of(void **state)
@@ -190,39 +207,82 @@ static void names_follow_what_a_container_is_made_of(void **state)
     now.entry.id = STR("app_pre_2abcdefghijklmnopqrstuvwxyz");
     assert_non_null(strstr(name_with("FROM x\nEXPOSE 80", "1"), " cli-app_pre_2abc"));
     now.entry.id = STR("app_stg_2abcdefghijklmnopqrstuvwxyz");
-    load_app(FILES("app.star", "load('container.in', 'container')\napp = ace.app('c', container=container.config('auto', port=5),\n"
-                               "  settings={'container': {'separate_stage_prod_images': True}})\n", "Containerfile", "FROM x"));
+    load_app(FILES(
+        "app.star",
+        "load('container.in', 'container')\napp = ace.app('c', container=container.config('auto', port=5),\n"
+        "  settings={'container': {'separate_stage_prod_images': True}})\n",
+        "Containerfile", "FROM x"));
     assert_true(str_starts(run_of(atomic_load(&fx.app))->image, STR("cli-app_stg_2abc")));
 }
 
 static const struct {
     const char *name, *config;
     const char *files[8];
-    const char *options;         /* container_options, container_args or volumes: "opt k v" ... */
+    const char *options; /* container_options, container_args or volumes: "opt k v" ... */
     const char *err;
 } refused[] = {
     {"no container file", "'auto'", {"x", "y"}, NULL, "no container file found, source is set to auto"},
     {"another name", "'My.file'", {"Containerfile", "FROM x"}, NULL, "source is set to My.file"},
     {"a file out of the app", "'../x'", {"x", "FROM x"}, NULL, "no container file found"},
-    {"no port", "'auto'", {"Containerfile", "FROM x\nEXPOSE $NOPE"}, NULL, "port not specified in app config and in container file ("},
+    {"no port",
+     "'auto'",
+     {"Containerfile", "FROM x\nEXPOSE $NOPE"},
+     NULL,
+     "port not specified in app config and in container file ("},
     {"a broken file", "'auto'", {"Containerfile", "RUN x"}, NULL, "Containerfile"},
     {"nixpacks", "container.NIXPACKS", {"x", ""}, NULL, "nixpacks is not supported yet"},
     {"an image without a name", "'image: '", {"x", ""}, NULL, "image: needs the image's name"},
     {"lifetime command", "'auto', lifetime=container.COMMAND", {"x", ""}, NULL, "lifetime \"command\""},
-    {"another scheme", "'auto', scheme='ftp'", {"Containerfile", "FROM x"}, NULL, "scheme must be http or https"},
-    {"a port out of range", "'auto', port=70000", {"Containerfile", "FROM x"}, NULL, "error in container config: container.config: port"},
-    {"unknown dev settings", "'auto', dev_settings={'x': 1}", {"Containerfile", "FROM x"}, NULL, "unknown dev_settings key \"x\": allowed are target"},
-    {"a build_dir out of the app", "'auto', port=1, build_dir='../..'", {"Containerfile", "FROM x"}, NULL, "build_dir"},
-    {"a mount of the host", "'auto', port=1, volumes=['/etc:/e']", {"Containerfile", "FROM x"}, NULL, "not within an allowed mount"},
-    {"a secret volume", "'auto', port=1, volumes=['cl_secret:a.tmpl:/e']", {"Containerfile", "FROM x"}, NULL, "secret volumes are not available"},
-    {"volumes that are no strings", "'auto', port=1, volumes=[1]", {"Containerfile", "FROM x"}, NULL, "volumes must be strings"},
-    {"build arguments that are no strings", "'auto', port=1, cargs={1: 2}", {"Containerfile", "FROM x"}, NULL, "cargs keys must be strings"},
+    {"another scheme",
+     "'auto', scheme='ftp'",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "scheme must be http or https"},
+    {"a port out of range",
+     "'auto', port=70000",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "error in container config: container.config: port"},
+    {"unknown dev settings",
+     "'auto', dev_settings={'x': 1}",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "unknown dev_settings key \"x\": allowed are target"},
+    {"a build_dir out of the app",
+     "'auto', port=1, build_dir='../..'",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "build_dir"},
+    {"a mount of the host",
+     "'auto', port=1, volumes=['/etc:/e']",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "not within an allowed mount"},
+    {"a secret volume",
+     "'auto', port=1, volumes=['cl_secret:a.tmpl:/e']",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "secret volumes are not available"},
+    {"volumes that are no strings",
+     "'auto', port=1, volumes=[1]",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "volumes must be strings"},
+    {"build arguments that are no strings",
+     "'auto', port=1, cargs={1: 2}",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "cargs keys must be strings"},
     {"a flag that is not allowed", "'auto', port=1", {"Containerfile", "FROM x"}, "privileged", "privileged"},
 };
 
 static const char *star_with(const char *config)
 {
-    return str_z(&now.arena, str_printf(&now.arena, "load('container.in', 'container')\napp = ace.app('c', container=container.config(%s))\n", config));
+    return str_z(
+        &now.arena,
+        str_printf(&now.arena,
+                   "load('container.in', 'container')\napp = ace.app('c', container=container.config(%s))\n",
+                   config));
 }
 
 static void impossible_containers_are_load_errors(void **state)
@@ -236,18 +296,33 @@ static void impossible_containers_are_load_errors(void **state)
             put(&now.entry.metadata.container_options, refused[i].options, "");
         must_not_load(pairs, refused[i].err);
     }
-    must_not_load(FILES("app.star", "app = ace.app('c', container='x')\n"), "error in container config: not the result of a plugin call");
+    must_not_load(FILES("app.star", "app = ace.app('c', container='x')\n"),
+                  "error in container config: not the result of a plugin call");
 }
 
 static void ports_and_files_are_found(void **state)
 {
-    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto'"), "Containerfile", "FROM x\nARG P=81\nEXPOSE $P/tcp", "Dockerfile", "FROM y\nEXPOSE 1")))->port, 81);
-    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto', port=82"), "Containerfile", "FROM x\nEXPOSE 81")))->port, 82);
-    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'My.file'"), "My.file", "FROM x\nEXPOSE 83")))->port, 83);
+    assert_int_equal(
+        run_of(load_app(FILES("app.star", star_with("'auto'"), "Containerfile",
+                              "FROM x\nARG P=81\nEXPOSE $P/tcp", "Dockerfile", "FROM y\nEXPOSE 1")))
+            ->port,
+        81);
+    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto', port=82"), "Containerfile",
+                                           "FROM x\nEXPOSE 81")))
+                         ->port,
+                     82);
+    assert_int_equal(
+        run_of(load_app(FILES("app.star", star_with("'My.file'"), "My.file", "FROM x\nEXPOSE 83")))->port,
+        83);
     put(&now.entry.metadata.spec_files, "Containerfile", "FROM s\nEXPOSE 84");
     assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto'"), "x", "")))->port, 84);
-    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto'"), "Dockerfile", "FROM x\nEXPOSE 85")))->port, 85);
-    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto', build_dir='sub'"), "Dockerfile", "FROM x\nEXPOSE 1", "sub/Dockerfile", "FROM x\nEXPOSE 86")))->port, 86);
+    assert_int_equal(
+        run_of(load_app(FILES("app.star", star_with("'auto'"), "Dockerfile", "FROM x\nEXPOSE 85")))->port,
+        85);
+    assert_int_equal(run_of(load_app(FILES("app.star", star_with("'auto', build_dir='sub'"), "Dockerfile",
+                                           "FROM x\nEXPOSE 1", "sub/Dockerfile", "FROM x\nEXPOSE 86")))
+                         ->port,
+                     86);
 }
 
 static void volumes_options_and_images(void **state)
@@ -255,7 +330,9 @@ static void volumes_options_and_images(void **state)
     str_list_add(&now.arena, &now.entry.metadata.container_volumes, STR("data:/data"));
     put(&now.entry.metadata.container_options, "cpus", "0.5");
     put(&now.entry.metadata.container_options, "memory", "64m");
-    const struct ctr_run *r = run_of(load_app(FILES("app.star", star_with("'image:docker.io/x:1', port=9, volumes=['/cache', 'data:/data:ro']"), "x", "")));
+    const struct ctr_run *r = run_of(load_app(
+        FILES("app.star", star_with("'image:docker.io/x:1', port=9, volumes=['/cache', 'data:/data:ro']"),
+              "x", "")));
     assert_str(r->image, "docker.io/x:1");
     assert_true(atomic_load(&fx.app)->service->is_external_image);
     assert_int_equal(r->n_mounts, 2);
@@ -268,20 +345,21 @@ static void volumes_options_and_images(void **state)
 
 /* --- building and starting --- */
 
-static struct
-{
+static struct {
     char lines[4096];
 } heard;
 
 static void hear(void *arg, struct str line)
 {
-    snprintf(heard.lines + strlen(heard.lines), sizeof heard.lines - strlen(heard.lines), STR_FMT "\n", STR_ARG(line));
+    snprintf(heard.lines + strlen(heard.lines), sizeof heard.lines - strlen(heard.lines), STR_FMT "\n",
+             STR_ARG(line));
 }
 
 static void an_image_is_built_from_the_given_files(void **state)
 {
     struct app_progress progress = {.line = hear};
-    struct app *app = load_app(FILES("app.star", star_with("'auto', port=5, cargs={'V': 3, 'B': True}"), "Containerfile", "FROM x", "lib/a.py", "a"));
+    struct app *app = load_app(FILES("app.star", star_with("'auto', port=5, cargs={'V': 3, 'B': True}"),
+                                     "Containerfile", "FROM x", "lib/a.py", "a"));
     assert_true(app_has_container(app));
     heard.lines[0] = '\0';
     MUST(app_start_container(app, &progress, &now.err), &now.err);
@@ -309,7 +387,8 @@ static void a_change_that_is_undone_stops_what_it_started(void **state)
 
 static void the_folder_of_a_build_goes(void **state)
 {
-    struct app *app = load_app(FILES("app.star", star_with("'auto', port=5, build_dir='sub'"), "sub/Containerfile", "FROM x", "other", "o"));
+    struct app *app = load_app(FILES("app.star", star_with("'auto', port=5, build_dir='sub'"),
+                                     "sub/Containerfile", "FROM x", "other", "o"));
     box.fake.build_fails = true;
     assert_false(app_start_container(app, NULL, &now.err));
     assert_has(str_from(err_msg(&now.err)), "no such file");
@@ -318,7 +397,8 @@ static void the_folder_of_a_build_goes(void **state)
     box.fake.build_fails = false;
     MUST(app_start_container(app, NULL, &now.err), &now.err);
     scoped_err ignored = {0};
-    struct fs_walk *w = fs_walk_open(path_join(&now.arena, fx.env.home, STR("run/app"), now.entry.id), &ignored);
+    struct fs_walk *w =
+        fs_walk_open(path_join(&now.arena, fx.env.home, STR("run/app"), now.entry.id), &ignored);
     struct fs_entry e;
     while (w && fs_walk_next(w, &e, &ignored))
         if (str_find(e.path, STR("build-")) != STR_NPOS)

@@ -27,8 +27,10 @@ static void layers_go_over_each_other(void **state)
 {
     scoped_err err = {0};
     MUST(merge("a.x = \"server\"\na.y = \"server\"\na.z = \"server\"\nn = 1\nb = false\n",
-               "{\"app_config\": {\"a\": {\"y\": \"app\", \"z\": \"app\"}, \"n\": 2, \"other\": {\"deep\": {\"er\": true}}}}",
-               "a.z=\"meta\";b=true", &err), &err);
+               "{\"app_config\": {\"a\": {\"y\": \"app\", \"z\": \"app\"}, \"n\": 2, \"other\": {\"deep\": "
+               "{\"er\": true}}}}",
+               "a.z=\"meta\";b=true", &err),
+         &err);
     assert_str(app_config_str(&fake, "a.x", STR("-")), "server");
     assert_str(app_config_str(&fake, "a.y", STR("-")), "app");
     assert_str(app_config_str(&fake, "a.z", STR("-")), "meta");
@@ -49,9 +51,11 @@ static void an_integer_may_stand_for_a_float(void **state)
 static const struct {
     const char *name, *server, *settings, *metadata, *err;
 } wrong[] = {
-    {"app.star gives another type", "n = 1", "{\"app_config\": {\"n\": \"x\"}}", "", "app_config.n must be an integer, not string"},
+    {"app.star gives another type", "n = 1", "{\"app_config\": {\"n\": \"x\"}}", "",
+     "app_config.n must be an integer, not string"},
     {"app.star gives no dict", "", "{\"app_config\": 5}", "", "app_config must be a dict, not int"},
-    {"app.star gives None", "", "{\"app_config\": {\"n\": null}}", "", "app_config.n must be a string, a number or a boolean"},
+    {"app.star gives None", "", "{\"app_config\": {\"n\": null}}", "",
+     "app_config.n must be a string, a number or a boolean"},
     {"metadata gives another type", "n = 1", "", "n=\"x\"", "app config n must be an integer, not a string"},
     {"metadata is not TOML", "", "", "n=[", "app config n: line 1"},
 };
@@ -81,7 +85,8 @@ static bool framework(const char *lock, const char *settings, struct framework *
     star_v v = STAR_NONE;
     if (*settings)
         MUST(star_json_decode(&now.arena, str_from(settings), &v, err), err);
-    return framework_load(&now.arena, make_files(lock ? FILES("config_gen.lock", lock) : FILES("x", "")), v, out, err);
+    return framework_load(&now.arena, make_files(lock ? FILES("config_gen.lock", lock) : FILES("x", "")), v,
+                          out, err);
 }
 
 static void framework_settings_come_from_the_lock_file_and_the_app(void **state)
@@ -94,7 +99,9 @@ static void framework_settings_come_from_the_lock_file_and_the_app(void **state)
     assert_str(f.htmx_version, "1.9.1");
     MUST(framework("{\"htmx\": {\"version\": \"3\"}, \"routing\": {\"push_events\": true, \"unknown\": 1}}",
                    "{\"routing\": {\"push_events\": false, \"container_exclude\": [\"a\", \"b\"]},"
-                   " \"container\": {\"separate_stage_prod_images\": true}}", &f, &err), &err);
+                   " \"container\": {\"separate_stage_prod_images\": true}}",
+                   &f, &err),
+         &err);
     assert_str(f.htmx_version, "3");
     assert_false(f.push_events);
     assert_true(f.separate_images);
@@ -104,7 +111,9 @@ static void framework_settings_come_from_the_lock_file_and_the_app(void **state)
 
 static void framework_settings_have_types(void **state)
 {
-    static const struct { const char *lock, *settings, *err; } bad[] = {
+    static const struct {
+        const char *lock, *settings, *err;
+    } bad[] = {
         {NULL, "{\"routing\": {\"push_events\": \"yes\"}}", "routing.push_events must be a boolean"},
         {NULL, "{\"htmx\": {\"version\": 3}}", "htmx.version must be a string"},
         {NULL, "{\"routing\": {\"container_exclude\": [1]}}", "must be a list of strings"},

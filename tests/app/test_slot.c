@@ -1,6 +1,5 @@
-/* tests/app/test_slot.c: apps loaded from the store on first use: once however many ask, again after a failure; builds and
- * audit events through the store.
- * SPDX-License-Identifier: Apache-2.0 */
+/* tests/app/test_slot.c: apps loaded from the store on first use: once however many ask, again after a
+ * failure; builds and audit events through the store. SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 
 static struct store *store;
@@ -12,7 +11,8 @@ static int open_all(void **state)
     scoped_arena a = {0};
     fx_open(state);
     const struct store_options o = {.metadata_connection = str_printf(&a, "sqlite:%s/m.db", fx.home),
-                                    .audit_connection = str_printf(&a, "sqlite:%s/a.db", fx.home), .auto_upgrade = true};
+                                    .audit_connection = str_printf(&a, "sqlite:%s/a.db", fx.home),
+                                    .auto_upgrade = true};
     MUST(store_open(&o, &store, &err), &err);
     fx.env.store = store;
     two = http_loops_open(2, &err);
@@ -40,7 +40,9 @@ static void save(const char *id, const char *const *pairs)
     MUST(store_version_put(tx, &v, err), err);
     for (; *pairs; pairs += 2) {
         struct store_blob b;
-        MUST(store_blob_prepare(a, str_from(pairs[0]), str_from(pairs[1]), &b, err) && store_blob_put(tx, &b, err), err);
+        MUST(store_blob_prepare(a, str_from(pairs[0]), str_from(pairs[1]), &b, err) &&
+                 store_blob_put(tx, &b, err),
+             err);
         struct store_file f = {.name = str_from(pairs[0]), .sha = b.sha, .size = b.size};
         MUST(store_file_put(tx, now.entry.id, 1, &f, err), err);
     }
@@ -125,7 +127,8 @@ static void a_slow_failure_is_not_repeated_for_everybody(void **state)
     app_slot_unref(slot);
 }
 
-static const char hello[] = "load('u.star', 'x')\ndef h(req):\n    return x\napp = ace.app('a', routes=[ace.api('/', h)])\n";
+static const char hello[] =
+    "load('u.star', 'x')\ndef h(req):\n    return x\napp = ace.app('a', routes=[ace.api('/', h)])\n";
 
 static void an_app_is_loaded_once(void **state)
 {
@@ -163,7 +166,9 @@ static void a_deploy_puts_its_own_app_in(void **state)
 {
     save("app_prd_3", FILES("app.star", "fail('not this one')"));
     struct app *app;
-    MUST(app_load(&fx.env, &now.entry, make_files(FILES("app.star", "app = ace.app('verified')\n")), &app, &now.err), &now.err);
+    MUST(app_load(&fx.env, &now.entry, make_files(FILES("app.star", "app = ace.app('verified')\n")), &app,
+                  &now.err),
+         &now.err);
     struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
     app_slot_set(slot, app);
     assert_ptr_equal(app_slot_peek(slot), app);
@@ -201,14 +206,17 @@ static void spec_files_need_no_rows(void **state)
 static void audit_events_of_handlers(void **state)
 {
     fx.who.user_id = STR("builtin:joe");
-    load_star("def ok(req):\n    ace.audit('first', 'x')\n    ace.audit('order', 'pizza', detail='large')\n    return 1\n"
+    load_star("def ok(req):\n    ace.audit('first', 'x')\n    ace.audit('order', 'pizza', detail='large')\n  "
+              "  return 1\n"
               "def bad(req):\n    ace.audit('order', 'soup')\n    fail('no soup')\n"
               "ace.audit('at load', 'is nothing')\n"
               "app = ace.app('a', routes=[ace.api('/ok', ok), ace.api('/bad', bad)])\n");
     expect("GET /x/ok", 200, "1\n");
     expect_part("GET /x/bad", 500, "no soup");
     struct store_audit_list list = {0};
-    MUST(store_audit_list(store, &now.arena, &(struct store_audit_query){.event_type = STR("custom")}, &list, &now.err), &now.err);
+    MUST(store_audit_list(store, &now.arena, &(struct store_audit_query){.event_type = STR("custom")}, &list,
+                          &now.err),
+         &now.err);
     assert_int_equal(list.len, 2);
     assert_str(list.items[1].operation, "order");
     assert_str(list.items[1].target, "pizza");

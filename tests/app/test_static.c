@@ -1,5 +1,5 @@
-/* tests/app/test_static.c: static files: names, hashes, folders, what is hidden, apps served from disk, response headers.
- * SPDX-License-Identifier: Apache-2.0 */
+/* tests/app/test_static.c: static files: names, hashes, folders, what is hidden, apps served from disk,
+ * response headers. SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 
 static const char plain[] = "app = ace.app('s')\n";
@@ -24,17 +24,26 @@ static struct str line(const char *fmt, struct str s)
 
 static void files_of_the_static_folders(void **state)
 {
-    load_app(FILES("app.star", plain, "static/css/a.min.css", "css", "static_root/robots.txt", "robots", "static_root/.well-known/x", "wk",
-                   "other.txt", "hidden", "index.go.html", "page"));
+    load_app(FILES("app.star", plain, "static/css/a.min.css", "css", "static_root/robots.txt", "robots",
+                   "static_root/.well-known/x", "wk", "other.txt", "hidden", "index.go.html", "page"));
     expect("GET /x/static/css/a.min.css", 200, "css");
     assert_has(header("Content-Type"), "text/css");
     assert_str(header("Cache-Control"), "");
     expect("GET /x/robots.txt", 200, "robots");
     expect("GET /x/.well-known/x", 200, "wk");
     static const char *const missing[] = {
-        "GET /x/other.txt", "GET /x/static_root/robots.txt", "GET /x/app.star", "GET /x/index.go.html", "GET /x/static/",
-        "GET /x/static/css", "GET /x/static/b.css", "GET /x/static/../other.txt", "GET /x/static/%2e%2e/other.txt",
-        "GET /x/static/..%2fother.txt", "GET /x/static/css%2Fa.min.css", "GET /x/static/a.css%00",
+        "GET /x/other.txt",
+        "GET /x/static_root/robots.txt",
+        "GET /x/app.star",
+        "GET /x/index.go.html",
+        "GET /x/static/",
+        "GET /x/static/css",
+        "GET /x/static/b.css",
+        "GET /x/static/../other.txt",
+        "GET /x/static/%2e%2e/other.txt",
+        "GET /x/static/..%2fother.txt",
+        "GET /x/static/css%2Fa.min.css",
+        "GET /x/static/a.css%00",
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++)
         expect(missing[i], 404, "404 page not found\n");
@@ -102,8 +111,10 @@ static void large_files_are_served_from_disk(void **state)
 
 static void handlers_and_files_side_by_side(void **state)
 {
-    load_app(FILES("app.star", "def h(req):\n    return req.UrlParams['*'] or 'h'\n"
-                               "app = ace.app('s', routes=[ace.api('/{any}', h), ace.api('/w/*', h), ace.api('/both', h, method='POST')])\n",
+    load_app(FILES("app.star",
+                   "def h(req):\n    return req.UrlParams['*'] or 'h'\n"
+                   "app = ace.app('s', routes=[ace.api('/{any}', h), ace.api('/w/*', h), ace.api('/both', h, "
+                   "method='POST')])\n",
                    "static_root/file", "file", "static_root/w/f", "wf", "static_root/both", "get"));
     expect("GET /x/file", 200, "file");
     expect("GET /x/w/f", 200, "wf");
@@ -117,9 +128,10 @@ static void handlers_and_files_side_by_side(void **state)
 
 static void a_static_only_app(void **state)
 {
-    load_app(FILES("app.star", static_only, "index.html", "home", "a/index.html", "folder", "a/b.html", "b", "no/x", "x", "lib.star", "s = 1",
-                   "config_gen.lock", "{}", ".env", "secret", ".git/config", "secret", "a/.hid/x", "secret", ".well-known/acme", "ok",
-                   "%41.txt", "percent", "q uote.txt", "space", "Containerfile", "FROM x"));
+    load_app(FILES("app.star", static_only, "index.html", "home", "a/index.html", "folder", "a/b.html", "b",
+                   "no/x", "x", "lib.star", "s = 1", "config_gen.lock", "{}", ".env", "secret", ".git/config",
+                   "secret", "a/.hid/x", "secret", ".well-known/acme", "ok", "%41.txt", "percent",
+                   "q uote.txt", "space", "Containerfile", "FROM x"));
     expect("GET /x", 200, "home");
     expect("GET /x/", 200, "home");
     expect("GET /x/index.html", 200, "home");
@@ -133,8 +145,10 @@ static void a_static_only_app(void **state)
     expect("GET //x//a", 307, "");
     assert_str(header("Location"), "/x/a/");
     static const char *const missing[] = {
-        "GET /x/app.star", "GET /x/lib.star", "GET /x/config_gen.lock", "GET /x/.env", "GET /x/.git/config", "GET /x/a/.hid/x",
-        "GET /x/no", "GET /x/no/", "GET /x/a/b.html/", "GET /x/%61pp.star", "GET /x/a/../app.star", "GET /x/A.txt",
+        "GET /x/app.star",   "GET /x/lib.star",      "GET /x/config_gen.lock",
+        "GET /x/.env",       "GET /x/.git/config",   "GET /x/a/.hid/x",
+        "GET /x/no",         "GET /x/no/",           "GET /x/a/b.html/",
+        "GET /x/%61pp.star", "GET /x/a/../app.star", "GET /x/A.txt",
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++)
         expect(missing[i], 404, "404 page not found\n");
@@ -144,8 +158,7 @@ static void a_static_only_app(void **state)
 static void a_folder_redirect_stays_here(void **state)
 {
     now.entry.path = STR("/");
-    load_app(FILES("app.star", static_only, "evil.example/index.html", "i"
-                   , "index.html", "home"));
+    load_app(FILES("app.star", static_only, "evil.example/index.html", "i", "index.html", "home"));
     expect("GET //evil.example", 307, "");
     assert_str(header("Location"), "/evil.example/");
 }
@@ -162,7 +175,8 @@ static void spec_files_are_not_content(void **state)
 
 static void the_index_can_be_chosen(void **state)
 {
-    load_app(FILES("app.star", "app = ace.app('s', static_only=True, index='start.html')\n", "index.html", "i", "start.html", "s", "d/start.html", "ds"));
+    load_app(FILES("app.star", "app = ace.app('s', static_only=True, index='start.html')\n", "index.html",
+                   "i", "start.html", "s", "d/start.html", "ds"));
     expect("GET /x/", 200, "s");
     expect("GET /x/d/", 200, "ds");
     load_app(FILES("app.star", static_only, "index.htm", "htm"));
@@ -172,18 +186,25 @@ static void the_index_can_be_chosen(void **state)
 
 static void a_single_file_app(void **state)
 {
-    load_app(FILES("app.star", "app = ace.app('s', static_only=True, single_file=True)\n", "index.html", "i", "b.html", "b"));
+    load_app(FILES("app.star", "app = ace.app('s', static_only=True, single_file=True)\n", "index.html", "i",
+                   "b.html", "b"));
     expect("GET /x", 200, "i");
     expect("GET /x/", 200, "i");
     expect("GET /x/index.html", 200, "i");
     expect("GET /x/b.html", 404, "404 page not found\n");
-    must_not_load(FILES("app.star", "app = ace.app('s', static_only=True, single_file=True)\n"), "single_file needs an index file");
-    must_not_load(FILES("app.star", "app = ace.app('s', static_only=True, single_file=True, index='no.html')\n"), "\"no.html\" is not there");
+    must_not_load(FILES("app.star", "app = ace.app('s', static_only=True, single_file=True)\n"),
+                  "single_file needs an index file");
+    must_not_load(
+        FILES("app.star", "app = ace.app('s', static_only=True, single_file=True, index='no.html')\n"),
+        "\"no.html\" is not there");
 }
 
 static void a_static_only_app_may_have_an_api(void **state)
 {
-    load_app(FILES("app.star", "def h(req):\n    return 1\napp = ace.app('s', static_only=True, routes=[ace.api('/api/n', h)])\n", "a", "a"));
+    load_app(FILES(
+        "app.star",
+        "def h(req):\n    return 1\napp = ace.app('s', static_only=True, routes=[ace.api('/api/n', h)])\n",
+        "a", "a"));
     expect("GET /x/api/n", 200, "1\n");
     expect("GET /x/a", 200, "a");
     expect("POST /x/api/n", 404, "404 page not found\n");
@@ -234,8 +255,17 @@ static void an_app_of_spec_static_disk(void **state)
     expect("GET /x/a/", 200, "folder");
     expect("GET /x/a", 307, "");
     static const char *const missing[] = {
-        "GET /x/.git/config", "GET /x/code.star", "GET /x/link", "GET /x/dirlink/passwd", "GET /x/inside/b.txt", "GET /x/fifo",
-        "GET /x/../../../etc/passwd", "GET /x/..%2f..%2fetc%2fpasswd", "GET /x/a/..%2f..%2f..%2fetc/passwd", "GET /x/a/b.txt%00", "GET /x/nothing",
+        "GET /x/.git/config",
+        "GET /x/code.star",
+        "GET /x/link",
+        "GET /x/dirlink/passwd",
+        "GET /x/inside/b.txt",
+        "GET /x/fifo",
+        "GET /x/../../../etc/passwd",
+        "GET /x/..%2f..%2fetc%2fpasswd",
+        "GET /x/a/..%2f..%2f..%2fetc/passwd",
+        "GET /x/a/b.txt%00",
+        "GET /x/nothing",
         "GET /x/a%5c..%5c..%5cetc%5cpasswd",
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++)
@@ -277,27 +307,30 @@ static void disk_apps_need_a_folder(void **state)
 {
     now.entry.source_url = STR("github.com/a/b");
     put(&now.entry.metadata.appconfig, "static_from_disk", "true");
-    must_not_load(FILES("app.star", static_only), "needs a local folder as its source, not \"github.com/a/b\"");
+    must_not_load(FILES("app.star", static_only),
+                  "needs a local folder as its source, not \"github.com/a/b\"");
 }
 
 /* --- headers --- */
 
 static const struct {
     const char *level;
-    int has[6];     /* indexes of lines[] */
+    int has[6]; /* indexes of lines[] */
     int hasnot[6];
 } levels[] = {
-    {"0", {0}, {1, 2}},
-    {"2", {1, 2, 3}, {4, 5}},
-    {"3", {1, 2, 3}, {4, 5}},
-    {"5", {1, 3, 4, 5, 6}, {2}},
-    {"10", {1, 4, 7, 8, 9}, {2, 5}},
-    {"99", {1, 4, 7, 8, 9}, {2, 5}},
+    {"0", {0}, {1, 2}},          {"2", {1, 2, 3}, {4, 5}},        {"3", {1, 2, 3}, {4, 5}},
+    {"5", {1, 3, 4, 5, 6}, {2}}, {"10", {1, 4, 7, 8, 9}, {2, 5}}, {"99", {1, 4, 7, 8, 9}, {2, 5}},
 };
 static const char *const lines[] = {
-    "Server: OpenRun", "X-Content-Type-Options: nosniff", "X-Frame-Options: SAMEORIGIN", "Referrer-Policy: strict-origin-when-cross-origin",
-    "X-Frame-Options: DENY", "Strict-Transport-Security: max-age=31536000; includeSubDomains", "Cross-Origin-Opener-Policy: same-origin",
-    "Strict-Transport-Security: max-age=63072000; includeSubDomains; preload", "Content-Security-Policy: default-src 'self'",
+    "Server: OpenRun",
+    "X-Content-Type-Options: nosniff",
+    "X-Frame-Options: SAMEORIGIN",
+    "Referrer-Policy: strict-origin-when-cross-origin",
+    "X-Frame-Options: DENY",
+    "Strict-Transport-Security: max-age=31536000; includeSubDomains",
+    "Cross-Origin-Opener-Policy: same-origin",
+    "Strict-Transport-Security: max-age=63072000; includeSubDomains; preload",
+    "Content-Security-Policy: default-src 'self'",
     "Permissions-Policy: geolocation=(), microphone=(), camera=()",
 };
 
@@ -321,12 +354,14 @@ static void security_headers_by_level(void **state)
 
 static void the_bare_path_can_be_redirected(void **state)
 {
-    load_star("def h(req):\n    return 1\napp = ace.app('a', routes=[ace.api('/', h)], redirect_bare_path=True)\n");
+    load_star(
+        "def h(req):\n    return 1\napp = ace.app('a', routes=[ace.api('/', h)], redirect_bare_path=True)\n");
     expect("GET /x?a=b", 307, "");
     assert_str(header("Location"), "/x/?a=b");
     expect("GET /x/", 200, "1\n");
     now.entry.path = STR("/");
-    load_star("def h(req):\n    return 1\napp = ace.app('a', routes=[ace.api('/', h)], redirect_bare_path=True)\n");
+    load_star(
+        "def h(req):\n    return 1\napp = ace.app('a', routes=[ace.api('/', h)], redirect_bare_path=True)\n");
     expect("GET /", 200, "1\n");
 }
 

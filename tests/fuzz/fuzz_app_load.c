@@ -1,7 +1,6 @@
-/* tests/fuzz/fuzz_app_load.c: hostile app files: params.star, config_gen.lock and app.star, split at lines of "---", are
- * audited and loaded, without a container engine.
- * links: app
- * SPDX-License-Identifier: Apache-2.0 */
+/* tests/fuzz/fuzz_app_load.c: hostile app files: params.star, config_gen.lock and app.star, split at lines of
+ * "---", are audited and loaded, without a container engine. links: app SPDX-License-Identifier: Apache-2.0
+ */
 #include "app_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,7 +12,8 @@ static void once(void)
     static struct arena a;
     scoped_err err = {0};
     struct plugin_rules *rules;
-    struct ctr_manager_config config = {.home = STR("/nonexistent"), .loop_count = 1, .max_concurrent_builds = 1};
+    struct ctr_manager_config config = {
+        .home = STR("/nonexistent"), .loop_count = 1, .max_concurrent_builds = 1};
     log_set_level(LOG_LEVEL_ERROR);
     if (!plugin_rules_new(&a, NULL, &rules, &err) || !ctr_manager_open(&config, &env.containers, &err))
         BUG("%s", err_msg(&err));
@@ -51,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     entry.id = STR("app_prd_1");
     entry.path = STR("/x");
     entry.source_url = STR("/x");
-    if (!src_files_make(&a, items, lock.len ? 3 : 2, &files, &err) || !app_audit(&env, &entry, &files, &a, &audit, &err))
+    if (!src_files_make(&a, items, lock.len ? 3 : 2, &files, &err) ||
+        !app_audit(&env, &entry, &files, &a, &audit, &err))
         return 0;
     entry.metadata.loads = audit.loads;
     for (size_t i = 0; i < audit.n_permissions; i++)

@@ -20,68 +20,155 @@ static bool do_fail(struct star_run *run, const struct star_call *call, star_v *
 {
     return err_set(err, ERR_INVALID, "it failed");
 }
-static const struct plugin_function test_functions[] = {{"read", false, do_call}, {"write", true, do_call}, {"bad", false, do_fail}};
+static const struct plugin_function test_functions[] = {
+    {"read", false, do_call}, {"write", true, do_call}, {"bad", false, do_fail}};
 static const struct plugin_constant test_constants[] = {{"C", "constant"}};
-static const struct plugin_module normal = {"t.in", false, test_functions, 3, test_constants, 1}, system_module = {"t.in", true, test_functions, 3, NULL, 0};
+static const struct plugin_module normal = {"t.in", false, test_functions, 3, test_constants, 1},
+                                  system_module = {"t.in", true, test_functions, 3, NULL, 0};
 
 static const struct {
     const char *name;
-    const char *approved;        /* [[p]] tables: plugin, method, arguments, is_read */
-    const char *rules;           /* [[allow]] and [[disallow]] */
-    const char *code;            /* an expression over `t` */
+    const char *approved; /* [[p]] tables: plugin, method, arguments, is_read */
+    const char *rules;    /* [[allow]] and [[disallow]] */
+    const char *code;     /* an expression over `t` */
     const char *user;
     bool is_system, is_write_refused;
     const char *app_id;
-    const char *want;            /* str() of the value, or "! message" */
+    const char *want; /* str() of the value, or "! message" */
 } cases[] = {
-    {.name = "nothing is approved", .code = "t.read()",
+    {.name = "nothing is approved",
+     .code = "t.read()",
      .want = "! app /x is not permitted to call t.in#a.read. Audit the app and approve permissions"},
     {.name = "constants need nothing", .code = "t.C", .want = "constant"},
-    {.name = "an approved call", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .code = "t.read('x').value", .want = "1"},
-    {.name = "approved for another account", .approved = "[[p]]\nplugin='t.in'\nmethod='read'\n", .code = "t.read()",
+    {.name = "an approved call",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "t.read('x').value",
+     .want = "1"},
+    {.name = "approved for another account",
+     .approved = "[[p]]\nplugin='t.in'\nmethod='read'\n",
+     .code = "t.read()",
      .want = "! app /x is not permitted to call t.in#a.read. Audit the app and approve permissions"},
-    {.name = "a method's regex counts in the server's lists only", .approved = "[[p]]\nplugin='t.in#a'\nmethod='regex:.*'\n", .code = "t.read()",
+    {.name = "a method's regex counts in the server's lists only",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='regex:.*'\n",
+     .code = "t.read()",
      .want = "! app /x is not permitted to call t.in#a.read. Audit the app and approve permissions"},
-    {.name = "allowed by the server", .rules = "[[allow]]\nplugin='t.in#a'\nmethod='regex:re.*'\n", .code = "t.read().value", .want = "1"},
-    {.name = "another argument", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n", .code = "t.read('rm')",
-     .want = "! app /x is not permitted to call t.in#a.read with argument 0 having value \"rm\", expected \"ls\". Update the app or audit and approve permissions"},
-    {.name = "a keyword cannot stand for a checked argument", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n", .code = "t.read(path='ls')",
-     .want = "! app /x is not permitted to call t.in#a.read with 0 arguments, 1 or more positional arguments are required (permissions checks are "
+    {.name = "allowed by the server",
+     .rules = "[[allow]]\nplugin='t.in#a'\nmethod='regex:re.*'\n",
+     .code = "t.read().value",
+     .want = "1"},
+    {.name = "another argument",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n",
+     .code = "t.read('rm')",
+     .want = "! app /x is not permitted to call t.in#a.read with argument 0 having value \"rm\", expected "
+             "\"ls\". Update the app or audit and approve permissions"},
+    {.name = "a keyword cannot stand for a checked argument",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n",
+     .code = "t.read(path='ls')",
+     .want = "! app /x is not permitted to call t.in#a.read with 0 arguments, 1 or more positional arguments "
+             "are required (permissions checks are "
              "not supported for kwargs). Audit the app and approve permissions"},
-    {.name = "a later entry fits", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['rm']\n",
-     .code = "t.read('rm').value", .want = "1"},
-    {.name = "disallowed", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .rules = "[[disallow]]\nplugin='t.in#a'\nmethod='read'\n", .code = "t.read()",
-     .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config (permissions.disallow)"},
-    {.name = "disallowed without the account", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .rules = "[[disallow]]\nplugin='t.in'\n", .code = "t.read()",
-     .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config (permissions.disallow)"},
-    {.name = "disallowed with an argument", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .rules = "[[disallow]]\nplugin='t.in'\narguments=['regex:^r']\n",
-     .code = "t.read('rm')", .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config (permissions.disallow)"},
-    {.name = "another argument is not disallowed", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .rules = "[[disallow]]\nplugin='t.in'\narguments=['regex:^r']\n",
-     .code = "t.read('ls').value", .want = "1"},
-    {.name = "a write where none may be", .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\n", .code = "t.write()", .is_write_refused = true, .app_id = "app_stg_1",
-     .want = "! stage app app_stg_1 is not permitted to call t.in#a.write. Stage app does not have access to write operations"},
-    {.name = "a write of a preview", .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\n", .code = "t.write()", .is_write_refused = true, .app_id = "app_pre_1",
-     .want = "! preview app app_pre_1 is not permitted to call t.in#a.write. Preview app does not have access to write operations"},
-    {.name = "a write that an administrator called a read", .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\nis_read=true\n", .code = "t.write().value",
-     .is_write_refused = true, .app_id = "app_stg_1", .want = "1"},
-    {.name = "a read that an administrator called a write", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\nis_read=false\n", .code = "t.read()",
-     .is_write_refused = true, .app_id = "app_stg_1", .want = "! stage app app_stg_1 is not permitted to call t.in#a.read. Stage app does not have access to write operations"},
-    {.name = "a later entry after the write gate", .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\n[[p]]\nplugin='t.in#a'\nmethod='write'\nis_read=true\n",
-     .code = "t.write().value", .is_write_refused = true, .app_id = "app_stg_1", .want = "1"},
-    {.name = "a system module, nobody signed in", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .code = "t.read()", .is_system = true, .user = "anonymous",
+    {.name = "a later entry fits",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\narguments=['ls']\n[[p]]\nplugin='t.in#a'\nmethod='"
+                 "read'\narguments=['rm']\n",
+     .code = "t.read('rm').value",
+     .want = "1"},
+    {.name = "disallowed",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .rules = "[[disallow]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "t.read()",
+     .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config "
+             "(permissions.disallow)"},
+    {.name = "disallowed without the account",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .rules = "[[disallow]]\nplugin='t.in'\n",
+     .code = "t.read()",
+     .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config "
+             "(permissions.disallow)"},
+    {.name = "disallowed with an argument",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .rules = "[[disallow]]\nplugin='t.in'\narguments=['regex:^r']\n",
+     .code = "t.read('rm')",
+     .want = "! app /x is not permitted to call t.in#a.read: the call is disallowed by the server config "
+             "(permissions.disallow)"},
+    {.name = "another argument is not disallowed",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .rules = "[[disallow]]\nplugin='t.in'\narguments=['regex:^r']\n",
+     .code = "t.read('ls').value",
+     .want = "1"},
+    {.name = "a write where none may be",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\n",
+     .code = "t.write()",
+     .is_write_refused = true,
+     .app_id = "app_stg_1",
+     .want = "! stage app app_stg_1 is not permitted to call t.in#a.write. Stage app does not have access to "
+             "write operations"},
+    {.name = "a write of a preview",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\n",
+     .code = "t.write()",
+     .is_write_refused = true,
+     .app_id = "app_pre_1",
+     .want = "! preview app app_pre_1 is not permitted to call t.in#a.write. Preview app does not have "
+             "access to write operations"},
+    {.name = "a write that an administrator called a read",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='write'\nis_read=true\n",
+     .code = "t.write().value",
+     .is_write_refused = true,
+     .app_id = "app_stg_1",
+     .want = "1"},
+    {.name = "a read that an administrator called a write",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\nis_read=false\n",
+     .code = "t.read()",
+     .is_write_refused = true,
+     .app_id = "app_stg_1",
+     .want = "! stage app app_stg_1 is not permitted to call t.in#a.read. Stage app does not have access to "
+             "write operations"},
+    {.name = "a later entry after the write gate",
+     .approved =
+         "[[p]]\nplugin='t.in#a'\nmethod='write'\n[[p]]\nplugin='t.in#a'\nmethod='write'\nis_read=true\n",
+     .code = "t.write().value",
+     .is_write_refused = true,
+     .app_id = "app_stg_1",
+     .want = "1"},
+    {.name = "a system module, nobody signed in",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "t.read()",
+     .is_system = true,
+     .user = "anonymous",
      .want = "! plugin t.in#a requires an authenticated user"},
-    {.name = "a system module at load", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .code = "t.read()", .is_system = true,
+    {.name = "a system module at load",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "t.read()",
+     .is_system = true,
      .want = "! plugin t.in#a requires an authenticated user"},
-    {.name = "a system module, signed in", .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n", .code = "t.read().value", .is_system = true, .user = "admin", .want = "1"},
-    {.name = "a failure is a value", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n", .code = "t.bad().error", .want = "it failed"},
-    {.name = "whose value raises", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n", .code = "t.bad().value", .want = "! it failed"},
-    {.name = "and stops the next call", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n", .code = "[t.bad(), t.read()]",
+    {.name = "a system module, signed in",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "t.read().value",
+     .is_system = true,
+     .user = "admin",
+     .want = "1"},
+    {.name = "a failure is a value",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n",
+     .code = "t.bad().error",
+     .want = "it failed"},
+    {.name = "whose value raises",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n",
+     .code = "t.bad().value",
+     .want = "! it failed"},
+    {.name = "and stops the next call",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "[t.bad(), t.read()]",
      .want = "! previous plugin call failed: it failed"},
-    {.name = "unless it was looked at", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n",
-     .code = "[t.bad().error, t.read().value]", .want = "[\"it failed\", 1]"},
-    {.name = "or tested", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n",
-     .code = "not t.bad() and t.read().value", .want = "1"},
-    {.name = "a refusal comes before a pending failure", .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n", .code = "[t.bad(), t.read()]",
+    {.name = "unless it was looked at",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "[t.bad().error, t.read().value]",
+     .want = "[\"it failed\", 1]"},
+    {.name = "or tested",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n[[p]]\nplugin='t.in#a'\nmethod='read'\n",
+     .code = "not t.bad() and t.read().value",
+     .want = "1"},
+    {.name = "a refusal comes before a pending failure",
+     .approved = "[[p]]\nplugin='t.in#a'\nmethod='bad'\n",
+     .code = "[t.bad(), t.read()]",
      .want = "! app /x is not permitted to call t.in#a.read. Audit the app and approve permissions"},
 };
 
@@ -96,8 +183,10 @@ static struct plugin_permission *permissions(struct arena *a, const char *text, 
     for (size_t i = 0; i < *n; i++) {
         const struct toml_value *item = list->array.items[i];
         bool is_read = false;
-        assert_true(toml_read_str(item, "plugin", &out[i].plugin, &err) && toml_read_str(item, "method", &out[i].method, &err) &&
-                    toml_read_list(a, item, "arguments", &out[i].arguments, &err) && toml_read_bool(item, "is_read", &is_read, &err));
+        assert_true(toml_read_str(item, "plugin", &out[i].plugin, &err) &&
+                    toml_read_str(item, "method", &out[i].method, &err) &&
+                    toml_read_list(a, item, "arguments", &out[i].arguments, &err) &&
+                    toml_read_bool(item, "is_read", &is_read, &err));
         out[i].is_read = toml_get(item, STR("is_read")) ? is_read : -1;
     }
     return out;
@@ -132,14 +221,18 @@ static void calls_pass_the_gate_or_are_refused(void **state)
         struct toml_value root;
         struct plugin_rules *rules;
         size_t n;
-        assert_true(toml_parse(&a, str_from(cases[i].rules ? cases[i].rules : ""), &root, &err) && plugin_rules_new(&a, &root, &rules, &err));
+        assert_true(toml_parse(&a, str_from(cases[i].rules ? cases[i].rules : ""), &root, &err) &&
+                    plugin_rules_new(&a, &root, &rules, &err));
         struct plugin_permission *approved = permissions(&a, cases[i].approved, &n);
-        struct plugin_context ctx = {.app = STR("/x"), .app_id = str_from(cases[i].app_id ? cases[i].app_id : "app_prd_1"), .rules = rules,
+        struct plugin_context ctx = {.app = STR("/x"),
+                                     .app_id = str_from(cases[i].app_id ? cases[i].app_id : "app_prd_1"),
+                                     .rules = rules,
                                      .is_write_refused = cases[i].is_write_refused};
         assert_true(plugin_matchers_new(&a, approved, n, &ctx.permissions, &err));
         struct plugin_request request = {.user_id = str_from(cases[i].user)};
         calls = 0;
-        star_v t = make_module(&a, &ctx, cases[i].is_system ? &system_module : &normal, STR("t.in#a"), STR("t"));
+        star_v t =
+            make_module(&a, &ctx, cases[i].is_system ? &system_module : &normal, STR("t.in#a"), STR("t"));
         struct str got = run_code(&a, cases[i].code, t, &request);
         if (!str_eq_z(got, cases[i].want))
             fail_msg("%s: wanted \"%s\", got \"" STR_FMT "\"", cases[i].name, cases[i].want, STR_ARG(got));
@@ -178,15 +271,21 @@ static void modules_are_found_and_guarded(void **state)
     assert_true(str_eq(name, STR("proxy")));
     assert_true(star_is_callable(star_struct_get(value, STR("config"))));
     static const char *const wrong[][2] = {
-        {"proxy.in", "app /x is not permitted to load plugin proxy.in. Audit the app and approve permissions"},
-        {"proxy.in#other", "not permitted to load plugin proxy.in#other"}, {"http.in", "not available in this version"},
-        {"proxy.ex", "module proxy.ex not found"}, {"nothing.in", "module nothing.in not found"}, {".in", "module .in not found"}};
+        {"proxy.in",
+         "app /x is not permitted to load plugin proxy.in. Audit the app and approve permissions"},
+        {"proxy.in#other", "not permitted to load plugin proxy.in#other"},
+        {"http.in", "not available in this version"},
+        {"proxy.ex", "module proxy.ex not found"},
+        {"nothing.in", "module nothing.in not found"},
+        {".in", "module .in not found"}};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         assert_false(plugin_load(&a, &ctx, str_from(wrong[i][0]), &name, &value, &err));
         assert_non_null(strstr(err_msg(&err), wrong[i][1]));
     }
-    assert_true(plugin_is_module(STR("a.in")) && plugin_is_module(STR("a.in#b.star")) && plugin_is_module(STR("a.ex")));
-    assert_false(plugin_is_module(STR("a.star")) || plugin_is_module(STR("a.star#b.in")) || plugin_is_module(STR("in")));
+    assert_true(plugin_is_module(STR("a.in")) && plugin_is_module(STR("a.in#b.star")) &&
+                plugin_is_module(STR("a.ex")));
+    assert_false(plugin_is_module(STR("a.star")) || plugin_is_module(STR("a.star#b.in")) ||
+                 plugin_is_module(STR("in")));
 }
 
 int main(void)

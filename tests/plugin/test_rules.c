@@ -14,7 +14,8 @@ static bool rules_from(struct arena *a, const char *text, struct plugin_rules **
     return toml_parse(a, str_from(text), root, err) && plugin_rules_new(a, root, out, err);
 }
 
-static struct plugin_permission permission(struct arena *a, const char *plugin, const char *method, const char *arguments)
+static struct plugin_permission permission(struct arena *a, const char *plugin, const char *method,
+                                           const char *arguments)
 {
     struct plugin_permission p = {.plugin = str_from(plugin), .method = str_from(method), .is_read = -1};
     struct str rest = str_from(arguments), part;
@@ -24,7 +25,8 @@ static struct plugin_permission permission(struct arena *a, const char *plugin, 
 }
 
 static const struct {
-    const char *name, *patterns, *argument;   /* patterns by ';', the argument is a Starlark JSON value, "" for none */
+    const char *name, *patterns,
+        *argument; /* patterns by ';', the argument is a Starlark JSON value, "" for none */
     bool matches;
     size_t mismatch;
 } arguments[] = {
@@ -47,7 +49,8 @@ static const struct {
     {"a list as Starlark writes it", "[\"a\", \"b\"]", "[[\"a\", \"b\"]]", true, 0},
     {"a string that looks like a list", "[\"a\"]", "[\"[\\\"a\\\"]\"]", true, 0},
     {"a quote inside a string", "a\"b", "[\"a\\\"b\"]", true, 0},
-    {"a regex that takes too long matches nothing", "regex:^(a+)+$", "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"]", false, 0},
+    {"a regex that takes too long matches nothing", "regex:^(a+)+$",
+     "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"]", false, 0},
 };
 
 static void arguments_match_their_patterns(void **state)
@@ -73,13 +76,17 @@ static void arguments_match_their_patterns(void **state)
 static const struct {
     const char *name, *text, *err;
 } bad_rules[] = {
-    {"a bad argument", "[[allow]]\nplugin = 'a.in'\narguments = ['regex:(']\n", "permissions.allow: permission a.in.: bad regular expression \"(\""},
+    {"a bad argument", "[[allow]]\nplugin = 'a.in'\narguments = ['regex:(']\n",
+     "permissions.allow: permission a.in.: bad regular expression \"(\""},
     {"a bad method", "[[disallow]]\nplugin = 'a.in'\nmethod = 'regex:['\n", "permissions.disallow"},
     {"another type", "[[allow]]\nplugin = 5\n", "plugin must be a string"},
     {"no list", "allow = 5\n", "permissions.allow must be a list of tables"},
-    {"secrets that are no lists", "[[allow]]\nplugin = 'a.in'\nsecrets = ['x']\n", "secrets must be a list of lists of strings"},
-    {"secrets that are no strings", "[[allow]]\nplugin = 'a.in'\nsecrets = [[5]]\n", "secrets must be a list of lists of strings"},
-    {"secrets that are no list", "[[allow]]\nplugin = 'a.in'\nsecrets = 'x'\n", "secrets must be a list of lists of strings"},
+    {"secrets that are no lists", "[[allow]]\nplugin = 'a.in'\nsecrets = ['x']\n",
+     "secrets must be a list of lists of strings"},
+    {"secrets that are no strings", "[[allow]]\nplugin = 'a.in'\nsecrets = [[5]]\n",
+     "secrets must be a list of lists of strings"},
+    {"secrets that are no list", "[[allow]]\nplugin = 'a.in'\nsecrets = 'x'\n",
+     "secrets must be a list of lists of strings"},
 };
 
 static void bad_rules_are_refused(void **state)
@@ -130,7 +137,8 @@ static void the_servers_list_covers(void **state)
         const char *text = str_z(&a, str_printf(&a, "[[allow]]\nplugin = 'a.in'\n%s", coverage[i].rule));
         if (!rules_from(&a, text, &rules, &err))
             fail_msg("%s", err_msg(&err));
-        struct plugin_permission p = permission(&a, coverage[i].plugin, coverage[i].method, coverage[i].arguments);
+        struct plugin_permission p =
+            permission(&a, coverage[i].plugin, coverage[i].method, coverage[i].arguments);
         struct str_list secrets = {0}, none = {0};
         p.is_read = coverage[i].is_read;
         if (*coverage[i].secrets) {
