@@ -336,6 +336,25 @@ static void an_audit_refuses_malformed_permissions(void **state)
     }
 }
 
+/* Before anything is changed: a deploy must not find them out when it loads. */
+static void an_audit_looks_at_routes(void **state)
+{
+    static const char *const bad[][2] = {
+        {"ace.api('/a/{x'), ", "'{' is not closed"},
+        {"ace.api('/a'), ace.api('/a')", "declared twice"},
+        {"ace.api('/a', method='BREW')", "unknown method"},
+        {"ace.html('/a', fragments=[5])", "fragments must hold"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        scoped_err err = {0};
+        struct app_audit audit;
+        const char *text = str_z(&now.arena, str_printf(&now.arena, "app = ace.app('a', routes=[%s])\n", bad[i][0]));
+        assert_false(
+            app_audit(&fx.env, &now.entry, make_files(FILES("app.star", text)), &now.arena, &audit, &err));
+        assert_has(str_from(err_msg(&err)), bad[i][1]);
+    }
+}
+
 /* What is approved already (an app.star), what is asked for, whether an administrator must look. */
 static const struct {
     const char *name, *approved, *asked;
@@ -443,6 +462,7 @@ int main(void)
         TEST(bad_approved_permissions_are_a_load_error),
         TEST(an_audit_lists_what_is_asked_for),
         TEST(an_audit_calls_no_plugin),
+        TEST(an_audit_looks_at_routes),
         TEST(an_audit_refuses_malformed_permissions),
         TEST(approval_is_asked_for_when_it_is_needed),
         TEST(loads_need_approval_too),
