@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """run.py [-n RUNS] [PROGRAM...]: times the Starlark engine against the Go implementation, CPython and Lua.
 
-All engines take turns in one run; shown is the median CPU time of each program less that of an empty one,
-and how many times faster ours is. Engines that are not installed are left out. STAR_TOOL names our binary
+All engines take turns in one run; shown is the median time of each program less that of an empty one, and how
+many times faster ours is. Time is CPU time (of all threads: Go collects garbage beside the program); the second
+factor over Go is by the wall clock. Engines that are not installed are left out. STAR_TOOL names our binary
 (default build/tests/starlark/star_tool), GO_STARLARK the Go one (default `starlark` on the PATH)."""
-import argparse, os, pathlib, shutil, statistics, subprocess, sys, tempfile
+import argparse, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time
 
 here = pathlib.Path(__file__).resolve().parent
 root = here.parent.parent
@@ -24,10 +25,11 @@ if hasattr(sys, 'set_int_max_str_digits'): sys.set_int_max_str_digits(0)
 """ + "exec(compile(open(sys.argv[1]).read(), sys.argv[1], 'exec'), {'json': J, 'math': math})"
 
 def cpu(cmd):
+    start = time.perf_counter()
     pid = os.posix_spawnp(cmd[0], cmd, os.environ, file_actions=[
         (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
     _, status, use = os.wait4(pid, 0)
-    return use.ru_utime + use.ru_stime, status
+    return use.ru_utime + use.ru_stime, time.perf_counter() - start, status
 
 def main():
     ap = argparse.ArgumentParser()
@@ -50,28 +52,33 @@ def main():
         large.write_text(subprocess.run([sys.executable, here / "gen_large.py"], check=True, capture_output=True, text=True).stdout)
         empty = pathlib.Path(tmp) / "empty.lua"
         empty.write_text("")
-        base = {}
+        base, base_wall = {}, {}
         for e, cmd in engines.items():
             f = str(empty if e == "lua" else here / "empty.star")
-            base[e] = statistics.median(cpu(cmd(f))[0] for _ in range(args.n))
-        print(f"{'program':44}" + "".join(f"{e + ' ms':>11}" for e in engines) + "   x Go  wanted   x CPython   x Lua")
+            runs = [cpu(cmd(f)) for _ in range(args.n)]
+            base[e] = statistics.median(r[0] for r in runs)
+            base_wall[e] = statistics.median(r[1] for r in runs)
+        print(f"{'program':44}" + "".join(f"{e + ' ms':>11}" for e in engines) + "   x Go  (wall)  wanted   x CPython   x Lua")
         bad = 0
         for name, label, want in PROGRAMS:
             if args.programs and name not in args.programs:
                 continue
             times = {e: [] for e in engines}
+            walls = {e: [] for e in engines}
             for _ in range(args.n):
                 for e, cmd in engines.items():
                     f = large if name == "large" else here / f"{name}.{'lua' if e == 'lua' else 'star'}"
                     if not f.exists() or (name == "large" and e == "lua"):
                         continue
-                    t, status = cpu(cmd(str(f)))
+                    t, w, status = cpu(cmd(str(f)))
                     if status == 0:
                         times[e].append(max(t - base[e], 1e-5))
+                        walls[e].append(max(w - base_wall[e], 1e-5))
             med = {e: statistics.median(v) for e, v in times.items() if v}
             ratio = {e: med[e] / med["ours"] for e in med}
             row = f"{label:44}" + "".join(f"{med[e] * 1000:11.1f}" if e in med else f"{'-':>11}" for e in engines)
-            row += f"{ratio.get('go', 0):7.1f} {want:7}" + "".join(f"{ratio[e]:12.1f}" if e in ratio else f"{'-':>12}" for e in ("python", "lua"))
+            wall = statistics.median(walls["go"]) / statistics.median(walls["ours"]) if walls.get("go") else 0
+            row += f"{ratio.get('go', 0):7.1f} {wall:7.1f} {want:7}" + "".join(f"{ratio[e]:12.1f}" if e in ratio else f"{'-':>12}" for e in ("python", "lua"))
             if "go" in ratio and ratio["go"] < want:
                 row += "   BELOW"
                 bad += 1

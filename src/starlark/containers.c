@@ -142,6 +142,14 @@ static enum star_ret list_remove(struct star_run *run, const struct star_call *c
     return result(STAR_NONE, out);
 }
 
+static star_v fast_pop(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    struct list_obj *l = LIST_OBJ(recv);
+    if (n != 0 || l->len == 0 || l->h.frozen || l->h.aux > 0)
+        return STAR_NULL;
+    return l->items[--l->len];
+}
+
 static enum star_ret list_pop(struct star_run *run, const struct star_call *call, star_v *out)
 {
     star_v a[1];
@@ -164,7 +172,7 @@ static enum star_ret list_pop(struct star_run *run, const struct star_call *call
 
 const struct method list_methods[] = {
     {"append", list_append, fast_append}, {"clear", list_clear, NULL}, {"extend", list_extend_method, NULL},
-    {"index", list_index, NULL}, {"insert", list_insert, NULL}, {"pop", list_pop, NULL}, {"remove", list_remove, NULL}, {0},
+    {"index", list_index, NULL}, {"insert", list_insert, NULL}, {"pop", list_pop, fast_pop}, {"remove", list_remove, NULL}, {0},
 };
 
 /* ---- dict ---- */

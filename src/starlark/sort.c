@@ -173,6 +173,27 @@ enum star_ret star_sorted(struct star_run *run, const struct star_call *call, st
     return start(run, (struct sorting){.fn = a[1], .reverse = a[2].bits == STAR_TRUE.bits, .name = call->name}, a[0], out);
 }
 
+/* A few ints or strings as arguments: nothing is collected. */
+star_v fast_minmax(struct star_run *run, const star_v *args, size_t n, bool max)
+{
+    (void)run;
+    if (n < 2)
+        return STAR_NULL;
+    star_v best = args[0];
+    for (size_t i = 1; i < n; i++) {
+        int c;
+        if (both_int(args[i], best))
+            c = ((int64_t)args[i].bits > (int64_t)best.bits) - ((int64_t)args[i].bits < (int64_t)best.bits);
+        else if (is_string(args[i]) && is_string(best))
+            c = str_cmp(str_of_v(args[i]), str_of_v(best));
+        else
+            return STAR_NULL;
+        if (max ? c > 0 : c < 0)
+            best = args[i];
+    }
+    return best;
+}
+
 enum star_ret star_minmax(struct star_run *run, const struct star_call *call, star_v *out)
 {
     static const struct star_param params[] = {{"key", STAR_CALLABLE, STAR_OPTIONAL}};

@@ -633,6 +633,7 @@ bool dict_update_args(struct star_run *run, struct dict_obj *d, const struct sta
 bool set_add_items(struct star_run *run, struct dict_obj *s, star_v v);
 star_v list_adopt(struct star_run *run, star_v *items, size_t n);
 enum star_ret star_sorted(struct star_run *run, const struct star_call *call, star_v *out);
+star_v fast_minmax(struct star_run *run, const star_v *args, size_t n, bool max);
 enum star_ret star_minmax(struct star_run *run, const struct star_call *call, star_v *out);
 
 /* ---- universe.c ---- */

@@ -590,15 +590,86 @@ static enum star_ret f_str(struct star_run *run, const struct star_call *call, s
     return printed(run, x, PRINT_STR, out);
 }
 
+/* type() of what is built in needs no memory: the names are static strings, by kind. */
+static struct str_obj kind_names[STAR_KIND_OTHER] __attribute__((aligned(16)));
+
+__attribute__((constructor)) static void make_kind_names(void)
+{
+    static const char *const names[STAR_KIND_OTHER] = {
+        [STAR_KIND_NONE] = "NoneType", [STAR_KIND_BOOL] = "bool", [STAR_KIND_INT] = "int", [STAR_KIND_FLOAT] = "float",
+        [STAR_KIND_STRING] = "string", [STAR_KIND_BYTES] = "bytes", [STAR_KIND_LIST] = "list", [STAR_KIND_TUPLE] = "tuple",
+        [STAR_KIND_DICT] = "dict", [STAR_KIND_SET] = "set", [STAR_KIND_RANGE] = "range", [STAR_KIND_FUNCTION] = "function",
+        [STAR_KIND_BUILTIN] = "builtin_function_or_method",
+    };
+    for (int i = 0; i < STAR_KIND_OTHER; i++)
+        if (names[i])
+            kind_names[i] = (struct str_obj){.h = {.type = O_STRING, .frozen = 1}, .len = (uint32_t)strlen(names[i]), .ptr = names[i]};
+}
+
+static star_v type_of(struct star_run *run, star_v v)
+{
+    enum star_kind k = star_kind(v);
+    if (k < STAR_KIND_OTHER && kind_names[k].ptr)
+        return obj_v(&kind_names[k]);
+    return star_string_borrow(run->arena, str_from(star_type_name(v)));
+}
+
 static enum star_ret f_type(struct star_run *run, const struct star_call *call, star_v *out)
 {
     if (!exactly_one(run, call, "exactly 1"))
         return STAR_FAIL;
-    return result(star_string_borrow(run->arena, str_from(star_type_name(call->pos[0]))), out);
+    return result(type_of(run, call->pos[0]), out);
 }
 static star_v fast_type(struct star_run *run, star_v recv, const star_v *args, size_t n)
 {
-    return n == 1 ? star_string_borrow(run->arena, str_from(star_type_name(args[0]))) : STAR_NULL;
+    return n == 1 ? type_of(run, args[0]) : STAR_NULL;
+}
+
+/* ---- the commonest arguments of common functions ---- */
+
+static star_v fast_abs(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    if (n != 1 || !is_int(args[0]))
+        return STAR_NULL;
+    int64_t i = int_of(args[0]);
+    return int_v(run->arena, i < 0 ? -i : i);
+}
+static star_v fast_bool(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    return n == 1 ? star_bool(star_truth(args[0])) : STAR_NULL;
+}
+static star_v fast_ord(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    if (n != 1 || !is_string(args[0]) || STR_OBJ(args[0])->len != 1 || (unsigned char)STR_OBJ(args[0])->ptr[0] >= 0x80)
+        return STAR_NULL;
+    return small_int((unsigned char)STR_OBJ(args[0])->ptr[0]);
+}
+static star_v fast_int(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    if (n != 1)
+        return STAR_NULL;
+    if (is_int(args[0]))
+        return args[0];
+    if (!is_string(args[0]))
+        return STAR_NULL;
+    struct str s = str_of_v(args[0]);
+    if (s.len == 0 || s.len > 17)
+        return STAR_NULL;
+    int64_t v = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9')
+            return STAR_NULL;
+        v = v * 10 + (s.ptr[i] - '0');
+    }
+    return small_int(v);
+}
+static star_v fast_min(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    return fast_minmax(run, args, n, false);
+}
+static star_v fast_max(struct star_run *run, star_v recv, const star_v *args, size_t n)
+{
+    return fast_minmax(run, args, n, true);
 }
 
 static enum star_ret f_zip(struct star_run *run, const struct star_call *call, star_v *out)
@@ -635,13 +706,13 @@ static enum star_ret f_zip(struct star_run *run, const struct star_call *call, s
 }
 
 _Alignas(16) static struct builtin_obj builtins[] = {
-    BUILTIN_INIT("abs", f_abs, NULL), BUILTIN_INIT("all", f_all, NULL), BUILTIN_INIT("any", f_any, NULL),
-    BUILTIN_INIT("bool", f_bool, NULL), BUILTIN_INIT("bytes", f_bytes, NULL), BUILTIN_INIT("chr", f_chr, NULL),
+    BUILTIN_INIT("abs", f_abs, fast_abs), BUILTIN_INIT("all", f_all, NULL), BUILTIN_INIT("any", f_any, NULL),
+    BUILTIN_INIT("bool", f_bool, fast_bool), BUILTIN_INIT("bytes", f_bytes, NULL), BUILTIN_INIT("chr", f_chr, NULL),
     BUILTIN_INIT("dict", f_dict, NULL), BUILTIN_INIT("dir", f_dir, NULL), BUILTIN_INIT("enumerate", f_enumerate, NULL),
     BUILTIN_INIT("fail", f_fail, NULL), BUILTIN_INIT("float", f_float, NULL), BUILTIN_INIT("getattr", f_getattr, NULL),
-    BUILTIN_INIT("hasattr", f_hasattr, NULL), BUILTIN_INIT("hash", f_hash, NULL), BUILTIN_INIT("int", f_int, NULL),
-    BUILTIN_INIT("len", f_len, fast_len), BUILTIN_INIT("list", f_list, NULL), BUILTIN_INIT("max", star_minmax, NULL),
-    BUILTIN_INIT("min", star_minmax, NULL), BUILTIN_INIT("ord", f_ord, NULL), BUILTIN_INIT("print", f_print, NULL),
+    BUILTIN_INIT("hasattr", f_hasattr, NULL), BUILTIN_INIT("hash", f_hash, NULL), BUILTIN_INIT("int", f_int, fast_int),
+    BUILTIN_INIT("len", f_len, fast_len), BUILTIN_INIT("list", f_list, NULL), BUILTIN_INIT("max", star_minmax, fast_max),
+    BUILTIN_INIT("min", star_minmax, fast_min), BUILTIN_INIT("ord", f_ord, fast_ord), BUILTIN_INIT("print", f_print, NULL),
     BUILTIN_INIT("range", f_range, fast_range), BUILTIN_INIT("repr", f_repr, NULL),
     BUILTIN_INIT("reversed", f_reversed, NULL), BUILTIN_INIT("set", f_set, NULL), BUILTIN_INIT("sorted", star_sorted, NULL),
     BUILTIN_INIT("str", f_str, fast_str), BUILTIN_INIT("tuple", f_tuple, NULL), BUILTIN_INIT("type", f_type, fast_type),
