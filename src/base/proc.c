@@ -1,6 +1,7 @@
 /* base/proc.c: posix_spawn and one poll loop per child.
  *
  *   RUNNING --deadline, cancel, callback--> ENDING (SIGTERM sent) --grace--> KILLED (SIGKILL sent)
+ *      |     (outsiders: SIGKILL to them, and SIGTERM NUDGE_MS later)            |
  *      |                                       |                               |
  *      '------------- child exits -------------+-------------------------------'
  *                          |
@@ -10,7 +11,7 @@
  * The child is a zombie until the very end, so its pid, which names the group, cannot be somebody else's
  * when we signal it.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "proc.h"
+#include "proc_int.h"
 
 #include "fs.h"
 #include "map.h"
@@ -32,6 +33,7 @@ enum {
     DRAIN_QUIET_MS = 200,
     DRAIN_MAX_MS = 2000,
     GRACE_MS = 5000,
+    NUDGE_MS = 2000,        /* for a program to clean up after descendants that were killed under it */
     MESSAGE_TAIL = 4096,   /* bytes of output that an error message quotes */
 };
 
@@ -44,7 +46,9 @@ struct run {
     int in, out, err_fd;    /* our ends; -1: closed */
     struct str to_write;    /* of stdin_data */
     int64_t started_ms, last_output_ms;
-    int64_t ending_ms;      /* when SIGTERM was sent; 0: not */
+    int64_t ending_ms;      /* when we began to end it; 0: not */
+    int64_t term_at_ms;     /* when SIGTERM is sent then */
+    bool is_terminated;     /* it has been sent */
     int64_t exited_ms;      /* when the exit was seen; 0: it runs */
     bool killed;            /* SIGKILL was sent */
 };
@@ -213,15 +217,24 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
+static void terminate(struct run *r)
+{
+    r->is_terminated = true;
+    kill(-r->pid, SIGTERM);
+    kill(-r->pid, SIGCONT); /* a stopped process takes no SIGTERM */
+}
+
 /* The first thing that ends the program is the one that is reported. */
 static void end_group(struct run *r, bool *why)
 {
     if (r->ending_ms || r->exited_ms)
         return;
     *why = true;
-    r->ending_ms = clock_ms();
-    kill(-r->pid, SIGTERM);
-    kill(-r->pid, SIGCONT); /* a stopped process takes no SIGTERM */
+    r->ending_ms = r->term_at_ms = clock_ms();
+    if (proc_kill_outsiders(r->pid))
+        r->term_at_ms += NUDGE_MS;
+    else
+        terminate(r);
 }
 
 static void keep(struct buf *b, struct str chunk, bool tail)
@@ -311,6 +324,10 @@ static int64_t run_timers(struct run *r)
         else if (spec->idle_timeout_ms > 0 && now - r->last_output_ms >= spec->idle_timeout_ms)
             end_group(r, &r->res.timed_out);
     }
+    if (r->ending_ms && !r->is_terminated && now >= r->term_at_ms)
+        terminate(r);
+    if (r->ending_ms && !r->is_terminated)
+        next = r->term_at_ms;
     if (r->ending_ms && !r->killed) {
         int64_t kill_at = r->ending_ms + (spec->grace_ms > 0 ? spec->grace_ms : GRACE_MS);
         if (now >= kill_at) {

@@ -1,7 +1,8 @@
 /* base/proc.h: running another program, never through a shell.
  *
  * proc_run() blocks: it is for job threads. The child leads a process group of its own; a deadline, a cancel
- * or a callback that says stop ends the whole group: SIGTERM, and SIGKILL once the grace is over. The
+ * or a callback that says stop ends the whole group: SIGTERM, and SIGKILL once the grace is over. Descendants that
+ * have left the group get SIGKILL first, and the rest then a moment to clean up after them. The
  * child has default signals, no descriptor of ours but its three, and /dev/null for stdin unless told.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef BASE_PROC_H

@@ -225,6 +225,24 @@ static void can_be_cancelled_three_ways(void **state)
     assert_true(run(&s).cancelled);
 }
 
+static void what_has_left_the_group_ends_first_and_the_rest_cleans_up(void **state)
+{
+    scoped_buf out = BUF_INIT(1000);
+    atomic_bool flag = false;
+    struct proc_spec s = sh("setsid sh -c 'echo $$; exec sleep 1000' & wait $!; echo cleaned");
+    s.on_output = set_flag;
+    s.arg = &flag;
+    s.cancel = &flag;
+    s.out = &out;
+    assert_true(run(&s).cancelled);
+    char *end;
+    long pid = strtol(buf_z(&out), &end, 10);
+    assert_true(pid > 1);
+    assert_non_null(strstr(end, "cleaned"));
+    assert_int_equal(kill((pid_t)pid, 0), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
 static void a_daemon_that_keeps_the_pipe_does_not_hold_us(void **state)
 {
     scoped_buf out = BUF_INIT(1000);
@@ -309,6 +327,7 @@ int main(void)
         CASE(kills_what_ignores_sigterm),
         CASE(idle_time_counts_from_the_last_output),
         CASE(can_be_cancelled_three_ways),
+        CASE(what_has_left_the_group_ends_first_and_the_rest_cleans_up),
         CASE(a_daemon_that_keeps_the_pipe_does_not_hold_us),
         CASE(says_why_it_could_not_start),
         CASE(run_ok_wants_exit_0_and_quotes_stderr),
