@@ -316,8 +316,62 @@ static const struct command stop_command = {
     .exec = run_stop,
 };
 
+/* ---- prune ---- */
+
+static void cell_item_size(struct buf *out, const json_t *row)
+{
+    if (json_get_int(row, "size", 0) > 0)
+        cell_size(out, row, "size");
+}
+
+static const struct column prune_columns[] = {
+    {"Kind", 10, .path = "kind"}, {"Size", -10, .cell = cell_item_size}, {"Name", 58, .path = "name"}, {"Problem", 0, .path = "problem"}, {NULL},
+};
+static const struct csv_column prune_csv[] = {
+    {.path = "kind"}, {.path = "name"}, {.path = "app_id"}, {.path = "size"}, {.path = "problem", .is_quoted = true}, {0},
+};
+static const struct field record_prune[] = {
+    {"kind", FIELD_STR}, {"name", FIELD_STR}, {"app_id", FIELD_STR}, {"size", FIELD_INT}, {"problem", FIELD_STR}, {NULL},
+};
+static const struct listing listing_prune = {
+    .basic = prune_columns, .table = prune_columns, .csv = prune_csv, .record = record_prune};
+
+static bool run_prune(struct cli *c, struct err *err)
+{
+    enum format format;
+    bool is_dry_run = args_is_on(c->args, "dry-run");
+    if (!want_words(c, 0, "takes no arguments", err) || !format_of_list(c, &format, err))
+        return false;
+    struct call call = {.method = "POST", .path = "/container/prune", .is_long = true};
+    call_bool(c, &call, "dryRun", is_dry_run);
+    json_t *reply = call_server(c, &call, err);
+    if (!reply)
+        return false;
+    const json_t *items = json_get(reply, "items");
+    bool is_text = format == FORMAT_TABLE || format == FORMAT_BASIC;
+    if (!is_text || json_array_size(items) > 0)
+        print_list(c, &listing_prune, items, format, false);
+    if (is_text) {
+        scoped_buf b = BUF_INIT(64);
+        cell_size(&b, reply, "size");
+        say(c->out, "%s up to %s of images\n", is_dry_run ? "Would free" : "Freed", buf_z(&b));
+    }
+    return true;
+}
+
+static const struct flag prune_flags[] = {FLAG_DRY_RUN, FLAG_FORMAT, FLAG_END};
+
+static const struct command prune_command = {
+    .name = "prune",
+    .summary = "remove superseded containers and images, as the server does by itself now and then",
+    .about = "   Stopped containers and images of older versions, beyond the newest few of each app\n"
+             "   (system.container_versions_to_keep). Only what this server has made; never volumes.\n",
+    .flags = prune_flags,
+    .exec = run_prune,
+};
+
 static const struct command *const commands[] = {
-    &list_command, &get_command, &logs_command, &stats_command, &start_command, &stop_command, NULL,
+    &prune_command, &list_command, &get_command, &logs_command, &stats_command, &start_command, &stop_command, NULL,
 };
 
 const struct command cmd_container = {.name = "container", .summary = "look at and manage the containers of apps", .subs = commands};

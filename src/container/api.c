@@ -530,6 +530,22 @@ static bool api_stats(void *ctx, struct str name, bool quick, struct ctr_stats *
     return true;
 }
 
+static bool api_image_list(void *ctx, struct arena *a, struct str key, struct str value, struct ctr_image_list *out,
+                           struct err *err)
+{
+    bool absent = false;
+    struct ctr_image_list list = {0};
+    scoped_json *j = get_json(
+        ctx, a, str_printf(a, "/images/json?filters=" STR_FMT, STR_ARG(label_filter(a, key, value, false))), "images",
+        (struct str){0}, CTR_LIST_MS, &absent, err);
+    if (!json_is_array(j))
+        return j || absent ? err_set(err, ERR_UPSTREAM, "the container engine's list makes no sense") : false;
+    for (size_t i = 0; i < json_array_size(j); i++)
+        ctr_image_from_json(a, json_array_get(j, i), &list);
+    *out = list;
+    return true;
+}
+
 struct event_stream {
     ctr_event_fn *fn;
     void *arg;
@@ -665,6 +681,7 @@ const struct ctr_backend ctr_api_backend = {
     .remove = api_remove,
     .logs = api_logs,
     .list = api_list,
+    .image_list = api_image_list,
     .stats = api_stats,
     .events = api_events,
     .subnet = api_subnet,

@@ -34,6 +34,8 @@ struct ctr_backend {
     bool (*image_pull)(void *ctx, struct str image, const atomic_bool *cancel, struct err *err);
     bool (*image_remove)(void *ctx, struct str image, struct err *err);
     bool (*image_build)(void *ctx, const struct ctr_build *b, struct err *err);
+    bool (*image_list)(void *ctx, struct arena *a, struct str key, struct str value, struct ctr_image_list *out,
+                       struct err *err);
     bool (*volume_ensure)(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err);
     /* Creates and starts; the port is published on 127.0.0.1 if `publish`. */
     bool (*run)(void *ctx, const struct ctr_run *run, bool publish, struct err *err);
@@ -98,6 +100,8 @@ bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct 
 struct str ctr_ports_of_inspect(struct arena *a, const json_t *ports);
 struct str ctr_ports_of_list(struct arena *a, const json_t *ports);
 bool ctr_ipv4_parse(struct str s, uint32_t *ip);
+/* Adds an image, once per name, from a list's or an inspect's JSON. */
+void ctr_image_from_json(struct arena *a, const json_t *j, struct ctr_image_list *out);
 bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest);
 enum ctr_status ctr_status_parse(struct str s);
 /* Flags that the API takes itself; others need the program. */

@@ -45,6 +45,19 @@ bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, boo
                     struct str *digest, const atomic_bool *cancel, struct err *err);
 bool ctr_image_remove(struct ctr_engine *e, struct str image, struct err *err);  /* absent is fine */
 
+struct ctr_image {
+    struct str name, id;                /* name:tag; an image with several names is there several times */
+    int64_t bytes, created_ns;          /* with the layers that it shares */
+    struct ctr_kv_list labels;
+};
+struct ctr_image_list {
+    struct ctr_image *items;
+    size_t len, cap;
+};
+/* Images that carry label `key` with exactly `value`. */
+bool ctr_image_list(struct ctr_engine *e, struct arena *a, struct str key, struct str value,
+                    struct ctr_image_list *out, struct err *err);
+
 typedef void ctr_line_fn(void *arg, struct str line);
 
 struct ctr_build {

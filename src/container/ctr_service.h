@@ -32,6 +32,7 @@ struct ctr_manager_config {
     int max_concurrent_builds;          /* system.max_concurrent_builds, at least 1 */
     int max_build_wait_secs;            /* system.max_build_wait_secs */
     int64_t paused_bytes_max;           /* system.paused_memory_mb: of all paused containers; <= 0: no limit */
+    int keep_versions;                  /* container_versions_to_keep, for the sweep; <= 0: all */
     int sweep_interval_secs;            /* stale_container_cleanup_interval_mins * 60; <= 0 off */
 };
 
@@ -48,6 +49,22 @@ struct ctr_service *ctr_manager_find(struct ctr_manager *m, struct str name);
  * `drain_secs`. Blocking; for job threads. */
 bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove,
                          int drain_secs, struct err *err);
+
+/* What a newer version has replaced: stopped containers of this home beyond the newest `keep` (at least 1) of each
+ * app, and images that we built, likewise, unless something uses them. */
+struct ctr_prune_item {
+    bool is_image;
+    struct str name, app_id;
+    int64_t bytes;                      /* of an image, with the layers that it shares; 0: not known */
+    struct str problem;                 /* why it is still there; empty: removed, or would be */
+};
+struct ctr_prune_list {
+    struct ctr_prune_item *items;
+    size_t len, cap;
+};
+/* Removes it, or with `is_dry_run` only tells. Blocking; for job threads. */
+bool ctr_manager_prune(struct ctr_manager *m, int keep, bool is_dry_run, struct arena *a, struct ctr_prune_list *out,
+                       struct err *err);
 
 /* How the build context comes into being when the image is missing. Called on the manager's threads. */
 struct ctr_source {

@@ -521,3 +521,13 @@ bool ctr_container_stats(struct ctr_engine *e, struct str name, bool quick, stru
 {
     return check_name(e, name, err) && e->ops->stats(e->ctx, name, quick, out, err);
 }
+
+bool ctr_image_list(struct ctr_engine *e, struct arena *a, struct str key, struct str value,
+                    struct ctr_image_list *out, struct err *err)
+{
+    if (!check_on(e, err))
+        return false;
+    if (key.len == 0 || value.len == 0 || str_chr(value, '\0') != STR_NPOS)
+        return err_set(err, ERR_INVALID, "images are listed by a label and its value");
+    return e->ops->image_list(e->ctx, a, key, value, out, err);
+}

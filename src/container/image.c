@@ -98,11 +98,15 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
     if (!svc->source.fetch(svc->source.arg, a, &dir, err))
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
     svc_phase(svc, "building the image");
+    struct ctr_kv_list labels = {0}; /* by which a prune knows its own */
+    ctr_kv_set(a, &labels, STR(CTR_LABEL_HOME), str_from(svc->m->home));
+    ctr_kv_set(a, &labels, STR(CTR_LABEL_APP_ID), svc->app_id);
     struct ctr_build b = {.image = svc->run.image,
                           .dir = dir,
                           .file = svc->build_file,
                           .target = svc->build_target,
                           .args = &svc->build_args,
+                          .labels = &labels,
                           .on_line = on_build_line,
                           .line_arg = svc,
                           .cancel = &svc->cancel};

@@ -4,6 +4,7 @@
  * that we read; where they differ (the slash before a name, "stopped" for "exited") both are taken.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "container_int.h"
+#include "timefmt.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -198,6 +199,22 @@ bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct 
     endpoint(j, port, &info);
     *out = info;
     return true;
+}
+
+void ctr_image_from_json(struct arena *a, const json_t *j, struct ctr_image_list *out)
+{
+    const json_t *tags = json_get(j, "RepoTags"), *config = json_get(j, "Config");
+    int64_t created = json_get_int(j, "Created", 0);
+    bool fits = created > 0 && created < INT64_MAX / 1000000000;
+    struct ctr_image image = {.id = get_dup(a, j, "Id"), .bytes = json_get_int(j, "Size", 0),
+                              .created_ns = fits ? created * 1000000000 : 0};
+    if (!fits)
+        time_parse(json_get_str(j, "Created", (struct str){0}), &image.created_ns);
+    labels(a, config ? json_get(config, "Labels") : json_get(j, "Labels"), &image.labels);
+    for (size_t i = 0; i < json_array_size(tags); i++) {
+        image.name = str_dup(a, json_str(json_array_get(tags, i)));
+        *vec_push(a, out) = image;
+    }
 }
 
 bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest)

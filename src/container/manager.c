@@ -97,6 +97,13 @@ static void table_remove(struct ctr_service *svc)
 
 struct ctr_service *svc_unref_locked(struct ctr_service *svc)
 {
+    bool is_up = svc->state == CTR_READY || svc->state == CTR_PAUSED;
+    if (svc->refs == 1 && svc->is_retired && is_up && !svc->m->is_closing) {
+        /* Replaced, and its last user has left before the timer saw it. The stop holds a reference of its own. */
+        svc->stop_wanted = true;
+        svc->stop_drain_until_ms = 0;
+        svc_kick(svc);
+    }
     if (--svc->refs > 0)
         return NULL;
     table_remove(svc);
@@ -302,15 +309,25 @@ bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str ke
     return err_is_set(&first) ? err_move(err, &first) : true;
 }
 
-/* Claims a running container that no service knows; false when one does. */
-static bool sweep_claim(struct ctr_manager *m, struct str name)
+/* One claim at a time: the sweep and a prune that somebody asked for take turns. */
+bool svc_claim(struct ctr_manager *m, struct str name)
 {
     pthread_mutex_lock(&m->lock);
+    while (m->sweeping.len > 0)
+        svc_wait(m, &m->changed, INT64_MAX);
     bool is_free = !m->is_closing && !table_find(m, name, str_hash(name));
     if (is_free)
         m->sweeping = name;
     pthread_mutex_unlock(&m->lock);
     return is_free;
+}
+
+void svc_claim_end(struct ctr_manager *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->sweeping = (struct str){0};
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* Stops containers of this home that no loaded app uses: those of deleted apps, superseded versions, and
@@ -326,16 +343,16 @@ static void sweep_job(void *arg)
     for (size_t i = 0; i < list.len; i++) {
         struct str name = list.items[i].name;
         scoped_err e = {0};
-        if (!is_ours(m, &list.items[i]) || !sweep_claim(m, name))
+        if (!is_ours(m, &list.items[i]) || !svc_claim(m, name))
             continue;
         log_info("stopping a container that no app uses", LOG_STR("container", name));
         if (!ctr_container_stop(m->engine, name, DEFAULT_GRACE_SECS, &e))
             log_warn("stopping a stale container", LOG_STR("container", name), LOG_ERR(&e));
-        pthread_mutex_lock(&m->lock);
-        m->sweeping = (struct str){0};
-        pthread_cond_broadcast(&m->changed);
-        pthread_mutex_unlock(&m->lock);
+        svc_claim_end(m);
     }
+    struct ctr_prune_list pruned;
+    if (m->keep_versions > 0 && !ctr_manager_prune(m, m->keep_versions, false, &a, &pruned, &err))
+        log_warn("removing superseded containers and images", LOG_ERR(&err));
     pthread_mutex_lock(&m->lock);
     m->sweep_runs = false;
     pthread_mutex_unlock(&m->lock);
@@ -378,6 +395,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->loop_count = MAX(config->loop_count, 1);
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
+    m->keep_versions = config->keep_versions;
     m->paused_max = MAX(config->paused_bytes_max, 0);
     m->sweep_secs = config->sweep_interval_secs;
     m->next_sweep_ms = m->sweep_secs > 0 && ctr_engine_kind(engine) != CTR_OFF

@@ -473,6 +473,44 @@ static bool program_list(void *ctx, struct arena *a, struct str key, struct str 
     return true;
 }
 
+static bool program_image_list(void *ctx, struct arena *a, struct str key, struct str value,
+                               struct ctr_image_list *out, struct err *err)
+{
+    static const char *const words[] = {"images", "--quiet", "--no-trunc", "--filter"};
+    struct str_list args = {0};
+    struct str ids, id, text, complaint;
+    struct ctr_image_list list = {0};
+    int code;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        add(a, &args, words[i]);
+    str_list_add(a, &args, str_printf(a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value)));
+    if (!ctr_program_run(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, &ids, err))
+        return false;
+    args = (struct str_list){0};
+    add(a, &args, "image");
+    add(a, &args, "inspect");
+    struct map seen; /* an image with two names is listed twice */
+    map_init(&seen, a);
+    while (str_next(&ids, '\n', &id)) {
+        id = str_trim(id);
+        if (id.len > 0 && !map_has(&seen, id)) {
+            map_set(&seen, id, NULL);
+            str_list_add(a, &args, id);
+        }
+    }
+    if (args.len > 2) {
+        if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, false, &text, &complaint, &code, err))
+            return false;
+        scoped_json *found = json_parse(text, err);
+        if (!found)
+            return code ? complain(ctx, STR("image inspect"), complaint, err) : err_wrap(err, "listing images");
+        for (size_t i = 0; i < json_array_size(found); i++)
+            ctr_image_from_json(a, json_array_get(found, i), &list);
+    }
+    *out = list;
+    return true;
+}
+
 static bool program_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
 {
     scoped_arena a = {0};
@@ -525,6 +563,7 @@ const struct ctr_backend ctr_program_backend = {
     .remove = program_remove,
     .logs = program_logs,
     .list = program_list,
+    .image_list = program_image_list,
     .stats = program_stats,
     .subnet = program_subnet,
 };

@@ -3,6 +3,7 @@
  *     manager.c   threads, the table of services, timers (idle, checks, drains), the sweep
  *     service.c   the state machine: doors, waiters, operations
  *     start.c     the start operation: image, container, probe; and the check of a running one
+ *     prune.c     what newer versions have replaced
  *     image.c     images made once: build slots
  *     probe.c     asks an app whether it is up
  *
@@ -169,6 +170,7 @@ struct ctr_manager {
     int building;                         /* (L) */
     struct build_slot *slots;             /* (L) */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
+    int keep_versions;
     int64_t paused_max;                   /* bytes; 0: no limit */
     int64_t next_sweep_ms;                /* (L) */
     bool sweep_runs;                      /* (L) */
@@ -190,6 +192,9 @@ void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) *
 struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) what is to be freed */
 void svc_event(struct ctr_service *svc, const struct ctr_event *event); /* (L) somebody did that to it */
 void svc_look(struct ctr_service *svc);                                 /* (L) something may have */
+/* Claims a container that no service knows, against starts of it, until svc_claim_end(); false when one does. */
+bool svc_claim(struct ctr_manager *m, struct str name);
+void svc_claim_end(struct ctr_manager *m);
 struct ctr_service *svc_find(const struct ctr_manager *m, struct str name); /* (L) no reference */
 void *svc_events_thread(void *manager);                                 /* events.c */
 void svc_free(struct ctr_service *svc);                                 /* without the lock; NULL is fine */

@@ -386,3 +386,27 @@ bool api_container_stats(struct server *s, struct arena *a, const struct http_pa
     *reply = json_pack("{s:o}", "containers", sorted_array(rows, len));
     return true;
 }
+
+bool api_container_prune(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
+{
+    struct ask ask = ask_of(s, a, query);
+    struct ctr_prune_list list;
+    struct str dry_run = param(&ask, "dryRun"); /* checked by the reader of the query */
+    bool is_dry_run = str_eq(dry_run, STR("1")) || str_eq_nocase(dry_run, STR("t")) || str_eq_nocase(dry_run, STR("true"));
+    int64_t keep = config_int(&s->config, "system.container_versions_to_keep"), bytes = 0;
+    if (!ctr_manager_prune(s->containers, (int)MAX(MIN(keep, INT32_MAX), 1), is_dry_run, a, &list, err))
+        return false;
+    json_t *rows = json_array();
+    vec_foreach (item, &list) {
+        json_t *o = json_object();
+        json_set_z(o, "kind", item->is_image ? "image" : "container");
+        json_set_str(o, "name", item->name);
+        json_set_str(o, "app_id", item->app_id);
+        json_set_int(o, "size", item->bytes);
+        json_set_str(o, "problem", item->problem);
+        json_array_append_new(rows, o);
+        bytes += item->problem.len == 0 ? item->bytes : 0;
+    }
+    *reply = json_pack("{s:o, s:I, s:b}", "items", rows, "size", (json_int_t)bytes, "dry_run", is_dry_run);
+    return true;
+}

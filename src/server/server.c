@@ -178,6 +178,7 @@ static bool open_containers(struct server *s, struct err *err)
         .max_concurrent_builds = (int)MAX(1, config_int(c, "system.max_concurrent_builds")),
         .max_build_wait_secs = (int)config_int(c, "system.max_build_wait_secs"),
         .paused_bytes_max = MIN(config_int(c, "system.paused_memory_mb"), INT64_MAX >> 20) * (1 << 20),
+        .keep_versions = (int)MIN(config_int(c, "system.container_versions_to_keep"), INT32_MAX),
         .sweep_interval_secs = (int)config_int(c, "system.stale_container_cleanup_interval_mins") * 60,
     };
     return ctr_manager_open(&config, &s->containers, err);

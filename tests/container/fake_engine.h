@@ -16,11 +16,15 @@ struct fake {
     struct {
         char name[80];
         enum ctr_status status;
+        const char *app, *image, *created, *home; /* NULL: none; home: /home */
         uint16_t ip_tail;
         int dies_in_probes; /* exits after so many probes; 0: lives */
     } list[FAKE_MAX];
     int count;
     bool has_image;
+    struct ctr_image images[FAKE_MAX];
+    size_t image_count;
+    char removed[4096]; /* names of containers and images, in order */
     int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
     _Atomic int slow_ms; /* each call takes 0..slow_ms */
@@ -244,6 +248,8 @@ static inline bool fake_remove(void *ctx, struct str name, struct err *err)
     if (!fake_call(f, err))
         return false;
     int i = fake_find(f, name);
+    size_t n = strlen(f->removed);
+    snprintf(f->removed + n, sizeof f->removed - n, "%.*s ", STR_ARG(name));
     if (i >= 0)
         f->list[i] = f->list[--f->count];
     pthread_mutex_unlock(&f->lock);
@@ -274,11 +280,41 @@ static inline bool fake_list(void *ctx, struct arena *a, struct str key, struct 
         if (!all && f->list[i].status != CTR_STATUS_RUNNING)
             continue;
         struct ctr_info info = {.status = f->list[i].status, .name = str_dup(a, str_from(f->list[i].name))};
-        ctr_kv_set(a, &info.labels, STR(CTR_LABEL_HOME), STR("/home"));
+        ctr_kv_set(a, &info.labels, STR(CTR_LABEL_HOME), f->list[i].home ? str_from(f->list[i].home) : STR("/home"));
+        if (f->list[i].app)
+            ctr_kv_set(a, &info.labels, STR(CTR_LABEL_APP_ID), str_from(f->list[i].app));
+        info.image = str_from(f->list[i].image);
+        info.created_at = str_from(f->list[i].created);
         *vec_push(a, out) = info;
     }
     pthread_mutex_unlock(&f->lock);
     return true;
+}
+
+static inline bool fake_image_list(void *ctx, struct arena *a, struct str key, struct str value,
+                                   struct ctr_image_list *out, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)key, (void)value;
+    if (!fake_call(f, err))
+        return false;
+    *out = (struct ctr_image_list){0};
+    for (size_t i = 0; i < f->image_count; i++)
+        *vec_push(a, out) = f->images[i];
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_image_remove(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    size_t n = strlen(f->removed);
+    snprintf(f->removed + n, sizeof f->removed - n, "%.*s ", STR_ARG(name));
+    bool ok = !str_ends(name, STR(":busy")) || err_set(err, ERR_CONFLICT, "it is used");
+    pthread_mutex_unlock(&f->lock);
+    return ok;
 }
 
 static inline bool fake_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
@@ -346,7 +382,8 @@ static const struct ctr_backend fake_backend = {
     .ping = fake_ping,
     .image_inspect = fake_image_inspect,
     .image_pull = fake_image_pull,
-    .image_remove = fake_nothing,
+    .image_remove = fake_image_remove,
+    .image_list = fake_image_list,
     .image_build = fake_image_build,
     .volume_ensure = fake_volume_ensure,
     .run = fake_run,

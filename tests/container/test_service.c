@@ -825,6 +825,109 @@ static void what_cannot_be_paused_is_stopped(void **state)
     world_close(&w);
 }
 
+static void add_container(struct fake *f, const char *name, const char *app, const char *created, enum ctr_status status,
+                          const char *image, const char *home)
+{
+    int i = f->count++;
+    snprintf(f->list[i].name, sizeof f->list[i].name, "%s", name);
+    f->list[i].app = app;
+    f->list[i].created = created;
+    f->list[i].status = status;
+    f->list[i].image = image;
+    f->list[i].home = home;
+}
+
+static struct ctr_kv home_label = {STR_INIT(CTR_LABEL_HOME), STR_INIT("/home")};
+static struct ctr_kv other_label = {STR_INIT(CTR_LABEL_HOME), STR_INIT("/other")};
+
+static void add_image(struct fake *f, const char *name, int64_t created, bool is_ours)
+{
+    f->images[f->image_count++] = (struct ctr_image){
+        .name = str_from(name),
+        .id = str_from(name),
+        .created_ns = created,
+        .bytes = 1000,
+        .labels = {is_ours ? &home_label : &other_label, 1, 1},
+    };
+}
+
+static void a_retired_container_is_stopped_though_nobody_holds_its_service(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    for (int i = 0; i < 50; i++) {
+        struct ctr_service *svc = service(&w, "clc-a");
+        assert_true(wake_ok(svc));
+        ctr_service_retire(svc, 60);
+        ctr_service_unref(svc);
+        wait_for(fake_status(&w.fake, STR("clc-a")) == CTR_STATUS_EXITED);
+    }
+    world_close(&w);
+}
+
+static void only_what_is_superseded_and_ours_is_pruned(void **state)
+{
+    struct world w;
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct ctr_prune_list list;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a-loaded");
+    struct fake *f = &w.fake;
+    pthread_mutex_lock(&f->lock);
+    add_container(f, "clc-a-5", "app_prd_a", "2026-05", CTR_STATUS_EXITED, "cli-a:5", NULL);
+    add_container(f, "clc-a-1", "app_prd_a", "2026-01", CTR_STATUS_EXITED, "cli-a:1", NULL);
+    add_container(f, "clc-a-2", "app_prd_a", "2026-02", CTR_STATUS_RUNNING, "localhost/cli-a:2", NULL);
+    add_container(f, "clc-a-3", "app_prd_a", "2026-03", CTR_STATUS_PAUSED, "cli-a:3", NULL);
+    add_container(f, "clc-a-loaded", "app_prd_a", "2025-01", CTR_STATUS_EXITED, "cli-a:0", NULL);
+    add_container(f, "clc-a-4", "app_prd_a", "2026-04", CTR_STATUS_EXITED, "cli-a:4", NULL);
+    add_container(f, "clc-b-1", "app_prd_b", "2020-01", CTR_STATUS_EXITED, "cli-b:1", NULL);
+    add_container(f, "clc-a-other", "app_prd_a", "2019-01", CTR_STATUS_EXITED, "cli-a:o", "/other");
+    add_container(f, "postgres", "app_prd_a", "2018-01", CTR_STATUS_EXITED, "postgres", NULL);
+    add_container(f, "clc-nobody", NULL, "2017-01", CTR_STATUS_EXITED, "x", NULL);
+    add_image(f, "cli-a:5", 5, true);
+    add_image(f, "cli-a:4", 4, true);
+    add_image(f, "localhost/cli-a:1", 1, true);  /* of the container that goes */
+    add_image(f, "cli-a:2", 2, true);            /* used */
+    add_image(f, "cli-a:busy", 0, true);
+    add_image(f, "cli-a:foreign", 0, false);
+    add_image(f, "cli-b:9", 9, true);
+    add_image(f, "myapp:1", 1, true);
+    pthread_mutex_unlock(&f->lock);
+    assert_true(ctr_manager_prune(w.m, 2, true, &a, &list, &err));
+    assert_int_equal(list.len, 3);
+    assert_string_equal(f->removed, "");
+    assert_true(ctr_manager_prune(w.m, 2, false, &a, &list, &err));
+    assert_string_equal(f->removed, "clc-a-1 localhost/cli-a:1 cli-a:busy ");
+    assert_int_equal(list.len, 3);
+    assert_true(!list.items[0].is_image && list.items[1].is_image && list.items[1].bytes == 1000);
+    assert_true(list.items[1].problem.len == 0 && str_eq_z(list.items[2].problem, "it is used"));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
+static void images_from_either_engine(void **state)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct ctr_image_list list = {0};
+    (void)state;
+    scoped_json *listed = json_parse(STR("{\"Id\":\"i\",\"RepoTags\":[\"x:1\",\"y:2\"],\"Created\":5,\"Size\":7,\"Labels\":{\"k\":\"v\"}}"), &err);
+    scoped_json *inspected = json_parse(
+        STR("{\"Id\":\"i\",\"RepoTags\":[\"z:3\"],\"Created\":\"1970-01-01T00:00:06Z\",\"Config\":{\"Labels\":{\"k\":\"w\"}}}"), &err);
+    scoped_json *bare = json_parse(STR("{\"RepoTags\":null}"), &err);
+    ctr_image_from_json(&a, listed, &list);
+    ctr_image_from_json(&a, inspected, &list);
+    ctr_image_from_json(&a, bare, &list);
+    assert_int_equal(list.len, 3);
+    assert_true(str_eq_z(list.items[1].name, "y:2") && list.items[1].created_ns == 5000000000 && list.items[1].bytes == 7);
+    assert_true(list.items[2].created_ns == 6000000000 && str_eq_z(list.items[2].labels.items[0].value, "w"));
+}
+
 static void logs_go_on_where_they_ended(void **state)
 {
     struct world w;
@@ -1081,6 +1184,9 @@ int main(void)
         cmocka_unit_test(paused_containers_have_a_ceiling_for_their_memory),
         cmocka_unit_test(what_others_do_to_a_paused_container_shows_too),
         cmocka_unit_test(what_cannot_be_paused_is_stopped),
+        cmocka_unit_test(a_retired_container_is_stopped_though_nobody_holds_its_service),
+        cmocka_unit_test(only_what_is_superseded_and_ours_is_pruned),
+        cmocka_unit_test(images_from_either_engine),
         cmocka_unit_test(logs_go_on_where_they_ended),
         cmocka_unit_test(ports_for_people),
         cmocka_unit_test(numbers_of_use),
