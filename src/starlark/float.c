@@ -103,6 +103,39 @@ static bool shortest_g(struct buf *out, double d, bool upper)
     return buf_add(out, text, (size_t)at);
 }
 
+/* As JavaScript prints numbers: no ".0", an exponent only below 1e-6 and from 1e21 on. */
+bool float_json(struct buf *out, double d)
+{
+    char digits[20], text[64];
+    int exp, n, at = 0;
+    if (d == 0)
+        return buf_add_z(out, signbit(d) ? "-0" : "0");
+    if (signbit(d))
+        text[at++] = '-';
+    n = shortest(fabs(d), digits, &exp);
+    if (exp < -5 || exp > 21) {
+        text[at++] = digits[0];
+        if (n > 1)
+            text[at++] = '.';
+        memcpy(text + at, digits + 1, (size_t)n - 1);
+        at += n - 1;
+        at += snprintf(text + at, sizeof text - (size_t)at, "e%+d", exp - 1);
+        return buf_add(out, text, (size_t)at);
+    }
+    if (exp <= 0) {
+        text[at++] = '0';
+        text[at++] = '.';
+        for (int i = exp; i < 0; i++)
+            text[at++] = '0';
+    }
+    for (int i = 0; i < MAX(n, exp); i++) {
+        if (i == exp && i > 0)
+            text[at++] = '.';
+        text[at++] = i < n ? digits[i] : '0';
+    }
+    return buf_add(out, text, (size_t)at);
+}
+
 bool float_repr(struct buf *out, double d)
 {
     return isfinite(d) ? shortest_g(out, d, false) : not_finite(out, d);

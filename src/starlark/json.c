@@ -82,16 +82,7 @@ static bool add_float(struct encoder *e, double d)
     }
     if (!(e->flags & STAR_JSON_APP))
         return float_repr(e->out, d);
-    /* Shortest digits; an exponent only below 1e-6 and from 1e21 on. */
-    if (d == floor(d) && fabs(d) < 1e21)
-        return buf_printf(e->out, "%.0f", d);
-    char text[40];
-    for (int prec = 15; prec <= 17; prec++) {
-        snprintf(text, sizeof text, "%.*g", prec, d);
-        if (strtod(text, NULL) == d)
-            break;
-    }
-    return buf_add_z(e->out, text);
+    return float_json(e->out, d);
 }
 
 static bool push(struct encoder *e, star_v v)

@@ -539,6 +539,7 @@ static inline star_v int_v(struct arena *a, int64_t i)
 
 /* ---- float.c ---- */
 bool float_repr(struct buf *out, double d);             /* as str(): %g-like, shortest */
+bool float_json(struct buf *out, double d);
 bool float_format(struct buf *out, double d, char conv);/* %e %f %g */
 bool float_parse(struct str s, double *out);            /* decimal literal, whole string; may give inf */
 
