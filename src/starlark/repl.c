@@ -108,7 +108,9 @@ int tool_repl(const struct tool *base)
             buf_clear(&input);
             continue;
         }
-        bool block = memchr(input.ptr, '\n', input.len) != input.ptr + input.len - 1 || (input.len > 1 && input.ptr[input.len - 2] == ':');
+        struct str first;
+        str_cut(buf_str(&input), '\n', &first, NULL);
+        bool block = str_ends(str_trim(first), STR(":"));
         if (!blank && (block || needs_more(&r, buf_str(&input))))
             continue;
         evaluate(&r, str_dup(&r.arena, buf_str(&input)));
