@@ -44,6 +44,9 @@ struct str ctr_volume_name(struct arena *a, struct str app_id, struct str key);
 #define CTR_LABEL_APP_ID       "dev.openrun.app.id"
 #define CTR_LABEL_APP_PATH     "dev.openrun.app.path"
 #define CTR_LABEL_HOME         "dev.openrun.server.home"
+/* Of images: containers inherit their image's labels, and one made by hand from ours is not ours. */
+#define CTR_LABEL_IMAGE_HOME   "dev.openrun.image.home"
+#define CTR_LABEL_IMAGE_APP_ID "dev.openrun.image.app.id"
 #define CTR_LABEL_DEV          "dev.openrun.dev"
 #define CTR_LABEL_APP_VERSION  "dev.openrun.app.version"
 #define CTR_LABEL_GIT_SHA      "dev.openrun.git.sha"

@@ -99,8 +99,8 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
     svc_phase(svc, "building the image");
     struct ctr_kv_list labels = {0}; /* by which a prune knows its own */
-    ctr_kv_set(a, &labels, STR(CTR_LABEL_HOME), str_from(svc->m->home));
-    ctr_kv_set(a, &labels, STR(CTR_LABEL_APP_ID), svc->app_id);
+    ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_HOME), str_from(svc->m->home));
+    ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_APP_ID), svc->app_id);
     struct ctr_build b = {.image = svc->run.image,
                           .dir = dir,
                           .file = svc->build_file,

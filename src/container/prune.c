@@ -135,7 +135,7 @@ static bool prune_images(struct prune *p, struct err *err)
     struct ctr_image_list list;
     struct str home = str_from(p->m->home), repo = {0};
     int rank = 0;
-    if (!ctr_image_list(p->m->engine, p->a, STR(CTR_LABEL_HOME), home, &list, err))
+    if (!ctr_image_list(p->m->engine, p->a, STR(CTR_LABEL_IMAGE_HOME), home, &list, err))
         return false;
     if (list.len > 0)
         qsort(list.items, list.len, sizeof *list.items, newest_image_first);
@@ -144,12 +144,12 @@ static bool prune_images(struct prune *p, struct err *err)
         scoped_err e = {0};
         rank = i > 0 && str_eq(repository(image->name), repo) ? rank + 1 : 0;
         repo = repository(image->name);
-        bool is_ours = str_eq(label(&image->labels, CTR_LABEL_HOME), home) && str_starts(repo, STR("cli-"));
+        bool is_ours = str_eq(label(&image->labels, CTR_LABEL_IMAGE_HOME), home) && str_starts(repo, STR("cli-"));
         if (!is_ours || rank < p->keep || is_used(p, image))
             continue;
         if (!p->is_dry_run && ctr_image_remove(p->m->engine, image->name, &e))
             log_info("removed a superseded image", LOG_STR("image", image->name), LOG_INT("bytes", image->bytes));
-        report(p, true, image->name, label(&image->labels, CTR_LABEL_APP_ID), image->bytes, &e);
+        report(p, true, image->name, label(&image->labels, CTR_LABEL_IMAGE_APP_ID), image->bytes, &e);
     }
     return true;
 }

@@ -837,8 +837,8 @@ static void add_container(struct fake *f, const char *name, const char *app, con
     f->list[i].home = home;
 }
 
-static struct ctr_kv home_label = {STR_INIT(CTR_LABEL_HOME), STR_INIT("/home")};
-static struct ctr_kv other_label = {STR_INIT(CTR_LABEL_HOME), STR_INIT("/other")};
+static struct ctr_kv home_label = {STR_INIT(CTR_LABEL_IMAGE_HOME), STR_INIT("/home")};
+static struct ctr_kv other_label = {STR_INIT(CTR_LABEL_IMAGE_HOME), STR_INIT("/other")};
 
 static void add_image(struct fake *f, const char *name, int64_t created, bool is_ours)
 {
