@@ -5,7 +5,8 @@
 static struct store_permission_list permissions_of(const struct app_audit *audit)
 {
     return (struct store_permission_list){.items = (struct store_permission *)audit->permissions,
-                                          .len = audit->n_permissions, .cap = audit->n_permissions};
+                                          .len = audit->n_permissions,
+                                          .cap = audit->n_permissions};
 }
 
 bool check_approval(struct op *op, struct store_app *app, const struct src_files *files, bool approve,
@@ -68,13 +69,15 @@ static bool is_awake(struct op *op, const struct store_app *app)
     struct ctr_info_list running = {0};
     scoped_err ignored = {0};
     return ctr_engine_kind(engine) != CTR_OFF &&
-           ctr_container_list(engine, &op->arena, STR(CTR_LABEL_APP_ID), app->id, false, &running, &ignored) &&
+           ctr_container_list(engine, &op->arena, STR(CTR_LABEL_APP_ID), app->id, false, &running,
+                              &ignored) &&
            running.len > 0;
 }
 
 bool check_awake_container(struct op *op, struct entry *e, struct err *err)
 {
-    return op->opts->is_dry_run || !app_has_container(e->loaded) || !is_awake(op, e->app) || check_container(op, e, err);
+    return op->opts->is_dry_run || !app_has_container(e->loaded) || !is_awake(op, e->app) ||
+           check_container(op, e, err);
 }
 
 bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err)
@@ -92,12 +95,13 @@ bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, 
 
 bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err)
 {
-    map_foreach (e, appconfig) {
+    map_foreach(e, appconfig)
+    {
         struct toml_value parsed;
         struct str value = *(const struct str *)e->value;
         if (!toml_parse_value(&op->arena, value, &parsed, err))
-            return err_wrap(err, "app config " STR_FMT "=" STR_FMT " is not TOML (text needs double quotes)", STR_ARG(e->key),
-                            STR_ARG(value));
+            return err_wrap(err, "app config " STR_FMT "=" STR_FMT " is not TOML (text needs double quotes)",
+                            STR_ARG(e->key), STR_ARG(value));
     }
     return true;
 }

@@ -10,8 +10,8 @@ struct place {
     bool has_stage;
 };
 
-static bool read_request(struct op *op, json_t *body, struct store_app *app, struct str *path, struct str *stage_at,
-                         struct err *err)
+static bool read_request(struct op *op, json_t *body, struct store_app *app, struct str *path,
+                         struct str *stage_at, struct err *err)
 {
     struct arena *a = &op->arena;
     struct store_metadata *m = &app->metadata;
@@ -53,7 +53,8 @@ static bool split_star_base(struct op *op, struct store_app *app, struct err *er
     buf_add_char(&toml, '"'); /* a JSON string is a TOML string */
     buf_add_json(&toml, base);
     buf_add_char(&toml, '"');
-    store_map_set(&op->arena, &app->metadata.appconfig, STR("star_base"), str_dup(&op->arena, buf_str(&toml)));
+    store_map_set(&op->arena, &app->metadata.appconfig, STR("star_base"),
+                  str_dup(&op->arena, buf_str(&toml)));
     return true;
 }
 
@@ -81,14 +82,16 @@ static bool find_place(struct op *op, struct str path, struct str stage_at, bool
     out->has_stage = !is_dev;
     if (str_is_empty(stage_at))
         stage_at = c->stage_at;
-    if (out->has_stage && !src_apppath_stage(&op->arena, &out->main, stage_at, c->default_stage_domain, default_domain,
-                                             &out->stage, err))
+    if (out->has_stage && !src_apppath_stage(&op->arena, &out->main, stage_at, c->default_stage_domain,
+                                             default_domain, &out->stage, err))
         return false;
     const struct src_apppath *places[] = {&out->main, out->has_stage ? &out->stage : NULL};
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        struct str domain = places[i] && !str_is_empty(places[i]->domain) ? places[i]->domain : default_domain;
+        struct str domain =
+            places[i] && !str_is_empty(places[i]->domain) ? places[i]->domain : default_domain;
         if (places[i] && !str_is_empty(c->auth_domain) && str_eq_nocase(domain, c->auth_domain))
-            return err_set(err, ERR_INVALID, "apps cannot be created on the auth callback domain \"" STR_FMT "\"",
+            return err_set(err, ERR_INVALID,
+                           "apps cannot be created on the auth callback domain \"" STR_FMT "\"",
                            STR_ARG(c->auth_domain));
     }
     return true;
@@ -102,13 +105,15 @@ static bool check_overlap(struct op *op, struct store_tx *tx, void *arg, struct 
     struct store_app_list all = {0};
     if (!store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
         return false;
-    vec_foreach (app, &all) {
+    vec_foreach(app, &all)
+    {
         struct src_apppath at = {.domain = app->domain, .path = app->path};
         struct str text = store_path_domain(&op->arena, app->path, app->domain);
         if (src_apppath_overlaps(&place->main, &at, default_domain))
             return err_set(err, ERR_INVALID, "App already exists at " STR_FMT, STR_ARG(text));
         if (place->has_stage && src_apppath_overlaps(&place->stage, &at, default_domain))
-            return err_set(err, ERR_INVALID, "stage app overlaps with existing app at " STR_FMT, STR_ARG(text));
+            return err_set(err, ERR_INVALID, "stage app overlaps with existing app at " STR_FMT,
+                           STR_ARG(text));
     }
     return true;
 }
@@ -120,15 +125,18 @@ static bool check_overlap_now(struct op *op, struct place *place, struct err *er
     return tx && check_overlap(op, tx, place, err);
 }
 
-static void place_app(struct op *op, struct store_app *app, const struct src_apppath *at, const struct src_apppath *linked)
+static void place_app(struct op *op, struct store_app *app, const struct src_apppath *at,
+                      const struct src_apppath *linked)
 {
     app->path = at->path;
     app->domain = at->domain;
-    app->linked_app_path = linked ? store_path_domain(&op->arena, linked->path, linked->domain) : (struct str){0};
+    app->linked_app_path =
+        linked ? store_path_domain(&op->arena, linked->path, linked->domain) : (struct str){0};
 }
 
 /* The request as entries: the stage (or dev) entry with its source fetched, and production to follow it. */
-static bool make_unit(struct op *op, struct store_app *first, const struct place *place, struct unit *u, struct err *err)
+static bool make_unit(struct op *op, struct store_app *first, const struct place *place, struct unit *u,
+                      struct err *err)
 {
     struct arena *a = &op->arena;
     struct src_files *files;
@@ -157,8 +165,13 @@ static void add_production(struct op *op, const struct place *place, struct unit
     prod->id = stage->main_app;
     prod->main_app = (struct str){0};
     place_app(op, prod, &place->main, &place->stage);
-    u->main = (struct entry){.app = prod, .is_new = true, .has_new_version = true, .is_copied = true,
-                             .copy_app = stage->id, .copy_version = 1, .files = u->stage.files};
+    u->main = (struct entry){.app = prod,
+                             .is_new = true,
+                             .has_new_version = true,
+                             .is_copied = true,
+                             .copy_app = stage->id,
+                             .copy_version = 1,
+                             .files = u->stage.files};
 }
 
 static struct str url_of(struct op *op, const struct store_app *app, const char *scheme, int port)
@@ -169,8 +182,8 @@ static struct str url_of(struct op *op, const struct store_app *app, const char 
     return src_apppath_url(&op->arena, &at, scheme, op->deploy->config.env->default_domain, (unsigned)port);
 }
 
-bool deploy_create(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                   json_t **reply, struct err *err)
+bool deploy_create(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                   json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "create_app");
@@ -199,8 +212,7 @@ bool deploy_create(struct deploy *d, const struct deploy_caller *who, const stru
     json_t *approvals = json_array(), *result;
     bool ok = find_place(&op, path, stage_at, app->is_dev, &place, err) &&
               d->config.check_auth(d->config.arg, m->authn_type, err) &&
-              op_hold(&op, src_apppath_str(a, &place.main), err) &&
-              check_overlap_now(&op, &place, err) &&
+              op_hold(&op, src_apppath_str(a, &place.main), err) && check_overlap_now(&op, &place, err) &&
               snapshot_spec(&op, app, err) && fetch_check_source(&op, app, err) &&
               make_unit(&op, app, &place, u, err) &&
               check_approval(&op, app, unit_staged(u)->files, o->approve, &result, &needs_approval, err);

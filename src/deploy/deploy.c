@@ -2,10 +2,9 @@
  *
  * 1. An app is in at most one running operation: its id is in `busy` from selection to close.
  * 2. An operation takes all its keys at once or waits with none, so operations never wait in a circle.
- * 3. Nothing is written before op_commit(). That writes contents first, in transactions of their own: until the
- *    versions that refer to them are committed, nothing may remove them (`contents`), and if that does not come
- *    about, they are removed.
- * SPDX-License-Identifier: Apache-2.0 */
+ * 3. Nothing is written before op_commit(). That writes contents first, in transactions of their own: until
+ * the versions that refer to them are committed, nothing may remove them (`contents`), and if that does not
+ * come about, they are removed. SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 #include <errno.h>
@@ -38,7 +37,7 @@ void deploy_close(struct deploy *d)
     free(d);
 }
 
-/* --- the queue ------------------------------------------------------------------------------------ */
+/* --- the queue --- */
 
 /* Busy keys are few (apps being changed right now), so a list does. Called with the lock. */
 static bool is_busy(const struct deploy *d, struct str key)
@@ -80,8 +79,7 @@ static bool hold_all(struct op *op, const struct str_list *keys, struct err *err
     pthread_mutex_lock(&d->lock);
     for (;;) {
         bool free_now = true;
-        vec_foreach (key, keys)
-            free_now &= !is_busy(d, *key);
+        vec_foreach(key, keys) free_now &= !is_busy(d, *key);
         if (free_now)
             break;
         if (op->who->cancel && atomic_load(op->who->cancel)) {
@@ -99,7 +97,8 @@ static bool hold_all(struct op *op, const struct str_list *keys, struct err *err
         pthread_cond_timedwait(&d->freed, &d->lock, &soon);
     }
     if (ok)
-        vec_foreach (key, keys) {
+        vec_foreach(key, keys)
+        {
             set_busy(d, *key);
             str_list_add(&op->arena, &op->held, *key);
         }
@@ -111,14 +110,13 @@ static void let_go(struct op *op)
 {
     struct deploy *d = op->deploy;
     pthread_mutex_lock(&d->lock);
-    vec_foreach (key, &op->held)
-        clear_busy(d, *key);
+    vec_foreach(key, &op->held) clear_busy(d, *key);
     op->held.len = 0;
     pthread_cond_broadcast(&d->freed);
     pthread_mutex_unlock(&d->lock);
 }
 
-/* --- an operation ----------------------------------------------------------------------------------- */
+/* --- an operation --- */
 
 void op_open(struct op *op, struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
              const char *name)
@@ -132,14 +130,16 @@ static void entry_close(struct entry *e, bool is_committed)
         return;
     if (!is_committed)
         app_undo_start(e->loaded);
-    /* Also without a commit: a build that was given up may still be reading the files, which end with the operation. */
+    /* Also without a commit: a build that was given up may still be reading the files, which end with the
+     * operation. */
     app_detach_files(e->loaded);
     app_unref(e->loaded);
 }
 
 void op_close(struct op *op)
 {
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         entry_close(&(*u)->main, op->is_committed);
         entry_close(&(*u)->stage, op->is_committed);
     }
@@ -183,8 +183,8 @@ static bool match_exactly(struct op *op, struct store_tx *tx, struct str glob, s
     struct src_apppath at;
     struct store_app app;
     scoped_err ignored = {0};
-    if (!src_apppath_parse(glob, &at, &ignored) || !store_app_get(tx, &op->arena, at.path, at.domain, &app, &ignored) ||
-        !str_is_empty(app.main_app))
+    if (!src_apppath_parse(glob, &at, &ignored) ||
+        !store_app_get(tx, &op->arena, at.path, at.domain, &app, &ignored) || !str_is_empty(app.main_app))
         return false;
     for (size_t i = 0; i < glob.len; i++)
         if (strchr("*?[]{}\\", glob.ptr[i]))
@@ -204,7 +204,8 @@ static bool match_main(struct op *op, struct str glob, struct str_list *ids, str
     if (!tx || !src_appglob_compile(&op->arena, glob, &compiled, err) ||
         !store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
         return false;
-    vec_foreach (app, &all) {
+    vec_foreach(app, &all)
+    {
         struct src_apppath at = {.domain = app->domain, .path = app->path};
         if (str_is_empty(app->main_app) && src_appglob_match(&compiled, &at))
             str_list_add(&op->arena, ids, app->id);
@@ -235,9 +236,7 @@ bool op_select(struct op *op, struct str glob, struct err *err)
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (!tx)
         return false;
-    vec_foreach (id, &ids)
-        if (!add_unit(op, tx, *id, err))
-            return false;
+    vec_foreach(id, &ids) if (!add_unit(op, tx, *id, err)) return false;
     return true;
 }
 
@@ -252,11 +251,12 @@ bool op_find(struct op *op, struct str path, struct store_app *out, struct err *
     if (store_app_get(tx, &op->arena, at.path, at.domain, out, err))
         return true;
     if (err->code == ERR_NOT_FOUND)
-        err_set(err, ERR_NOT_FOUND, "no app at " STR_FMT ": \"openrun app list\" shows those there are", STR_ARG(path));
+        err_set(err, ERR_NOT_FOUND, "no app at " STR_FMT ": \"openrun app list\" shows those there are",
+                STR_ARG(path));
     return false;
 }
 
-/* --- contents ----------------------------------------------------------------------------------------- */
+/* --- contents --- */
 
 static bool put_batch(struct op *op, const struct store_blob *blobs, size_t n, struct err *err)
 {
@@ -311,7 +311,8 @@ static bool put_contents(struct op *op, const struct src_files *files, struct er
 
 static bool put_all_contents(struct op *op, struct err *err)
 {
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         const struct entry *entries[] = {&(*u)->stage, &(*u)->main};
         for (size_t i = 0; i < ARRAY_LEN(entries); i++)
             if (entries[i]->files && !entries[i]->is_copied && !put_contents(op, entries[i]->files, err))
@@ -320,7 +321,7 @@ static bool put_all_contents(struct op *op, struct err *err)
     return true;
 }
 
-/* --- the commit ----------------------------------------------------------------------------------------- */
+/* --- the commit --- */
 
 static bool write_files(struct store_tx *tx, const struct entry *e, struct err *err)
 {
@@ -363,10 +364,13 @@ static bool write_entry(struct op *op, struct store_tx *tx, struct entry *e, str
 
 static bool write_all(struct op *op, struct store_tx *tx, struct err *err)
 {
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         /* The stage first: production may copy the files of its new version. */
         if (!write_entry(op, tx, &(*u)->stage, err) || !write_entry(op, tx, &(*u)->main, err))
-            return err_wrap(err, STR_FMT, STR_ARG(store_path_domain(&op->arena, (*u)->main.app->path, (*u)->main.app->domain)));
+            return err_wrap(
+                err, STR_FMT,
+                STR_ARG(store_path_domain(&op->arena, (*u)->main.app->path, (*u)->main.app->domain)));
     }
     return true;
 }
@@ -375,14 +379,15 @@ static void audit_entry(struct op *op, const struct entry *e)
 {
     if (!e->app || (!e->is_changed && !e->is_new && !e->is_deleted))
         return;
-    store_audit_add_wait(op->deploy->config.store, &(struct store_audit_event){
-        .app_id = e->app->id,
-        .user_id = op->who->user_id,
-        .event_type = STR("system"),
-        .operation = str_from(op->name),
-        .target = store_path_domain(&op->arena, e->app->path, e->app->domain),
-        .status = STR("Success"),
-    });
+    store_audit_add_wait(op->deploy->config.store,
+                         &(struct store_audit_event){
+                             .app_id = e->app->id,
+                             .user_id = op->who->user_id,
+                             .event_type = STR("system"),
+                             .operation = str_from(op->name),
+                             .target = store_path_domain(&op->arena, e->app->path, e->app->domain),
+                             .status = STR("Success"),
+                         });
 }
 
 /* app_config.fs.retain_versions: the app's own, else the server's. */
@@ -396,15 +401,16 @@ static int64_t retain_of(const struct op *op, const struct store_app *app)
 /* Versions beyond what is to be kept, in the transaction that adds the new ones. */
 static bool remove_old_versions(struct op *op, struct store_tx *tx, struct err *err)
 {
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
         for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
             const struct entry *e = entries[i];
             int64_t n = 0;
             if (!e->app || !e->has_new_version)
                 continue;
-            if (!store_cleanup_versions(tx, e->app->id, e->app->metadata.version_metadata.version, retain_of(op, e->app),
-                                        &n, err))
+            if (!store_cleanup_versions(tx, e->app->id, e->app->metadata.version_metadata.version,
+                                        retain_of(op, e->app), &n, err))
                 return false;
             op->has_removed |= n > 0;
         }
@@ -445,7 +451,8 @@ static bool publish(struct op *op, struct err *err)
     struct deploy *d = op->deploy;
     VEC(struct app *) loaded = {0};
     struct deploy_published what = {.ids = op->deleted};
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         const struct entry *entries[] = {&(*u)->main, &(*u)->stage};
         for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
             if (entries[i]->app && (entries[i]->is_new || entries[i]->is_changed))
@@ -460,8 +467,9 @@ static bool publish(struct op *op, struct err *err)
     what.n_loaded = loaded.len;
     db_fault_point("publish");
     if (!d->config.publish(d->config.arg, &what, err))
-        return err_wrap(err, "the change is stored, but could not be put in service (it will be with the next change or "
-                             "start)");
+        return err_wrap(
+            err, "the change is stored, but could not be put in service (it will be with the next change or "
+                 "start)");
     db_fault_point("published");
     return true;
 }
@@ -481,7 +489,8 @@ bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err)
     if (!op->is_committed)
         return false;
     bool is_published = publish(op, err);
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         audit_entry(op, &(*u)->main);
         audit_entry(op, &(*u)->stage);
     }

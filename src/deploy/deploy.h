@@ -24,19 +24,19 @@ struct deploy;
 
 /* What is different in the store after an operation. */
 struct deploy_published {
-    struct str_list ids;                    /* of the entries that were added, changed or deleted */
-    struct app *const *loaded;              /* [n_loaded] of them that are loaded and verified already */
+    struct str_list ids;       /* of the entries that were added, changed or deleted */
+    struct app *const *loaded; /* [n_loaded] of them that are loaded and verified already */
     size_t n_loaded;
 };
 
 struct deploy_config {
     const struct app_env *env;
     struct store *store;
-    struct str stage_at;                    /* system.stage_at */
-    struct str default_stage_domain;        /* system.default_stage_domain */
-    struct str auth_domain;                 /* reserved: no app may be created there */
+    struct str stage_at;             /* system.stage_at */
+    struct str default_stage_domain; /* system.default_stage_domain */
+    struct str auth_domain;          /* reserved: no app may be created there */
     struct str default_git_auth;
-    const struct toml_value *git_auth;      /* [git_auth.*] table or NULL */
+    const struct toml_value *git_auth; /* [git_auth.*] table or NULL */
     int64_t git_timeout_secs;
     bool stage_write_access, preview_write_access;
     int64_t default_retain_versions;
@@ -47,31 +47,32 @@ struct deploy_config {
     void *arg;
 };
 
-/* Whether the metadata is whole: one line for each thing that no operation leaves behind, a killed one included:
- * production without staging, an active version without a row, rows that refer to nothing. Contents that no version
- * uses are told too; deploy_clean() removes those. Needs no open `struct deploy`. */
+/* Whether the metadata is whole: one line for each thing that no operation leaves behind, a killed one
+ * included: production without staging, an active version without a row, rows that refer to nothing. Contents
+ * that no version uses are told too; deploy_clean() removes those. Needs no open `struct deploy`. */
 bool deploy_check(struct store *store, struct arena *a, struct str_list *problems, struct err *err);
 
 /* Who asks and where progress goes. */
 struct deploy_caller {
-    struct str user_id;                                    /* "admin" for the unix socket */
-    void (*progress)(void *arg, struct str line);          /* may be NULL */
+    struct str user_id;                           /* "admin" for the unix socket */
+    void (*progress)(void *arg, struct str line); /* may be NULL */
     void *progress_arg;
-    atomic_bool *cancel;                                   /* may be NULL; true ends the operation early */
+    atomic_bool *cancel; /* may be NULL; true ends the operation early */
 };
 
 struct deploy_opts {
-    struct str app;               /* exact path or glob, as the operation takes */
+    struct str app; /* exact path or glob, as the operation takes */
     bool is_dry_run, approve, promote, verify, force_reload, internal;
     struct str branch, commit, git_auth;
-    struct str name, value;       /* param update: name and value; account link: plugin and account */
-    struct str version;           /* version switch: number, "revert", "next", "previous"; files: number or empty */
+    struct str name, value; /* param update: name and value; account link: plugin and account */
+    struct str version;     /* version switch: number, "revert", "next", "previous"; files: number or empty */
 };
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
 void deploy_close(struct deploy *d);
-/* Removes contents that no version refers to: what an operation left that was killed before its commit. Operations
- * do it themselves after deletions; the server at start. Nothing happens while one is about to commit. */
+/* Removes contents that no version refers to: what an operation left that was killed before its commit.
+ * Operations do it themselves after deletions; the server at start. Nothing happens while one is about to
+ * commit. */
 void deploy_clean(struct deploy *d);
 
 /* Every operation: on success *reply is a new reference to the API's reply object. Error codes are the

@@ -24,26 +24,27 @@
 
 struct deploy {
     struct deploy_config config;
-    pthread_rwlock_t contents;     /* shared: contents are written that no version has yet; own: unused ones are removed */
-    pthread_mutex_t lock;          /* guards `busy` */
-    pthread_cond_t freed;          /* something left `busy` */
-    struct str_list busy;          /* keys held by running operations; heap-owned strings */
+    pthread_rwlock_t
+        contents; /* shared: contents are written that no version has yet; own: unused ones are removed */
+    pthread_mutex_t lock; /* guards `busy` */
+    pthread_cond_t freed; /* something left `busy` */
+    struct str_list busy; /* keys held by running operations; heap-owned strings */
 };
 
 /* An entry that an operation writes. */
 struct entry {
-    struct store_app *app;         /* as it will be; NULL: no such entry (a dev app's stage) */
-    bool is_changed;               /* metadata differs from the store's */
-    bool is_new;                   /* to be inserted */
-    bool is_deleted;               /* to be deleted, with what is linked to it (remove.c does) */
-    bool has_new_version;          /* version_metadata.version is to get a version row and files */
-    bool is_copied;                /* the new version's file list is that of copy_app's copy_version, */
-    struct str copy_app;           /*   which may be written by this operation too; */
+    struct store_app *app; /* as it will be; NULL: no such entry (a dev app's stage) */
+    bool is_changed;       /* metadata differs from the store's */
+    bool is_new;           /* to be inserted */
+    bool is_deleted;       /* to be deleted, with what is linked to it (remove.c does) */
+    bool has_new_version;  /* version_metadata.version is to get a version row and files */
+    bool is_copied;        /* the new version's file list is that of copy_app's copy_version, */
+    struct str copy_app;   /*   which may be written by this operation too; */
     int64_t copy_version;
     const struct src_files *files; /* the new version's files, NULL: those of read_app's read_version, */
     struct str read_app;           /*   which are in the store already */
     int64_t read_version;
-    struct app *loaded;            /* evaluated for this operation; owned */
+    struct app *loaded; /* evaluated for this operation; owned */
 };
 
 /* One main app in an operation. A dev app has no stage: its entry is `main`. */
@@ -58,17 +59,17 @@ static inline struct entry *unit_staged(struct unit *u)
 }
 
 struct op {
-    struct arena arena;            /* everything of the operation */
+    struct arena arena; /* everything of the operation */
     struct deploy *deploy;
     const struct deploy_caller *who;
     const struct deploy_opts *opts;
-    const char *name;              /* in the log, and of the audit event of each changed app */
-    struct src_session *git;       /* opened on first use */
-    struct str_list held;          /* keys of this operation in deploy->busy */
+    const char *name;        /* in the log, and of the audit event of each changed app */
+    struct src_session *git; /* opened on first use */
+    struct str_list held;    /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
-    struct str_list deleted;       /* ids of the entries that a deletion has found */
-    bool has_put;                  /* contents were written, or may have been */
-    bool has_removed;              /* versions went, so contents may have become unused */
+    struct str_list deleted; /* ids of the entries that a deletion has found */
+    bool has_put;            /* contents were written, or may have been */
+    bool has_removed;        /* versions went, so contents may have become unused */
     bool is_committed;
 };
 
@@ -81,7 +82,8 @@ void op_open(struct op *op, struct deploy *d, const struct deploy_caller *who, c
 void op_close(struct op *op);
 #define scoped_op CLEANUP(op_close) struct op
 
-/* Makes the operation the only one on `key` (an app id, or the place of an app to be), waiting for its turn. */
+/* Makes the operation the only one on `key` (an app id, or the place of an app to be), waiting for its turn.
+ */
 bool op_hold(struct op *op, struct str key, struct err *err);
 /* The units of every main app that `glob` matches, newest first, with the apps held. */
 bool op_select(struct op *op, struct str glob, struct err *err);
@@ -96,7 +98,8 @@ bool op_commit(struct op *op, op_before_fn *before, void *arg, struct err *err);
 /* --- unit.c --- */
 
 /* The unit of a main app with its stage entry read. */
-bool unit_read(struct op *op, struct store_tx *tx, struct store_app *main, struct unit **out, struct err *err);
+bool unit_read(struct op *op, struct store_tx *tx, struct store_app *main, struct unit **out,
+               struct err *err);
 /* Gives an entry the next version number, with `files`, or with a copy of its current ones if NULL. */
 bool unit_bump(struct op *op, struct entry *e, const struct src_files *files, struct err *err);
 /* Metadata changes that must not bump a dev app. */
@@ -104,7 +107,8 @@ bool unit_bump_staged(struct op *op, struct unit *u, struct err *err);
 /* Production gets the stage's metadata, version and files. False for dev apps: nothing to promote. */
 bool unit_promote(struct op *op, struct unit *u);
 /* The files of an entry's active version as a set that reads from the store. */
-bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out, struct err *err);
+bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out,
+                       struct err *err);
 /* True if the app is served from its folder, so that nothing of it is stored. */
 bool unit_is_on_disk(const struct store_app *app);
 /* Fails if the app is to be served from disk and its source is not a folder. */
@@ -116,8 +120,8 @@ bool unit_check_on_disk(const struct store_app *app, struct err *err);
  * back into it. `*files` is NULL for apps served from disk. */
 bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err);
 /* True if a git app already has what it would get: nothing to reload. */
-bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit, bool *current,
-                      struct err *err);
+bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit,
+                      bool *current, struct err *err);
 /* An absolute, readable folder for local sources, `-` and git URLs as they are. */
 bool fetch_check_source(struct op *op, struct store_app *app, struct err *err);
 
@@ -132,16 +136,16 @@ bool check_load(struct op *op, struct entry *e, struct err *err);
 bool check_container(struct op *op, struct entry *e, struct err *err);
 /* Starts it only if a container of the app runs now, whose requests must not wait for the new one. */
 bool check_awake_container(struct op *op, struct entry *e, struct err *err);
-/* Production becomes what the stage is: evaluated, with its new container up before any request meets it if the app
- * is awake or `start` says so. Adds its path to `promoted`. Nothing for dev apps. */
+/* Production becomes what the stage is: evaluated, with its new container up before any request meets it if
+ * the app is awake or `start` says so. Adds its path to `promoted`. Nothing for dev apps. */
 bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err);
 /* Every value of an app config is TOML. */
 bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err);
 
 /* --- wire.c --- */
 
-json_t *wire_path(const struct store_app *app);                   /* {"Path", "Domain"} */
-json_t *wire_app_info(const struct store_app *app);               /* AppInfo */
+json_t *wire_path(const struct store_app *app);     /* {"Path", "Domain"} */
+json_t *wire_app_info(const struct store_app *app); /* AppInfo */
 /* {dry_run, staged_update_results, promote_results}; takes over the two lists. */
 json_t *wire_staged(const struct op *op, json_t *staged, json_t *promoted);
 

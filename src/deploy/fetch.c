@@ -13,18 +13,21 @@ bool fetch_check_source(struct op *op, struct store_app *app, struct err *err)
 {
     if (is_none(app)) {
         if (app->is_dev)
-            return err_set(err, ERR_INVALID, "a dev app needs a source folder; \"-\" is for apps made from a spec alone");
+            return err_set(err, ERR_INVALID,
+                           "a dev app needs a source folder; \"-\" is for apps made from a spec alone");
         if (str_is_empty(app->metadata.spec))
-            return err_set(err, ERR_INVALID, "source \"-\" means no files of its own: name a spec with --spec");
+            return err_set(err, ERR_INVALID,
+                           "source \"-\" means no files of its own: name a spec with --spec");
         return true;
     }
     if (str_is_empty(app->source_url))
         return err_set(err, ERR_INVALID, "source_url is required: a folder, a git URL, or \"-\"");
     if (src_is_git(app->source_url)) {
         if (app->is_dev)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "dev apps from a git URL are not available in this version: clone the repository and use "
-                           "the folder");
+            return err_set(
+                err, ERR_UNSUPPORTED,
+                "dev apps from a git URL are not available in this version: clone the repository and use "
+                "the folder");
         if (unit_is_on_disk(app))
             return err_set(err, ERR_INVALID, "an app served from disk needs a local folder, not a git URL");
         struct src_giturl ignored;
@@ -36,7 +39,7 @@ bool fetch_check_source(struct op *op, struct store_app *app, struct err *err)
     return fs_real_path(&op->arena, app->source_url, &app->source_url, err);
 }
 
-/* --- git ------------------------------------------------------------------------------------------------ */
+/* --- git --- */
 
 static void on_git_line(void *ctx, struct str line)
 {
@@ -58,7 +61,8 @@ static struct src_session *session(struct op *op)
 }
 
 /* The credentials named by the app, else by the server; none is fine. */
-static bool find_auth(struct op *op, const struct store_app *app, struct src_git_auth *out, bool *has, struct err *err)
+static bool find_auth(struct op *op, const struct store_app *app, struct src_git_auth *out, bool *has,
+                      struct err *err)
 {
     const struct deploy_config *c = &op->deploy->config;
     struct str name = app->metadata.git_auth_name;
@@ -69,10 +73,12 @@ static bool find_auth(struct op *op, const struct store_app *app, struct src_git
         return true;
     const struct toml_value *entry = toml_get(c->git_auth, name);
     if (!entry)
-        return err_set(err, ERR_INVALID, "git auth entry " STR_FMT " not found in server config: add [git_auth." STR_FMT "]",
+        return err_set(err, ERR_INVALID,
+                       "git auth entry " STR_FMT " not found in server config: add [git_auth." STR_FMT "]",
                        STR_ARG(name), STR_ARG(name));
     *out = (struct src_git_auth){.name = name};
-    return toml_read_str(entry, "user_id", &out->user, err) && toml_read_str(entry, "password", &out->password, err) &&
+    return toml_read_str(entry, "user_id", &out->user, err) &&
+           toml_read_str(entry, "password", &out->password, err) &&
            toml_read_str(entry, "private_key", &out->private_key, err) &&
            toml_read_str(entry, "key_file_path", &out->key_file, err);
 }
@@ -98,8 +104,8 @@ static bool is_pinned(const struct store_version_metadata *vm)
     return str_is_empty(vm->git_branch) && !str_is_empty(vm->git_commit);
 }
 
-bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit, bool *current,
-                      struct err *err)
+bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit,
+                      bool *current, struct err *err)
 {
     const struct store_version_metadata *vm = &app->metadata.version_metadata;
     *current = false;
@@ -125,7 +131,8 @@ bool fetch_is_current(struct op *op, const struct store_app *app, struct str bra
     return true;
 }
 
-static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, struct str_list *warnings, struct err *err)
+static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, struct str_list *warnings,
+                      struct err *err)
 {
     struct store_version_metadata *vm = &app->metadata.version_metadata;
     struct src_git_opts opts;
@@ -167,10 +174,8 @@ bool fetch_source(struct op *op, struct store_app *app, struct src_files **files
         return err_set(err, ERR_INVALID,
                        "source " STR_FMT " is empty: it needs an app.star, or name a spec with --spec",
                        STR_ARG(app->source_url));
-    vec_foreach (w, &warnings)
-        op_say(op, "warning: " STR_FMT, STR_ARG(*w));
-    vec_foreach (w, &set->warnings)
-        op_say(op, "warning: " STR_FMT, STR_ARG(*w));
+    vec_foreach(w, &warnings) op_say(op, "warning: " STR_FMT, STR_ARG(*w));
+    vec_foreach(w, &set->warnings) op_say(op, "warning: " STR_FMT, STR_ARG(*w));
     *files = set;
     return true;
 }

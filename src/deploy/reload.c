@@ -25,7 +25,7 @@ static struct str text_of(struct op *op, const struct store_app *app)
     return store_path_domain(&op->arena, app->path, app->domain);
 }
 
-/* --- reload --------------------------------------------------------------------------------------------- */
+/* --- reload --- */
 
 static void choose_commit(const struct deploy_opts *o, struct store_version_metadata *vm)
 {
@@ -88,8 +88,8 @@ static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct
     return true;
 }
 
-bool deploy_reload(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                   json_t **reply, struct err *err)
+bool deploy_reload(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                   json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "reload");
@@ -111,7 +111,7 @@ bool deploy_reload(struct deploy *d, const struct deploy_caller *who, const stru
     return ok;
 }
 
-/* --- approve -------------------------------------------------------------------------------------------- */
+/* --- approve --- */
 
 static bool approve_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
 {
@@ -123,14 +123,15 @@ static bool approve_unit(struct op *op, struct unit *u, struct results *r, struc
     if (!app->is_dev && !unit_is_on_disk(app) &&
         !unit_stored_files(op, app->id, app->metadata.version_metadata.version, &files, err))
         return false;
-    if (!unit_bump_staged(op, u, err) || !check_approval(op, app, files, true, &approval, &needs_approval, err))
+    if (!unit_bump_staged(op, u, err) ||
+        !check_approval(op, app, files, true, &approval, &needs_approval, err))
         return err_wrap(err, "error auditing app " STR_FMT, STR_ARG(text_of(op, app)));
     json_array_append_new(r->approved, approval);
     return !op->opts->promote || check_promote(op, u, false, r->promoted, err);
 }
 
-bool deploy_approve(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                    json_t **reply, struct err *err)
+bool deploy_approve(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                    json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "approve");
@@ -146,10 +147,10 @@ bool deploy_approve(struct deploy *d, const struct deploy_caller *who, const str
     return ok;
 }
 
-/* --- promote -------------------------------------------------------------------------------------------- */
+/* --- promote --- */
 
-bool deploy_promote(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                    json_t **reply, struct err *err)
+bool deploy_promote(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                    json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "promote");

@@ -9,13 +9,15 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
 {
     if (op->opts->is_dry_run)
         return true;
-    vec_foreach (u, &op->units) {
+    vec_foreach(u, &op->units)
+    {
         struct store_app_list linked = {0};
         if (!store_app_linked(tx, &op->arena, (*u)->main.app->id, &linked, err))
             return false;
         *vec_push(&op->arena, &linked) = *(*u)->main.app;
         (*u)->main.is_deleted = true;
-        vec_foreach (app, &linked) {
+        vec_foreach(app, &linked)
+        {
             if (!store_app_delete(tx, app->id, err))
                 return false;
             str_list_add(&op->arena, &op->deleted, app->id);
@@ -28,10 +30,12 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
 static void remove_traces(struct op *op)
 {
     const struct deploy_config *c = &op->deploy->config;
-    vec_foreach (id, &op->deleted) {
+    vec_foreach(id, &op->deleted)
+    {
         scoped_err err = {0};
         bool has_engine = ctr_engine_kind(ctr_manager_engine(c->env->containers)) != CTR_OFF;
-        if (has_engine && !ctr_manager_end_app(c->env->containers, *id, (struct str){0}, true, DRAIN_SECS, &err))
+        if (has_engine &&
+            !ctr_manager_end_app(c->env->containers, *id, (struct str){0}, true, DRAIN_SECS, &err))
             log_warn("container of a deleted app", LOG_STR("app", *id), LOG_ERR(&err));
         scoped_err tree = {0};
         if (!fs_remove_tree(path_join(&op->arena, c->env->home, STR("run/app"), *id), &tree))
@@ -39,16 +43,15 @@ static void remove_traces(struct op *op)
     }
 }
 
-bool deploy_delete(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                   json_t **reply, struct err *err)
+bool deploy_delete(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                   json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "delete_app");
     if (!op_select(&op, o->app, err))
         return false;
     json_t *info = json_array();
-    vec_foreach (u, &op.units)
-        json_array_append_new(info, wire_app_info((*u)->main.app));
+    vec_foreach(u, &op.units) json_array_append_new(info, wire_app_info((*u)->main.app));
     if (!op_commit(&op, delete_entries, NULL, err)) {
         json_decref(info);
         return false;

@@ -1,8 +1,7 @@
 /* deploy/unit.c: one app in an operation: versions, promotion, files in the store.
  *
- * S = stage version, P = production version, H = highest stage version ever issued: a new stage version is H+1, a
- * promotion makes P = S (so P has gaps).
- * SPDX-License-Identifier: Apache-2.0 */
+ * S = stage version, P = production version, H = highest stage version ever issued: a new stage version is
+ * H+1, a promotion makes P = S (so P has gaps). SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 bool unit_read(struct op *op, struct store_tx *tx, struct store_app *main, struct unit **out, struct err *err)
@@ -30,7 +29,8 @@ bool unit_check_on_disk(const struct store_app *app, struct err *err)
 {
     if (!unit_is_on_disk(app) || (path_is_abs(app->source_url) && !src_is_git(app->source_url)))
         return true;
-    return err_set(err, ERR_INVALID, "an app served from disk needs a local folder as its source, not " STR_FMT,
+    return err_set(err, ERR_INVALID,
+                   "an app served from disk needs a local folder as its source, not " STR_FMT,
                    STR_ARG(app->source_url));
 }
 
@@ -87,15 +87,15 @@ bool unit_promote(struct op *op, struct unit *u)
     return true;
 }
 
-/* --- files in the store ------------------------------------------------------------------------------ */
+/* --- files in the store --- */
 
 struct store_reader {
     struct src_reader base;
     struct store *store;
 };
 
-static bool read_stored(const struct src_reader *self, const struct src_file *f, struct arena *a, struct str *out,
-                        struct err *err)
+static bool read_stored(const struct src_reader *self, const struct src_file *f, struct arena *a,
+                        struct str *out, struct err *err)
 {
     struct store *store = ((const struct store_reader *)self)->store;
     struct store_blob blob;
@@ -105,7 +105,8 @@ static bool read_stored(const struct src_reader *self, const struct src_file *f,
     return ok && store_blob_unpack(a, &blob, out, err);
 }
 
-bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out, struct err *err)
+bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out,
+                       struct err *err)
 {
     struct arena *a = &op->arena;
     struct store_file_list rows = {0};
@@ -116,8 +117,10 @@ bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct
     *reader = (struct store_reader){.base = {.read = read_stored}, .store = op->deploy->config.store};
     struct src_file *items = arena_array(a, struct src_file, rows.len);
     for (size_t i = 0; i < rows.len; i++)
-        items[i] = (struct src_file){.name = rows.items[i].name, .sha = rows.items[i].sha,
-                                     .size = (uint64_t)rows.items[i].size, .reader = &reader->base};
+        items[i] = (struct src_file){.name = rows.items[i].name,
+                                     .sha = rows.items[i].sha,
+                                     .size = (uint64_t)rows.items[i].size,
+                                     .reader = &reader->base};
     *out = arena_new(a, struct src_files);
     return src_files_make(a, items, rows.len, *out, err);
 }

@@ -11,7 +11,8 @@ static const struct str undefined = STR_INIT("<OPENRUN_UNDEFINED>");
 static struct str unquote(struct str value)
 {
     value = str_trim(value);
-    if (value.len >= 2 && (value.ptr[0] == '"' || value.ptr[0] == '\'') && value.ptr[value.len - 1] == value.ptr[0])
+    if (value.len >= 2 && (value.ptr[0] == '"' || value.ptr[0] == '\'') &&
+        value.ptr[value.len - 1] == value.ptr[0])
         return str_slice(value, 1, value.len - 1);
     return value;
 }
@@ -28,8 +29,8 @@ static void set_or_delete(struct op *op, struct map *m, struct str key, struct s
 /* What a staged update does to one entry's metadata. */
 typedef bool edit_fn(struct op *op, struct store_app *app, const void *arg, struct err *err);
 
-static bool edit_unit(struct op *op, struct unit *u, edit_fn *edit, const void *arg, json_t *staged, json_t *promoted,
-                      struct err *err)
+static bool edit_unit(struct op *op, struct unit *u, edit_fn *edit, const void *arg, json_t *staged,
+                      json_t *promoted, struct err *err)
 {
     struct entry *e = unit_staged(u);
     json_array_append_new(staged, wire_path(e->app));
@@ -62,8 +63,8 @@ static bool edit_param(struct op *op, struct store_app *app, const void *arg, st
     return true;
 }
 
-bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                         json_t **reply, struct err *err)
+bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                         json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "update-param");
@@ -86,8 +87,8 @@ static bool edit_account(struct op *op, struct store_app *app, const void *arg, 
     return true;
 }
 
-bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                         json_t **reply, struct err *err)
+bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                         json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "account-link");
@@ -96,7 +97,7 @@ bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, cons
     return staged_update(&op, edit_account, NULL, reply, err);
 }
 
-/* --- app update -------------------------------------------------------------------------------------------- */
+/* --- app update --- */
 
 struct pair {
     struct str key, value;
@@ -105,11 +106,11 @@ struct pair {
 /* One UpdateAppMetadataRequest, understood. */
 struct change {
     bool has_spec;
-    struct str spec;                   /* empty: the spec is removed */
+    struct str spec; /* empty: the spec is removed */
     struct src_files spec_files;
-    struct str type;                   /* empty: no config_type, or no entries for it */
+    struct str type; /* empty: no config_type, or no entries for it */
     struct str_list entries;
-    VEC(struct pair) pairs;            /* of the entries, for the types that have pairs */
+    VEC(struct pair) pairs; /* of the entries, for the types that have pairs */
 };
 
 static bool is_one_of(struct str s, const char *const *names, size_t n)
@@ -125,7 +126,8 @@ static bool read_pairs(struct op *op, struct change *c, struct err *err)
 {
     bool needs_value = !str_eq(c->type, STR("container_options"));
     bool is_toml = str_eq(c->type, STR("app_config"));
-    vec_foreach (entry, &c->entries) {
+    vec_foreach(entry, &c->entries)
+    {
         struct pair p = {0};
         bool has_value = str_cut(*entry, '=', &p.key, &p.value);
         p.key = str_trim(p.key);
@@ -144,7 +146,8 @@ static bool read_change(struct op *op, json_t *body, struct change *c, struct er
     const struct deploy_config *config = &op->deploy->config;
     struct str spec = undefined, type = undefined;
     *c = (struct change){0};
-    if (!json_read_str(body, "spec", false, &spec, err) || !json_read_str(body, "config_type", false, &type, err) ||
+    if (!json_read_str(body, "spec", false, &spec, err) ||
+        !json_read_str(body, "config_type", false, &type, err) ||
         !json_read_list(&op->arena, body, "config_entries", false, &c->entries, err))
         return false;
     c->has_spec = !str_eq(spec, undefined);
@@ -189,8 +192,7 @@ static bool edit_metadata(struct op *op, struct store_app *app, const void *arg,
                                                                 : &m->appconfig;
     if (c->has_spec)
         edit_spec(op, m, c);
-    vec_foreach (p, &c->pairs)
-        set_or_delete(op, map, p->key, p->value);
+    vec_foreach(p, &c->pairs) set_or_delete(op, map, p->key, p->value);
     if (str_eq(c->type, STR("container_volumes")))
         m->container_volumes = clears ? (struct str_list){0} : c->entries;
     if (str_eq(c->type, STR("auth")))
@@ -200,8 +202,8 @@ static bool edit_metadata(struct op *op, struct store_app *app, const void *arg,
     return check_appconfig(op, &m->appconfig, err) && unit_check_on_disk(app, err);
 }
 
-bool deploy_metadata_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                            json_t **reply, struct err *err)
+bool deploy_metadata_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                            json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "update_metadata");
@@ -212,7 +214,7 @@ bool deploy_metadata_update(struct deploy *d, const struct deploy_caller *who, c
     return staged_update(&op, is_empty ? NULL : edit_metadata, &change, reply, err);
 }
 
-/* --- settings: not staged, not versioned ------------------------------------------------------------------- */
+/* --- settings: not staged, not versioned --- */
 
 /* 0 leaves, 1 is true, 2 is false. */
 static bool read_flag(json_t *body, const char *key, int64_t *out, struct err *err)
@@ -220,7 +222,8 @@ static bool read_flag(json_t *body, const char *key, int64_t *out, struct err *e
     *out = 0;
     return json_read_int(body, key, false, out, err) &&
            ((*out >= 0 && *out <= 2) ||
-            err_set(err, ERR_INVALID, "%s must be 0 (unchanged), 1 (true) or 2 (false), not %lld", key, (long long)*out));
+            err_set(err, ERR_INVALID, "%s must be 0 (unchanged), 1 (true) or 2 (false), not %lld", key,
+                    (long long)*out));
 }
 
 static void set_flag(bool *flag, int64_t wire)
@@ -229,17 +232,18 @@ static void set_flag(bool *flag, int64_t wire)
         *flag = wire == 1;
 }
 
-bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                            json_t **reply, struct err *err)
+bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                            json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "update_settings");
     int64_t stage, preview;
-    if (!read_flag(body, "stage_write_access", &stage, err) || !read_flag(body, "preview_write_access", &preview, err) ||
-        !op_select(&op, o->app, err))
+    if (!read_flag(body, "stage_write_access", &stage, err) ||
+        !read_flag(body, "preview_write_access", &preview, err) || !op_select(&op, o->app, err))
         return false;
     json_t *updated = json_array();
-    vec_foreach (u, &op.units) {
+    vec_foreach(u, &op.units)
+    {
         struct entry *entries[] = {&(*u)->main, &(*u)->stage};
         for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
             if (!entries[i]->app)
@@ -260,11 +264,12 @@ bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, c
     return true;
 }
 
-/* --- versions ------------------------------------------------------------------------------------------------ */
+/* --- versions
+ * ------------------------------------------------------------------------------------------------ */
 
 /* "revert" is the recorded previous version; "next" and "previous" are neighbours in the list. */
-static bool choose_version(const struct store_version_list *all, const struct store_version_metadata *now, struct str want,
-                           int64_t *out, struct err *err)
+static bool choose_version(const struct store_version_list *all, const struct store_version_metadata *now,
+                           struct str want, int64_t *out, struct err *err)
 {
     bool next = str_eq_nocase(want, STR("next")), previous = str_eq_nocase(want, STR("previous"));
     if (str_eq_nocase(want, STR("revert"))) {
@@ -275,7 +280,9 @@ static bool choose_version(const struct store_version_list *all, const struct st
     }
     if (!next && !previous) {
         if (!str_to_i64(want, out) || *out <= 0)
-            return err_set(err, ERR_INVALID, "version must be a number, \"previous\", \"next\" or \"revert\", not \"" STR_FMT "\"",
+            return err_set(err, ERR_INVALID,
+                           "version must be a number, \"previous\", \"next\" or \"revert\", not \"" STR_FMT
+                           "\"",
                            STR_ARG(want));
         return true;
     }
@@ -292,27 +299,29 @@ static bool choose_version(const struct store_version_list *all, const struct st
     return true;
 }
 
-static bool version_metadata_of(const struct store_version_list *all, int64_t version, const struct store_metadata **out,
-                                struct err *err)
+static bool version_metadata_of(const struct store_version_list *all, int64_t version,
+                                const struct store_metadata **out, struct err *err)
 {
     for (size_t i = 0; i < all->len; i++)
         if (all->items[i].version == version) {
             *out = &all->items[i].metadata;
             return true;
         }
-    return err_set(err, ERR_NOT_FOUND, "version %lld does not exist: \"openrun version list\" shows those there are",
+    return err_set(err, ERR_NOT_FOUND,
+                   "version %lld does not exist: \"openrun version list\" shows those there are",
                    (long long)version);
 }
 
-bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                           json_t **reply, struct err *err)
+bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                           json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "version_switch");
     struct store_app *app = arena_new(&op.arena, struct store_app);
     if (str_is_empty(o->version))
         return err_set(err, ERR_INVALID, "version is required");
-    if (!op_find(&op, o->app, app, err) || !op_hold(&op, str_is_empty(app->main_app) ? app->id : app->main_app, err) ||
+    if (!op_find(&op, o->app, app, err) ||
+        !op_hold(&op, str_is_empty(app->main_app) ? app->id : app->main_app, err) ||
         !op_find(&op, o->app, app, err)) /* again, now that it is held */
         return false;
     if (app->is_dev)
@@ -322,8 +331,8 @@ bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, co
     const struct store_metadata *wanted = NULL;
     int64_t from = vm->version, to;
     scoped_store_tx *tx = store_read(d->config.store, err);
-    if (!tx || !store_version_list(tx, &op.arena, app->id, &all, err) || !choose_version(&all, vm, o->version, &to, err) ||
-        !version_metadata_of(&all, to, &wanted, err))
+    if (!tx || !store_version_list(tx, &op.arena, app->id, &all, err) ||
+        !choose_version(&all, vm, o->version, &to, err) || !version_metadata_of(&all, to, &wanted, err))
         return false;
     store_rollback(&tx);
     if (to == from)

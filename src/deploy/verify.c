@@ -6,7 +6,7 @@ struct verify {
     struct arena *a;
     struct store_tx *tx;
     struct str_list *problems;
-    struct map by_id;                /* id -> struct store_app * */
+    struct map by_id; /* id -> struct store_app * */
 };
 
 static void PRINTF_LIKE(3, 4) found(struct verify *v, const struct store_app *app, const char *fmt, ...)
@@ -17,7 +17,8 @@ static void PRINTF_LIKE(3, 4) found(struct verify *v, const struct store_app *ap
     va_end(ap);
     str_list_add(v->a, v->problems,
                  str_printf(v->a, "app " STR_FMT " (" STR_FMT "): " STR_FMT,
-                            STR_ARG(store_path_domain(v->a, app->path, app->domain)), STR_ARG(app->id), STR_ARG(what)));
+                            STR_ARG(store_path_domain(v->a, app->path, app->domain)), STR_ARG(app->id),
+                            STR_ARG(what)));
 }
 
 /* The version that an entry says it has, and its metadata, must be those of a version row. */
@@ -32,7 +33,8 @@ static bool verify_version(struct verify *v, const struct store_app *app, struct
         found(v, app, "its version %lld does not exist", (long long)version);
         return true;
     }
-    scoped_json *live = store_metadata_to_json(&app->metadata), *stored = store_metadata_to_json(&row.metadata);
+    scoped_json *live = store_metadata_to_json(&app->metadata),
+                *stored = store_metadata_to_json(&row.metadata);
     if (!json_equal(live, stored))
         found(v, app, "its metadata differs from that of its version %lld", (long long)version);
     return true;
@@ -68,9 +70,9 @@ bool deploy_check(struct store *store, struct arena *a, struct str_list *problem
     if (!tx || !store_check(tx, a, &list, err) || !store_app_list(tx, a, STORE_APPS_ALL, &apps, err))
         return false;
     map_init(&v.by_id, a);
-    vec_foreach (app, &apps)
-        map_set(&v.by_id, app->id, app);
-    vec_foreach (app, &apps) {
+    vec_foreach(app, &apps) map_set(&v.by_id, app->id, app);
+    vec_foreach(app, &apps)
+    {
         verify_links(&v, app);
         if (!app->is_dev && !verify_version(&v, app, err))
             return false;

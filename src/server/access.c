@@ -8,15 +8,15 @@ enum {
     GATHER_BYTES = 32 * 1024, /* handed to the writer when so much has come together ... */
     GATHER_MS = 500,          /* ... or after this long */
     LINE_MAX_BYTES = 32 * 1024,
-    FIXED_MAX = 512,          /* names, numbers and the time of a line */
+    FIXED_MAX = 512, /* names, numbers and the time of a line */
 };
 
 struct access_log {
     struct http_loop *loop;
     struct log_file *file;
     struct buf lines;
-    struct http_timer timer;      /* armed while `lines` holds something */
-    int64_t stamp_ms;             /* loop time for which `stamp` is right; the wall clock is read once per loop turn */
+    struct http_timer timer; /* armed while `lines` holds something */
+    int64_t stamp_ms; /* loop time for which `stamp` is right; the wall clock is read once per loop turn */
     char stamp[TIME_TEXT_MAX];
     size_t stamp_len;
 };
@@ -69,8 +69,8 @@ static struct str stamp(struct access_log *log)
 static struct str escaped(struct http_req *req, struct str s)
 {
     size_t i = 0;
-    while (i < s.len && (unsigned char)s.ptr[i] >= 0x20 && (unsigned char)s.ptr[i] < 0x7f && s.ptr[i] != '"' &&
-           s.ptr[i] != '\\')
+    while (i < s.len && (unsigned char)s.ptr[i] >= 0x20 && (unsigned char)s.ptr[i] < 0x7f &&
+           s.ptr[i] != '"' && s.ptr[i] != '\\')
         i++;
     if (LIKELY(i == s.len))
         return s;
@@ -119,12 +119,14 @@ void access_log_add(struct access_log *log, struct http_req *req, const struct a
     struct str peer = http_req_peer(req), client = facts->client_ip;
     if (str_eq(client, peer))
         client = (struct str){0};
-    struct str method = escaped(req, req->method_text), host = escaped(req, req->authority), path = escaped(req, req->path);
+    struct str method = escaped(req, req->method_text), host = escaped(req, req->authority),
+               path = escaped(req, req->path);
     struct str user = escaped(req, facts->user);
     client = escaped(req, client); /* it may come from a header */
     size_t room = FIXED_MAX + method.len + host.len + path.len + peer.len + facts->rid_prefix.len + user.len +
                   facts->app_id.len + client.len;
-    if (room > LINE_MAX_BYTES || !buf_reserve(b, room)) /* a line beyond all measure: better none than half of one */
+    if (room > LINE_MAX_BYTES ||
+        !buf_reserve(b, room)) /* a line beyond all measure: better none than half of one */
         return;
     char *at = b->ptr + b->len;
     at = put(put(at, STR("{\"method\":\"")), method);

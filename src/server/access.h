@@ -8,7 +8,7 @@
 
 /* What the log tells beyond the request itself. Empty slices are left out (the id is not). */
 struct access_facts {
-    struct str rid_prefix;       /* the request's id is this and the number */
+    struct str rid_prefix; /* the request's id is this and the number */
     uint64_t number;
     struct str user, app_id, client_ip;
 };

@@ -13,12 +13,13 @@ enum {
 };
 
 /* Text before the first block of a PEM file is ignored by readers (RFC 7468 §2): it marks files of ours. */
-static const struct str made_by_us = STR_INIT("# Self-signed by openrun; renewed by it. Replace it with your own.\n");
+static const struct str made_by_us =
+    STR_INIT("# Self-signed by openrun; renewed by it. Replace it with your own.\n");
 
 struct certs {
     atomic_int refs;
     struct arena arena;
-    struct map by_name;           /* domain -> struct http_cert * */
+    struct map by_name; /* domain -> struct http_cert * */
     struct http_cert *fallback;
 };
 
@@ -32,8 +33,7 @@ void certs_unref(struct certs *certs)
 {
     if (!certs || atomic_fetch_sub_explicit(&certs->refs, 1, memory_order_acq_rel) != 1)
         return;
-    map_foreach (e, &certs->by_name)
-        http_cert_unref(e->value);
+    map_foreach(e, &certs->by_name) http_cert_unref(e->value);
     http_cert_unref(certs->fallback);
     arena_release(&certs->arena);
     free(certs);
@@ -49,9 +49,9 @@ static bool make_default(struct arena *a, const struct certs_config *config, str
                          struct err *err)
 {
     struct str names[] = {
-        config->default_domain,
-        str_cat(a, STR("*."), config->default_domain),
-        STR("localhost"), STR("*.localhost"), STR("127.0.0.1"), STR("::1"),
+        config->default_domain, str_cat(a, STR("*."), config->default_domain),
+        STR("localhost"),       STR("*.localhost"),
+        STR("127.0.0.1"),       STR("::1"),
     };
     bool is_localhost = str_eq(config->default_domain, STR("localhost"));
     struct str cert_pem, key_pem;

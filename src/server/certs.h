@@ -11,14 +11,14 @@
 struct certs;
 
 struct certs_config {
-    struct str dir;              /* https.cert_location, expanded: <domain>.crt and <domain>.key, default.crt/.key */
+    struct str dir; /* https.cert_location, expanded: <domain>.crt and <domain>.key, default.crt/.key */
     struct str default_domain;
-    bool enable_lookup;          /* https.enable_cert_lookup: files per domain */
+    bool enable_lookup; /* https.enable_cert_lookup: files per domain */
 };
 
-/* Reads the folder (made, 0700, if it is missing), creating or renewing the self-signed default.crt/.key (ECDSA P-256, key
- * 0600) when it is missing or ours and about to expire. A file pair that cannot be used is logged and left
- * out. Fails only without a default. */
+/* Reads the folder (made, 0700, if it is missing), creating or renewing the self-signed default.crt/.key
+ * (ECDSA P-256, key 0600) when it is missing or ours and about to expire. A file pair that cannot be used is
+ * logged and left out. Fails only without a default. */
 bool certs_load(const struct certs_config *config, struct certs **out, struct err *err);
 struct certs *certs_ref(struct certs *certs);
 void certs_unref(struct certs *certs);

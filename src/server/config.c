@@ -55,7 +55,7 @@ static const char permission_fields[] = "plugin:s method:s arguments:l permit:l 
 /* What a load works with. */
 struct loading {
     struct arena *a;
-    struct str name;       /* of the file, for warnings */
+    struct str name; /* of the file, for warnings */
     struct config *config;
     struct err *err;
 };
@@ -99,20 +99,20 @@ static const char *type_name(char type)
     }
 }
 
-static void warn_unknown(struct loading *l, const struct toml_value *v, struct str key, const struct str *known,
-                         size_t n)
+static void warn_unknown(struct loading *l, const struct toml_value *v, struct str key,
+                         const struct str *known, size_t n)
 {
     struct str near = str_nearest(key, known, n);
-    struct str hint = str_is_empty(near)
-                          ? (struct str){0}
-                          : str_printf(l->a, " (did you mean " STR_FMT "?)", STR_ARG(near));
+    struct str hint = str_is_empty(near) ? (struct str){0}
+                                         : str_printf(l->a, " (did you mean " STR_FMT "?)", STR_ARG(near));
     str_list_add(l->a, &l->config->warnings,
-                 str_printf(l->a, STR_FMT ": line %u, column %u: unknown key " STR_FMT STR_FMT, STR_ARG(l->name),
-                            v->line, v->column, STR_ARG(key), STR_ARG(hint)));
+                 str_printf(l->a, STR_FMT ": line %u, column %u: unknown key " STR_FMT STR_FMT,
+                            STR_ARG(l->name), v->line, v->column, STR_ARG(key), STR_ARG(hint)));
 }
 
 /* Checks the members of one entry against `fields`; unknown ones are warnings. */
-static bool check_fields(struct loading *l, const struct toml_value *entry, struct str path, const char *fields)
+static bool check_fields(struct loading *l, const struct toml_value *entry, struct str path,
+                         const char *fields)
 {
     struct str_list known = {0};
     struct str rest = str_from(fields), field;
@@ -124,7 +124,8 @@ static bool check_fields(struct loading *l, const struct toml_value *entry, stru
         map_set(&types, name, (void *)type.ptr);
         str_list_add(l->a, &known, str_printf(l->a, STR_FMT "." STR_FMT, STR_ARG(path), STR_ARG(name)));
     }
-    map_foreach (e, &entry->table) {
+    map_foreach(e, &entry->table)
+    {
         const struct toml_value *v = e->value;
         struct str key = str_printf(l->a, STR_FMT "." STR_FMT, STR_ARG(path), STR_ARG(e->key));
         const char *type = map_get(&types, e->key);
@@ -140,12 +141,13 @@ static bool check_fields(struct loading *l, const struct toml_value *entry, stru
 static bool overlay_section(struct loading *l, struct toml_value *base, const struct toml_value *user,
                             struct str section, const char *fields)
 {
-    map_foreach (e, &user->table) {
+    map_foreach(e, &user->table)
+    {
         struct toml_value *entry = e->value;
         struct str path = str_printf(l->a, STR_FMT "." STR_FMT, STR_ARG(section), STR_ARG(e->key));
         if (entry->kind != TOML_TABLE)
-            return toml_fail(entry, l->err, STR_FMT " must be a table of settings: [" STR_FMT "]", STR_ARG(path),
-                             STR_ARG(path));
+            return toml_fail(entry, l->err, STR_FMT " must be a table of settings: [" STR_FMT "]",
+                             STR_ARG(path), STR_ARG(path));
         if (fields && !check_fields(l, entry, path, fields))
             return false;
         map_set(&base->table, e->key, entry);
@@ -153,10 +155,11 @@ static bool overlay_section(struct loading *l, struct toml_value *base, const st
     return true;
 }
 
-static bool overlay_map(struct loading *l, struct toml_value *base, const struct toml_value *user, struct str path,
-                        bool is_string_map)
+static bool overlay_map(struct loading *l, struct toml_value *base, const struct toml_value *user,
+                        struct str path, bool is_string_map)
 {
-    map_foreach (e, &user->table) {
+    map_foreach(e, &user->table)
+    {
         struct toml_value *v = e->value;
         if (is_string_map && v->kind != TOML_STRING)
             return toml_fail(v, l->err, STR_FMT "." STR_FMT " must be a string, not %s", STR_ARG(path),
@@ -191,8 +194,7 @@ static struct str join_key(struct arena *a, struct str path, struct str key)
 static struct str_list known_keys(struct loading *l, const struct toml_value *base, struct str path)
 {
     struct str_list known = {0};
-    map_foreach (e, &base->table)
-        str_list_add(l->a, &known, join_key(l->a, path, e->key));
+    map_foreach(e, &base->table) str_list_add(l->a, &known, join_key(l->a, path, e->key));
     if (str_is_empty(path)) {
         for (size_t i = 0; i < ARRAY_LEN(open_sections); i++)
             str_list_add(l->a, &known, str_from(open_sections[i].section));
@@ -201,10 +203,12 @@ static struct str_list known_keys(struct loading *l, const struct toml_value *ba
     return known;
 }
 
-static bool overlay(struct loading *l, struct toml_value *base, const struct toml_value *user, struct str path);
+static bool overlay(struct loading *l, struct toml_value *base, const struct toml_value *user,
+                    struct str path);
 
 /* One key of the user's table over the same key of the defaults. */
-static bool overlay_key(struct loading *l, struct toml_value *base, struct str path, const struct map_entry *e)
+static bool overlay_key(struct loading *l, struct toml_value *base, struct str path,
+                        const struct map_entry *e)
 {
     struct str key = join_key(l->a, path, e->key);
     struct toml_value *mine = toml_get(base, e->key), *user = e->value;
@@ -238,8 +242,8 @@ static bool overlay_key(struct loading *l, struct toml_value *base, struct str p
         if (!check_permissions(l, user, key))
             return false;
     } else if (mine->kind != user->kind) {
-        return toml_fail(user, l->err, STR_FMT " must be %s, not %s", STR_ARG(key), toml_kind_name(mine->kind),
-                         toml_kind_name(user->kind));
+        return toml_fail(user, l->err, STR_FMT " must be %s, not %s", STR_ARG(key),
+                         toml_kind_name(mine->kind), toml_kind_name(user->kind));
     } else if (mine->kind == TOML_TABLE) {
         return overlay(l, mine, user, key);
     } else if (mine->kind == TOML_ARRAY && !is_string_list(user)) {
@@ -249,11 +253,10 @@ static bool overlay_key(struct loading *l, struct toml_value *base, struct str p
     return true;
 }
 
-static bool overlay(struct loading *l, struct toml_value *base, const struct toml_value *user, struct str path)
+static bool overlay(struct loading *l, struct toml_value *base, const struct toml_value *user,
+                    struct str path)
 {
-    map_foreach (e, &user->table)
-        if (!overlay_key(l, base, path, e))
-            return false;
+    map_foreach(e, &user->table) if (!overlay_key(l, base, path, e)) return false;
     return true;
 }
 
@@ -272,14 +275,16 @@ static bool validate(const struct config *c, struct err *err)
         known |= str_eq_z(format, formats[i]);
     if (!known)
         return err_set(err, ERR_INVALID,
-                       "invalid client.default_format \"" STR_FMT "\" in config: valid options are table, basic, "
+                       "invalid client.default_format \"" STR_FMT
+                       "\" in config: valid options are table, basic, "
                        "csv, json, jsonl, jsonl_pretty",
                        STR_ARG(format));
     int64_t tailwind = config_int(c, "system.tailwind_version");
     if (tailwind != 0 && tailwind < 3)
         return fail_at(c, "system.tailwind_version", err, "must be 3 or more");
     if (str_eq(config_str(c, "security.app_default_auth_type"), STR("default")))
-        return fail_at(c, "security.app_default_auth_type", err, "cannot be \"default\": name a sign-in type");
+        return fail_at(c, "security.app_default_auth_type", err,
+                       "cannot be \"default\": name a sign-in type");
     if (config_int(c, "http.port") > 65535)
         return fail_at(c, "http.port", err, "must be at most 65535");
     if (config_int(c, "https.port") > 65535)
@@ -299,7 +304,8 @@ bool config_parse(struct arena *a, struct str name, struct str text, struct conf
         BUG("defaults.toml: %s", err_msg(&own));
     struct toml_value user;
     struct loading l = {.a = a, .name = name, .config = &c, .err = err};
-    if (!toml_parse(a, text, &user, err) || !overlay(&l, &c.root, &user, (struct str){0}) || !validate(&c, err))
+    if (!toml_parse(a, text, &user, err) || !overlay(&l, &c.root, &user, (struct str){0}) ||
+        !validate(&c, err))
         return err_wrap(err, STR_FMT, STR_ARG(name));
     *out = c;
     return true;
@@ -316,7 +322,9 @@ bool config_load(struct arena *a, const struct home *home, struct config *out, s
         if (!may_be_missing)
             return err_set(err, missing.code, "error parsing config: %s", err_msg(&missing));
         if (home->origin == HOME_ENV)
-            warning = str_printf(a, "unable to read config file open " STR_FMT ": no such file or directory, using default config",
+            warning = str_printf(a,
+                                 "unable to read config file open " STR_FMT
+                                 ": no such file or directory, using default config",
                                  STR_ARG(home->config_file));
     }
     if (!config_parse(a, home->config_file, text, out, err))

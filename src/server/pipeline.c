@@ -16,13 +16,13 @@
 struct visit {
     struct server *server;
     struct http_req *req;
-    uint64_t number;                   /* of the request id */
-    const struct site_app *place;      /* the app that matched; NULL before, and for our own routes */
-    struct site_hold *hold;            /* keeps `place` while the request lives */
+    uint64_t number;              /* of the request id */
+    const struct site_app *place; /* the app that matched; NULL before, and for our own routes */
+    struct site_hold *hold;       /* keeps `place` while the request lives */
     const struct auth_identity *who;
     struct str client_ip;
-    bool is_https;                     /* as the client sees it */
-    bool is_api;                       /* a call of the management API */
+    bool is_https; /* as the client sees it */
+    bool is_api;   /* a call of the management API */
 };
 
 /* Numbers are dealt out to the loops in turn, so no two loops share a counter. */
@@ -32,7 +32,7 @@ uint64_t request_number(struct loop_state *state)
     return state->request_count++ * http_loops_len(state->server->loops) + http_loop_index(loop);
 }
 
-/* --- trusted proxies ---------------------------------------------------------------------------- */
+/* --- trusted proxies --- */
 
 /* An address as 16 bytes, IPv4 mapped into IPv6 (RFC 4291 §2.5.5.2). */
 static bool parse_ip(struct str text, unsigned char out[16])
@@ -58,9 +58,11 @@ bool pipeline_trust(struct server *s, const struct str_list *ranges, struct err 
         bool has_bits = str_cut(ranges->items[i], '/', &addr, &bits);
         bool is_v4 = str_chr(addr, ':') == STR_NPOS;
         int64_t n = is_v4 ? 32 : 128;
-        if (!parse_ip(addr, r->addr) || (has_bits && (!str_to_i64(bits, &n) || n < 0 || n > (is_v4 ? 32 : 128))))
+        if (!parse_ip(addr, r->addr) ||
+            (has_bits && (!str_to_i64(bits, &n) || n < 0 || n > (is_v4 ? 32 : 128))))
             return err_set(err, ERR_INVALID,
-                           "security.trusted_proxies: \"" STR_FMT "\" is neither an IP address nor a range like "
+                           "security.trusted_proxies: \"" STR_FMT
+                           "\" is neither an IP address nor a range like "
                            "10.0.0.0/8",
                            STR_ARG(ranges->items[i]));
         r->bits = (int)n + (is_v4 ? 96 : 0);
@@ -85,7 +87,8 @@ static bool is_trusted(const struct server *s, struct str ip)
     return false;
 }
 
-/* The rightmost address of all X-Forwarded-For lines that is not one of our proxies; if all are, the leftmost. */
+/* The rightmost address of all X-Forwarded-For lines that is not one of our proxies; if all are, the
+ * leftmost. */
 static struct str forwarded_for(const struct server *s, const struct http_req *req)
 {
     struct str leftmost = {0};
@@ -131,29 +134,31 @@ struct str pipeline_client_ip(struct http_req *req)
     return ((const struct visit *)req->data)->client_ip;
 }
 
-/* --- the end of a request ------------------------------------------------------------------------ */
+/* --- the end of a request --- */
 
 static bool is_safe(const struct http_req *req)
 {
     return req->method == HTTP_GET || req->method == HTTP_HEAD || req->method == HTTP_OPTIONS;
 }
 
-void request_audit(struct server *s, struct http_req *req, uint64_t number, struct str app_id, struct str user_id,
-                   bool redact)
+void request_audit(struct server *s, struct http_req *req, uint64_t number, struct str app_id,
+                   struct str user_id, bool redact)
 {
     struct str path = redact ? STR("<REDACTED>") : req->path;
-    store_audit_add(s->store, &(struct store_audit_event){
-        .rid = str_printf(req->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number),
-        .app_id = app_id,
-        .user_id = user_id,
-        .event_type = STR("http"),
-        .operation = req->method_text,
-        .target = str_printf(req->arena, STR_FMT ":" STR_FMT, STR_ARG(req->authority), STR_ARG(path)),
-        .status = str_printf(req->arena, "%d", req->status),
-        .detail = str_printf(req->arena, STR_FMT " " STR_FMT " " STR_FMT " %d %" PRId64, STR_ARG(req->method_text),
-                             STR_ARG(req->authority), STR_ARG(path), req->status,
-                             (clock_ns() - req->start_ns) / 1000000),
-    });
+    store_audit_add(
+        s->store,
+        &(struct store_audit_event){
+            .rid = str_printf(req->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number),
+            .app_id = app_id,
+            .user_id = user_id,
+            .event_type = STR("http"),
+            .operation = req->method_text,
+            .target = str_printf(req->arena, STR_FMT ":" STR_FMT, STR_ARG(req->authority), STR_ARG(path)),
+            .status = str_printf(req->arena, "%d", req->status),
+            .detail = str_printf(req->arena, STR_FMT " " STR_FMT " " STR_FMT " %d %" PRId64,
+                                 STR_ARG(req->method_text), STR_ARG(req->authority), STR_ARG(path),
+                                 req->status, (clock_ns() - req->start_ns) / 1000000),
+        });
 }
 
 /* Unsafe requests to apps and to the management API are audited. */
@@ -165,7 +170,8 @@ static void audit(const struct visit *v, struct str app_id, struct str user_id)
     struct app *app = v->place ? app_slot_peek(v->place->slot) : NULL;
     if (app && app_config_bool(app, "audit.skip_http_events", false))
         return;
-    request_audit(v->server, req, v->number, app_id, user_id, app && app_config_bool(app, "audit.redact_url", false));
+    request_audit(v->server, req, v->number, app_id, user_id,
+                  app && app_config_bool(app, "audit.redact_url", false));
 }
 
 static void on_end(struct http_req *req, void *arg)
@@ -173,19 +179,20 @@ static void on_end(struct http_req *req, void *arg)
     struct visit *v = arg;
     struct str user_id = v->who ? v->who->user_id : (struct str){0};
     struct str app_id = v->place ? app_slot_entry(v->place->slot)->id : (struct str){0};
-    access_log_add(loop_state(req->loop)->access, req, &(struct access_facts){
-        .rid_prefix = v->server->rid_prefix,
-        .number = v->number,
-        .user = user_id,
-        .app_id = app_id,
-        .client_ip = v->client_ip,
-    });
+    access_log_add(loop_state(req->loop)->access, req,
+                   &(struct access_facts){
+                       .rid_prefix = v->server->rid_prefix,
+                       .number = v->number,
+                       .user = user_id,
+                       .app_id = app_id,
+                       .client_ip = v->client_ip,
+                   });
     audit(v, app_id, user_id);
     if (v->hold)
         site_hold_put(v->hold);
 }
 
-/* --- from site to app ----------------------------------------------------------------------------- */
+/* --- from site to app --- */
 
 /* The Cookie field without our own cookies. Clients send one line; what an intermediary split is joined
  * again (RFC 9113 §8.2.3), so that no second line gets past. */
@@ -271,7 +278,7 @@ static void dispatch(struct visit *v, struct loop_state *state, struct str path)
     auth_check(v->server->auth, req, &v->place->rule, v->is_https, on_identity, v);
 }
 
-/* --- our own routes ------------------------------------------------------------------------------- */
+/* --- our own routes --- */
 
 static void on_admin(struct http_req *req, const struct auth_identity *who, void *arg)
 {
@@ -311,8 +318,8 @@ static void redirect_to_https(struct visit *v, const struct site *site)
     char port[16] = "";
     if (req->port != 0)
         snprintf(port, sizeof port, ":%d", v->server->https_port);
-    struct str to = str_printf(req->arena, "https://%s" STR_FMT "%s%s" STR_FMT, is_v6 ? "[" : "", STR_ARG(host),
-                               is_v6 ? "]" : "", port, STR_ARG(req->target));
+    struct str to = str_printf(req->arena, "https://%s" STR_FMT "%s%s" STR_FMT, is_v6 ? "[" : "",
+                               STR_ARG(host), is_v6 ? "]" : "", port, STR_ARG(req->target));
     http_resp_header(req, STR("Location"), to);
     http_reply(req, 308, (struct str){0}, (struct str){0});
 }

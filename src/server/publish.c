@@ -1,8 +1,7 @@
 /* server/publish.c: from the store's apps to the site that every loop serves.
  *
- * A slot is carried over while its entry is unchanged, so that loaded apps and their containers survive the deploys
- * of others.
- * SPDX-License-Identifier: Apache-2.0 */
+ * A slot is carried over while its entry is unchanged, so that loaded apps and their containers survive the
+ * deploys of others. SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
 #include <stdlib.h>
@@ -84,12 +83,12 @@ static void add_slot(struct server *s, struct site *site, struct app_slot *slot)
 {
     const struct store_app *entry = app_slot_entry(slot);
     site_add(site, &(struct site_app){
-        .domain = entry->domain,
-        .path = entry->path,
-        .slot = slot,
-        .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
-        .is_write_gated = is_write_gated(entry),
-    });
+                       .domain = entry->domain,
+                       .path = entry->path,
+                       .slot = slot,
+                       .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
+                       .is_write_gated = is_write_gated(entry),
+                   });
 }
 
 static void add_entry(struct server *s, struct site *site, const struct store_app *entry,
@@ -109,27 +108,26 @@ static bool add_all(struct server *s, struct store_tx *tx, struct site *site, st
     struct store_app_list apps = {0};
     if (!store_app_list(tx, &scratch, STORE_APPS_ALL, &apps, err))
         return false;
-    vec_foreach (app, &apps)
-        add_entry(s, site, app, NULL);
+    vec_foreach(app, &apps) add_entry(s, site, app, NULL);
     return true;
 }
 
-/* What `old` has, in the same slots, but for the changed entries, which come from the store. So ten thousand apps cost
- * a deploy of one of them ten thousand entries in a table, but no query. */
+/* What `old` has, in the same slots, but for the changed entries, which come from the store. So ten thousand
+ * apps cost a deploy of one of them ten thousand entries in a table, but no query. */
 static bool add_changes(struct server *s, struct store_tx *tx, const struct site *old, struct site *site,
                         const struct deploy_published *what, struct err *err)
 {
     scoped_arena scratch = {0};
     struct map changed;
     map_init(&changed, &scratch);
-    vec_foreach (id, &what->ids)
-        map_set(&changed, *id, id);
+    vec_foreach(id, &what->ids) map_set(&changed, *id, id);
     for (size_t i = 0; i < site_len(old); i++) {
         struct app_slot *slot = site_at(old, i)->slot;
         if (!map_has(&changed, app_slot_entry(slot)->id))
             add_slot(s, site, app_slot_ref(slot));
     }
-    vec_foreach (id, &what->ids) {
+    vec_foreach(id, &what->ids)
+    {
         struct store_app app;
         scoped_err own = {0};
         if (store_app_get_by_id(tx, &scratch, *id, &app, &own))
@@ -145,7 +143,8 @@ static struct site *build(struct server *s, const struct deploy_published *what,
     scoped_store_tx *tx = store_read(s->store, err);
     if (!tx)
         return NULL;
-    struct site *site = site_new(s->env.default_domain, config_bool(&s->config, "system.fallback_unknown_domains"));
+    struct site *site =
+        site_new(s->env.default_domain, config_bool(&s->config, "system.fallback_unknown_domains"));
     bool is_partial = what && s->site && !s->is_site_stale;
     if (!(is_partial ? add_changes(s, tx, s->site, site, what, err) : add_all(s, tx, site, err))) {
         site_unref(site);
@@ -155,8 +154,9 @@ static struct site *build(struct server *s, const struct deploy_published *what,
     return site;
 }
 
-/* Apps of `old` whose slots are not in `now`: their containers have no more requests coming. But an app whose new
- * version nobody has loaded yet may go on with the same container, so that one is left to idleness and the sweep. */
+/* Apps of `old` whose slots are not in `now`: their containers have no more requests coming. But an app whose
+ * new version nobody has loaded yet may go on with the same container, so that one is left to idleness and
+ * the sweep. */
 static void retire_replaced(const struct site *old, const struct site *now, int drain_secs)
 {
     for (size_t i = 0; i < site_len(old); i++) {

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 
 enum {
-    HOST_MAX = 253,   /* RFC 1035 §2.3.4: longer names match nothing */
+    HOST_MAX = 253, /* RFC 1035 §2.3.4: longer names match nothing */
     DEPTH_MAX = SRC_APPPATH_DEPTH,
 };
 
 struct site_domain {
-    struct map paths;          /* path -> struct site_app * */
-    uint64_t depths;           /* bit n: an app with n path segments exists; bit 0 is the root */
+    struct map paths; /* path -> struct site_app * */
+    uint64_t depths;  /* bit n: an app with n path segments exists; bit 0 is the root */
 };
 
 struct site {
@@ -24,8 +24,8 @@ struct site {
     bool fallback_unknown_domains;
     bool is_sealed;
     struct str default_domain;
-    struct map domains;        /* domain -> struct site_domain * */
-    struct map by_id;          /* app id -> struct site_app * */
+    struct map domains; /* domain -> struct site_domain * */
+    struct map by_id;   /* app id -> struct site_app * */
     VEC(struct site_app *) apps;
 };
 
@@ -92,8 +92,7 @@ void site_unref(struct site *site)
 {
     if (!site || atomic_fetch_sub_explicit(&site->refs, 1, memory_order_acq_rel) != 1)
         return;
-    vec_foreach (app, &site->apps)
-        app_slot_unref((*app)->slot);
+    vec_foreach(app, &site->apps) app_slot_unref((*app)->slot);
     arena_release(&site->arena);
     free(site);
 }
@@ -120,7 +119,8 @@ static const struct site_domain *find_domain(const struct site *site, struct str
 {
     char room[HOST_MAX];
     struct str canonical;
-    /* As it is: nearly always, and how a server whose default domain is an address is reached by that address. */
+    /* As it is: nearly always, and how a server whose default domain is an address is reached by that
+     * address. */
     const struct site_domain *d = map_get(&site->domains, host);
     if (LIKELY(d != NULL))
         return d;

@@ -19,11 +19,11 @@ struct site;
 
 /* One app of the site. */
 struct site_app {
-    struct str domain;        /* effective: the app's own or the default domain */
-    struct str path;          /* "/" or "/a/b" */
-    struct app_slot *slot;    /* owned reference */
+    struct str domain;     /* effective: the app's own or the default domain */
+    struct str path;       /* "/" or "/a/b" */
+    struct app_slot *slot; /* owned reference */
     struct auth_rule rule;
-    bool is_write_gated;      /* a stage or preview app without write access: only GET, HEAD, OPTIONS to proxies */
+    bool is_write_gated; /* a stage or preview app without write access: only GET, HEAD, OPTIONS to proxies */
 };
 
 /* An empty site for apps whose own domain is empty to be served on `default_domain`. */

@@ -12,12 +12,15 @@ static const struct {
     {"SELECT version, appid FROM app_versions v WHERE NOT EXISTS (SELECT 1 FROM apps WHERE id = v.appid) "
      "ORDER BY appid, version",
      "version ", " is of an app that does not exist: ", ""},
-    {"SELECT DISTINCT version, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM app_versions v WHERE v.appid = "
+    {"SELECT DISTINCT version, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM app_versions v WHERE "
+     "v.appid = "
      "f.appid AND v.version = f.version) ORDER BY appid, version",
      "files of version ", " of app ", " without that version"},
-    {"SELECT name, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM files WHERE sha = f.sha) ORDER BY appid, name",
+    {"SELECT name, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM files WHERE sha = f.sha) ORDER BY "
+     "appid, name",
      "file ", " of app ", " has lost its content"},
-    {"SELECT sha, compression_type FROM files f WHERE NOT EXISTS (SELECT 1 FROM app_files a WHERE a.sha = f.sha) "
+    {"SELECT sha, compression_type FROM files f WHERE NOT EXISTS (SELECT 1 FROM app_files a WHERE a.sha = "
+     "f.sha) "
      "ORDER BY sha",
      "content ", " (", ") is used by no version"},
 };
@@ -30,8 +33,9 @@ bool store_check(struct store_tx *tx, struct arena *a, struct str_list *problems
             return false;
         for (size_t n = 0; n < SHOWN_MAX && db_next(r); n++)
             str_list_add(a, problems,
-                         str_printf(a, "%s" STR_FMT "%s" STR_FMT "%s", checks[i].before, STR_ARG(db_text(r, 0, a)),
-                                    checks[i].between, STR_ARG(db_text(r, 1, a)), checks[i].after));
+                         str_printf(a, "%s" STR_FMT "%s" STR_FMT "%s", checks[i].before,
+                                    STR_ARG(db_text(r, 0, a)), checks[i].between, STR_ARG(db_text(r, 1, a)),
+                                    checks[i].after));
         if (!db_end(&r, err))
             return false;
     }

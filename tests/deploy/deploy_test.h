@@ -1,13 +1,12 @@
 /* tests/deploy/deploy_test.h: operations over a real store and apps of pretence.
  *
- * Every function of app.h and of container/ that deploy/ calls is defined here, so that a test decides what fails
- * and sees what was started, undone and let go. An app's behaviour is in its app.star, line by line:
+ * Every function of app.h and of container/ that deploy/ calls is defined here, so that a test decides what
+ * fails and sees what was started, undone and let go. An app's behaviour is in its app.star, line by line:
  *
  *     name NAME         its name                      asks PLUGIN     a load that needs approval
- *     bad               does not evaluate             unfit           evaluates in the audit, but does not load
- *     container         has one                       sick            has one that never gets healthy
- *     secret NAME       a param that must have a value
- * SPDX-License-Identifier: Apache-2.0 */
+ *     bad               does not evaluate             unfit           evaluates in the audit, but does not
+ * load container         has one                       sick            has one that never gets healthy secret
+ * NAME       a param that must have a value SPDX-License-Identifier: Apache-2.0 */
 #ifndef DEPLOY_TEST_H
 #define DEPLOY_TEST_H
 
@@ -18,7 +17,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-/* --- apps of pretence ------------------------------------------------------------------------------------ */
+/* --- apps of pretence --- */
 
 struct app {
     atomic_int refs;
@@ -29,16 +28,16 @@ struct app {
 
 static struct {
     atomic_int alive, started, undone, detached, published;
-    atomic_bool is_awake;            /* a container of every app runs */
+    atomic_bool is_awake; /* a container of every app runs */
     atomic_bool fail_publish;
-    pthread_mutex_t gate;            /* held by a test: app_load() waits */
+    pthread_mutex_t gate; /* held by a test: app_load() waits */
     atomic_int at_gate;
-    struct str_list ended;           /* ids given to ctr_manager_end_app() */
+    struct str_list ended; /* ids given to ctr_manager_end_app() */
 } world = {.gate = PTHREAD_MUTEX_INITIALIZER};
 
 /* app.star of an entry: given, stored, or that of the spec. */
-static bool pretend_read(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
-                         struct arena *a, struct str *out, struct err *err)
+static bool pretend_read(const struct app_env *env, const struct store_app *entry,
+                         const struct src_files *files, struct arena *a, struct str *out, struct err *err)
 {
     struct str spec = store_map_get(&entry->metadata.spec_files, STR("app.star"));
     if (entry->is_dev || unit_is_on_disk(entry))
@@ -49,8 +48,8 @@ static bool pretend_read(const struct app_env *env, const struct store_app *entr
             return src_file_read(a, f, out, err);
     } else {
         scoped_err missing = {0};
-        if (store_file_read(env->store, a, entry->id, entry->metadata.version_metadata.version, STR("app.star"), out,
-                            &missing))
+        if (store_file_read(env->store, a, entry->id, entry->metadata.version_metadata.version,
+                            STR("app.star"), out, &missing))
             return true;
     }
     *out = spec;
@@ -77,8 +76,10 @@ static bool pretend_eval(const struct store_app *entry, struct str text, struct 
     struct str param;
     if (has_line(text, STR("bad"), NULL))
         return err_set(err, ERR_INVALID, "app.star:1:1: syntax error");
-    if (has_line(text, STR("secret"), &param) && str_is_empty(store_map_get(&entry->metadata.param_values, param)))
-        return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, a value has to be provided", STR_ARG(param));
+    if (has_line(text, STR("secret"), &param) &&
+        str_is_empty(store_map_get(&entry->metadata.param_values, param)))
+        return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, a value has to be provided",
+                       STR_ARG(param));
     return true;
 }
 
@@ -99,8 +100,8 @@ bool app_audit(const struct app_env *env, const struct store_app *entry, const s
     return true;
 }
 
-bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files, struct app **out,
-              struct err *err)
+bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
+              struct app **out, struct err *err)
 {
     struct str text;
     scoped_arena a = {0};
@@ -189,13 +190,13 @@ bool ctr_container_list(struct ctr_engine *e, struct arena *a, struct str key, s
     return true;
 }
 
-bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove, int drain_secs,
-                         struct err *err)
+bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove,
+                         int drain_secs, struct err *err)
 {
     return true;
 }
 
-/* --- a place to work in ------------------------------------------------------------------------------------ */
+/* --- a place to work in --- */
 
 struct place_of_work {
     struct store *store;
@@ -222,11 +223,19 @@ static inline void work_begin(struct place_of_work *w)
 {
     scoped_err err = {0};
     *w = (struct place_of_work){.store = test_open("deploy")};
-    w->env = (struct app_env){.home = str_from(test_dir), .default_domain = STR("localhost"), .http_port = 25222,
-                              .https_port = 25223, .store = w->store};
-    struct deploy_config config = {.env = &w->env, .store = w->store, .auth_domain = STR("auth.localhost"),
-                                   .stage_write_access = true, .preview_write_access = true, .default_retain_versions = 3,
-                                   .check_auth = pretend_check_auth, .publish = pretend_publish};
+    w->env = (struct app_env){.home = str_from(test_dir),
+                              .default_domain = STR("localhost"),
+                              .http_port = 25222,
+                              .https_port = 25223,
+                              .store = w->store};
+    struct deploy_config config = {.env = &w->env,
+                                   .store = w->store,
+                                   .auth_domain = STR("auth.localhost"),
+                                   .stage_write_access = true,
+                                   .preview_write_access = true,
+                                   .default_retain_versions = 3,
+                                   .check_auth = pretend_check_auth,
+                                   .publish = pretend_publish};
     MUST(deploy_open(&config, &w->deploy, &err), &err);
 }
 
@@ -268,8 +277,8 @@ static inline void source_write(const char *name, const char *file, const char *
 }
 
 /* Calls an operation. `json` may be NULL. The reply is a new reference, NULL with err set on failure. */
-static inline json_t *call(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o, const char *json,
-                           struct err *err)
+static inline json_t *call(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o,
+                           const char *json, struct err *err)
 {
     scoped_json *body = json ? json_parse(str_from(json), err) : NULL;
     if (json && !body)
@@ -283,7 +292,8 @@ static inline json_t *call(struct place_of_work *w, deploy_op *op, const struct 
     return NULL;
 }
 
-static inline void must_call(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o, const char *json)
+static inline void must_call(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o,
+                             const char *json)
 {
     scoped_err err = {0};
     scoped_json *reply = call(w, op, o, json, &err);
@@ -291,13 +301,14 @@ static inline void must_call(struct place_of_work *w, deploy_op *op, const struc
         fail_msg("%s", err_msg(&err));
 }
 
-static inline void must_fail(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o, const char *json,
-                             int code, const char *message)
+static inline void must_fail(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o,
+                             const char *json, int code, const char *message)
 {
     scoped_err err = {0};
     scoped_json *reply = call(w, op, o, json, &err);
     if (reply || (int)err.code != code || !strstr(err_msg(&err), message))
-        fail_msg("wanted %d \"%s\", got %d \"%s\"", code, message, reply ? 200 : (int)err.code, err_msg(&err));
+        fail_msg("wanted %d \"%s\", got %d \"%s\"", code, message, reply ? 200 : (int)err.code,
+                 err_msg(&err));
 }
 
 #define OPTS(...) (&(struct deploy_opts){__VA_ARGS__})
@@ -307,7 +318,8 @@ static inline void create(struct place_of_work *w, const char *path, const char 
 {
     scoped_arena a = {0};
     must_call(w, deploy_create, OPTS(.approve = true),
-              str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/src/%s\"%s}", path, test_dir, source, extra)));
+              str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/src/%s\"%s}", path, test_dir,
+                                   source, extra)));
 }
 
 /* The metadata as text that says all that matters and nothing random: one line for each entry and version. */
@@ -323,21 +335,22 @@ static inline struct str picture(struct place_of_work *w, struct arena *a)
         const struct store_app *app = &apps.items[i];
         const struct store_metadata *m = &app->metadata;
         struct store_version_list versions = {0};
-        out = str_printf(a, STR_FMT "%s " STR_FMT " v%lld was %lld", STR_ARG(out), kinds[store_app_kind(app->id)],
-                         STR_ARG(store_path_domain(a, app->path, app->domain)), (long long)m->version_metadata.version,
-                         (long long)m->version_metadata.previous_version);
-        map_foreach (e, &m->param_values)
-            out = str_printf(a, STR_FMT " " STR_FMT "=" STR_FMT, STR_ARG(out), STR_ARG(e->key),
-                             STR_ARG(*(struct str *)e->value));
+        out = str_printf(
+            a, STR_FMT "%s " STR_FMT " v%lld was %lld", STR_ARG(out), kinds[store_app_kind(app->id)],
+            STR_ARG(store_path_domain(a, app->path, app->domain)), (long long)m->version_metadata.version,
+            (long long)m->version_metadata.previous_version);
+        map_foreach(e, &m->param_values) out = str_printf(a, STR_FMT " " STR_FMT "=" STR_FMT, STR_ARG(out),
+                                                          STR_ARG(e->key), STR_ARG(*(struct str *)e->value));
         out = str_cat(a, out, STR(":"));
         MUST(store_version_list(tx, a, app->id, &versions, &err), &err);
-        vec_foreach (v, &versions) {
+        vec_foreach(v, &versions)
+        {
             struct store_file_list files = {0};
             MUST(store_file_list(tx, a, app->id, v->version, &files, &err), &err);
             out = str_printf(a, STR_FMT " %lld(", STR_ARG(out), (long long)v->version);
-            vec_foreach (f, &files)
-                out = str_printf(a, STR_FMT "%s" STR_FMT "#%.4s", STR_ARG(out), f == files.items ? "" : " ",
-                                 STR_ARG(f->name), f->sha.ptr);
+            vec_foreach(f, &files) out =
+                str_printf(a, STR_FMT "%s" STR_FMT "#%.4s", STR_ARG(out), f == files.items ? "" : " ",
+                           STR_ARG(f->name), f->sha.ptr);
             out = str_cat(a, out, STR(")"));
         }
         out = str_cat(a, out, STR("\n"));
@@ -352,8 +365,7 @@ static inline void assert_whole(struct place_of_work *w)
     scoped_err err = {0};
     struct str_list problems = {0};
     MUST(deploy_check(w->store, &a, &problems, &err), &err);
-    vec_foreach (p, &problems)
-        print_error("%.*s\n", STR_ARG(*p));
+    vec_foreach(p, &problems) print_error("%.*s\n", STR_ARG(*p));
     if (problems.len > 0)
         fail_msg("%zu problems", problems.len);
 }
@@ -372,8 +384,8 @@ static inline void assert_versions(struct place_of_work *w, const char *path, in
         got_stage = app.metadata.version_metadata.version;
     }
     if (got_prod != prod || got_stage != stage)
-        fail_msg("%s: wanted prod %lld and stage %lld, got %lld and %lld", path, (long long)prod, (long long)stage,
-                 (long long)got_prod, (long long)got_stage);
+        fail_msg("%s: wanted prod %lld and stage %lld, got %lld and %lld", path, (long long)prod,
+                 (long long)stage, (long long)got_prod, (long long)got_stage);
 }
 
 static inline struct str reply_text(struct arena *a, json_t *reply)

@@ -1,7 +1,8 @@
 /* tests/deploy/test_crash.c: kill -9 at every point where an operation writes or publishes.
  *
- * The store is as before or as after, never between, and once deploy_clean() has run (as at every start of the
- * server) nothing is left over. Each run is a process of its own on a copy of the same home. SPDX-License-Identifier: Apache-2.0 */
+ * The store is as before or as after, never between, and once deploy_clean() has run (as at every start of
+ * the server) nothing is left over. Each run is a process of its own on a copy of the same home.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_test.h"
 
 #include <fcntl.h>
@@ -22,8 +23,14 @@ static const struct operation operations[] = {
     {"reload and promotion of all", deploy_reload, {.app = STR_INIT("*"), .promote = true}, NULL},
     {"promotion", deploy_promote, {.app = STR_INIT("*")}, NULL},
     {"approval and promotion", deploy_approve, {.app = STR_INIT("/a"), .promote = true}, NULL},
-    {"param", deploy_param_update, {.app = STR_INIT("*"), .name = STR_INIT("K"), .value = STR_INIT("v")}, NULL},
-    {"switch", deploy_version_switch, {.app = STR_INIT("stage.localhost:/a"), .version = STR_INIT("1")}, NULL},
+    {"param",
+     deploy_param_update,
+     {.app = STR_INIT("*"), .name = STR_INIT("K"), .value = STR_INIT("v")},
+     NULL},
+    {"switch",
+     deploy_version_switch,
+     {.app = STR_INIT("stage.localhost:/a"), .version = STR_INIT("1")},
+     NULL},
     {"delete", deploy_delete, {.app = STR_INIT("*")}, NULL},
 };
 
@@ -46,8 +53,8 @@ static void remove_tree(const char *dir)
     MUST(fs_remove_tree(str_from(dir), &err), &err);
 }
 
-/* The state that operations start from: /a has two versions more on its stage, /b is as created. Later reloads find a
- * changed source. */
+/* The state that operations start from: /a has two versions more on its stage, /b is as created. Later
+ * reloads find a changed source. */
 static void prepare(void)
 {
     struct place_of_work w;
@@ -73,7 +80,8 @@ static int operate(const struct operation *o)
     struct str body = {0}, before, after;
     if (o->body) {
         str_cut(str_from(o->body), '%', &before, &after);
-        body = str_printf(&a, STR_FMT "%s/src/a" STR_FMT, STR_ARG(before), test_dir, STR_ARG(str_from_off(after, 1)));
+        body = str_printf(&a, STR_FMT "%s/src/a" STR_FMT, STR_ARG(before), test_dir,
+                          STR_ARG(str_from_off(after, 1)));
     }
     scoped_json *reply = call(&w, o->op, &o->opts, o->body ? str_z(&a, body) : NULL, &err);
     if (!reply)
@@ -127,7 +135,8 @@ static void a_killed_operation_has_happened_or_has_not(void **state)
     char home[80], template[80];
     snprintf(template, sizeof template, "%s/template", root);
     snprintf(home, sizeof home, "%s/home", root);
-    snprintf(test_dir, sizeof test_dir, "%.60s", home); /* sources are named by their place: prepare it there */
+    snprintf(test_dir, sizeof test_dir, "%.60s",
+             home); /* sources are named by their place: prepare it there */
     assert_int_equal(mkdir(home, 0700), 0);
     prepare();
     copy_tree(home, template);

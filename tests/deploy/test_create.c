@@ -19,8 +19,9 @@ static void creating_makes_production_and_its_stage(void **state)
     assert_true(json_get_bool(stage, "needs_approval", false));
     assert_str(json_get_str(reply, "http_url", STR("")), STR("http://localhost:25222/one"));
     json_decref(reply);
-    assert_str(picture(w, &a), str_printf(&a, "%s", "stage stage.localhost:/one v1 was 0: 1(app.star#c145)\n"
-                                                    "prod /one v1 was 0: 1(app.star#c145)\n"));
+    assert_str(picture(w, &a), str_printf(&a, "%s",
+                                          "stage stage.localhost:/one v1 was 0: 1(app.star#c145)\n"
+                                          "prod /one v1 was 0: 1(app.star#c145)\n"));
     assert_versions(w, "/one", 1, 1);
     assert_whole(w);
     assert_int_equal(world.published, 1);
@@ -58,30 +59,40 @@ static const struct {
 } refused[] = {
     {"no path", "{\"source_url\": \"%s\"}", "path is required"},
     {"no source", "{\"path\": \"/x\"}", "source_url is required"},
-    {"a path without slash", "{\"path\": \"x\", \"source_url\": \"%s\"}", "expected path to start with \"/\""},
+    {"a path without slash", "{\"path\": \"x\", \"source_url\": \"%s\"}",
+     "expected path to start with \"/\""},
     {"a reserved path", "{\"path\": \"/_openrun/x\", \"source_url\": \"%s\"}", "reserved"},
-    {"a path below another app", "{\"path\": \"/taken/x\", \"source_url\": \"%s\"}", "App already exists at /taken"},
-    {"a path above another app", "{\"path\": \"/\", \"source_url\": \"%s\"}", "App already exists at /taken"},
-    {"the same path on the default domain by name", "{\"path\": \"localhost:/taken\", \"source_url\": \"%s\"}",
+    {"a path below another app", "{\"path\": \"/taken/x\", \"source_url\": \"%s\"}",
      "App already exists at /taken"},
-    {"a stage where an app is", "{\"path\": \"other.com:/taken\", \"stage_at\": \"localhost\", \"source_url\": \"%s\"}",
+    {"a path above another app", "{\"path\": \"/\", \"source_url\": \"%s\"}", "App already exists at /taken"},
+    {"the same path on the default domain by name",
+     "{\"path\": \"localhost:/taken\", \"source_url\": \"%s\"}", "App already exists at /taken"},
+    {"a stage where an app is",
+     "{\"path\": \"other.com:/taken\", \"stage_at\": \"localhost\", \"source_url\": \"%s\"}",
      "stage app overlaps with existing app at /taken"},
-    {"a stage where the app itself is", "{\"path\": \"/x\", \"stage_at\": \"localhost\", \"source_url\": \"%s\"}",
-     "choose another stage_at"},
-    {"the sign-in domain", "{\"path\": \"auth.localhost:/x\", \"source_url\": \"%s\"}", "auth callback domain"},
+    {"a stage where the app itself is",
+     "{\"path\": \"/x\", \"stage_at\": \"localhost\", \"source_url\": \"%s\"}", "choose another stage_at"},
+    {"the sign-in domain", "{\"path\": \"auth.localhost:/x\", \"source_url\": \"%s\"}",
+     "auth callback domain"},
     {"a stage on the sign-in domain", "{\"path\": \"/x\", \"stage_at\": \"auth.\", \"source_url\": \"%s\"}",
      "auth callback domain"},
     {"an unknown sign-in type", "{\"path\": \"/x\", \"app_authn\": \"magic\", \"source_url\": \"%s\"}",
      "invalid authentication type magic"},
-    {"an unknown spec", "{\"path\": \"/x\", \"spec\": \"nonsense\", \"source_url\": \"%s\"}", "invalid app spec nonsense"},
-    {"a source that is not there", "{\"path\": \"/x\", \"source_url\": \"/nowhere/at/all\"}", "does not exist"},
+    {"an unknown spec", "{\"path\": \"/x\", \"spec\": \"nonsense\", \"source_url\": \"%s\"}",
+     "invalid app spec nonsense"},
+    {"a source that is not there", "{\"path\": \"/x\", \"source_url\": \"/nowhere/at/all\"}",
+     "does not exist"},
     {"no source and no spec", "{\"path\": \"/x\", \"source_url\": \"-\"}", "name a spec"},
-    {"a dev app without a folder", "{\"path\": \"/x\", \"source_url\": \"-\", \"is_dev\": true}", "needs a source folder"},
-    {"app config that is not TOML", "{\"path\": \"/x\", \"source_url\": \"%s\", \"appconfig\": {\"a.b\": \"c d\"}}",
+    {"a dev app without a folder", "{\"path\": \"/x\", \"source_url\": \"-\", \"is_dev\": true}",
+     "needs a source folder"},
+    {"app config that is not TOML",
+     "{\"path\": \"/x\", \"source_url\": \"%s\", \"appconfig\": {\"a.b\": \"c d\"}}",
      "app config a.b=c d is not TOML"},
-    {"a folder of app.star above the source", "{\"path\": \"/x\", \"source_url\": \"%s#../up\"}", "after \"#\""},
+    {"a folder of app.star above the source", "{\"path\": \"/x\", \"source_url\": \"%s#../up\"}",
+     "after \"#\""},
     {"a path that is no string", "{\"path\": 7, \"source_url\": \"%s\"}", "path must be a string"},
-    {"bindings", "{\"path\": \"/x\", \"source_url\": \"%s\", \"bindings\": [\"/db\"]}", "bindings are not available"},
+    {"bindings", "{\"path\": \"/x\", \"source_url\": \"%s\", \"bindings\": [\"/db\"]}",
+     "bindings are not available"},
 };
 
 static void what_cannot_be_is_refused_and_leaves_nothing(void **state)
@@ -93,7 +104,8 @@ static void what_cannot_be_is_refused_and_leaves_nothing(void **state)
     create(w, "/taken", "one", "");
     struct str before = picture(w, &a);
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-        struct str text = str_from(refused[i].body), head, tail, folder = str_printf(&a, "%s/src/one", test_dir);
+        struct str text = str_from(refused[i].body), head, tail,
+                   folder = str_printf(&a, "%s/src/one", test_dir);
         struct str body = text;
         size_t at = str_find(text, STR("%s"));
         if (at != STR_NPOS) {
@@ -105,7 +117,8 @@ static void what_cannot_be_is_refused_and_leaves_nothing(void **state)
         scoped_json *reply = call(w, deploy_create, OPTS(.approve = true), str_z(&a, body), &err);
         bool is_status = err.code == ERR_INVALID || err.code == ERR_UNSUPPORTED || err.code == ERR_NOT_FOUND;
         if (reply || !is_status || !strstr(err_msg(&err), refused[i].message))
-            fail_msg("%s: wanted \"%s\", got %d \"%s\"", refused[i].name, refused[i].message, (int)err.code, err_msg(&err));
+            fail_msg("%s: wanted \"%s\", got %d \"%s\"", refused[i].name, refused[i].message, (int)err.code,
+                     err_msg(&err));
     }
     struct str broken = str_printf(&a, "{\"path\": \"/x\", \"source_url\": \"%s/src/broken\"}", test_dir);
     must_fail(w, deploy_create, OPTS(.approve = true), str_z(&a, broken), 400, "app.star:1:1");
@@ -120,7 +133,8 @@ static void the_folder_after_the_hash_is_where_app_star_is(void **state)
     scoped_err err = {0};
     source_write("one", "app.star", "name One\n");
     must_call(w, deploy_create, OPTS(.approve = true),
-              str_z(&a, str_printf(&a, "{\"path\": \"/one\", \"source_url\": \"%s/src/one#/ui/admin/\"}", test_dir)));
+              str_z(&a, str_printf(&a, "{\"path\": \"/one\", \"source_url\": \"%s/src/one#/ui/admin/\"}",
+                                   test_dir)));
     struct store_app app;
     scoped_store_tx *tx = store_read(w->store, &err);
     MUST(tx && store_app_get(tx, &a, STR("/one"), STR(""), &app, &err), &err);
@@ -139,8 +153,9 @@ static void the_stage_goes_where_it_is_told(void **state)
     create(w, "/d", "one", ", \"is_dev\": true");
     create(w, "y.com:/", "one", ", \"stage_at\": \"path\"");
     struct str now = picture(w, &a);
-    static const char *const wanted[] = {"stage /a_cl_stage v1", "stage stage.x.com:/b v1", "stage beta.localhost:/c v1",
-                                         "dev /d v1 was 0: 1()", "stage y.com:/_cl_stage v1"};
+    static const char *const wanted[] = {"stage /a_cl_stage v1", "stage stage.x.com:/b v1",
+                                         "stage beta.localhost:/c v1", "dev /d v1 was 0: 1()",
+                                         "stage y.com:/_cl_stage v1"};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         if (str_find(now, str_from(wanted[i])) == STR_NPOS)
             fail_msg("no \"%s\" in:\n%.*s", wanted[i], STR_ARG(now));
@@ -178,8 +193,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(creating_makes_production_and_its_stage, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(approval_reaches_production, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(a_dry_run_creates_nothing, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_and_leaves_nothing, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(the_folder_after_the_hash_is_where_app_star_is, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_and_leaves_nothing, work_setup,
+                                        work_teardown),
+        cmocka_unit_test_setup_teardown(the_folder_after_the_hash_is_where_app_star_is, work_setup,
+                                        work_teardown),
         cmocka_unit_test_setup_teardown(the_stage_goes_where_it_is_told, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(deleting_takes_all_that_is_the_apps, work_setup, work_teardown),
     };

@@ -9,7 +9,7 @@ struct running {
     json_t *body, *reply;
     struct err err;
     atomic_bool cancel, is_done;
-    atomic_int waits;                  /* lines that say it waits for its turn */
+    atomic_int waits; /* lines that say it waits for its turn */
     bool ok;
     pthread_t thread;
 };
@@ -24,13 +24,15 @@ static void on_progress(void *arg, struct str line)
 static void *run_thread(void *arg)
 {
     struct running *r = arg;
-    struct deploy_caller who = {.user_id = STR("admin"), .cancel = &r->cancel, .progress = on_progress, .progress_arg = r};
+    struct deploy_caller who = {
+        .user_id = STR("admin"), .cancel = &r->cancel, .progress = on_progress, .progress_arg = r};
     r->ok = r->op(r->w->deploy, &who, &r->opts, r->body, &r->reply, &r->err);
     r->is_done = true;
     return NULL;
 }
 
-static struct running *begin(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o, const char *body)
+static struct running *begin(struct place_of_work *w, deploy_op *op, const struct deploy_opts *o,
+                             const char *body)
 {
     struct running *r = xcalloc(1, sizeof *r);
     scoped_err err = {0};
@@ -54,14 +56,14 @@ static bool end(struct running *r, int code, const char *message)
     return ok;
 }
 
-#define WAIT_FOR(condition)                                                                             \
-    do {                                                                                                \
-        int64_t until_ = clock_ms() + 20000;                                                            \
-        while (!(condition)) {                                                                          \
-            if (clock_ms() > until_)                                                                    \
-                fail_msg("never: %s", #condition);                                                      \
-            usleep(1000);                                                                               \
-        }                                                                                               \
+#define WAIT_FOR(condition)                                                                                  \
+    do {                                                                                                     \
+        int64_t until_ = clock_ms() + 20000;                                                                 \
+        while (!(condition)) {                                                                               \
+            if (clock_ms() > until_)                                                                         \
+                fail_msg("never: %s", #condition);                                                           \
+            usleep(1000);                                                                                    \
+        }                                                                                                    \
     } while (0)
 
 static void operations_on_one_app_queue_and_on_two_overlap(void **state)
@@ -77,7 +79,8 @@ static void operations_on_one_app_queue_and_on_two_overlap(void **state)
     struct running *same = begin(w, deploy_reload, OPTS(.app = STR("/a")), NULL);
     struct running *all = begin(w, deploy_reload, OPTS(.app = STR("*")), NULL);
     WAIT_FOR(same->waits == 1 && all->waits == 1);
-    struct running *other = begin(w, deploy_reload, OPTS(.app = STR("/b")), NULL); /* `all` waits with nothing in its hands */
+    struct running *other =
+        begin(w, deploy_reload, OPTS(.app = STR("/b")), NULL); /* `all` waits with nothing in its hands */
     WAIT_FOR(world.at_gate == 2);
     assert_false(first->is_done);
     pthread_mutex_unlock(&world.gate);
@@ -137,10 +140,12 @@ static void of_many_that_create_at_one_place_one_does(void **state)
     source_write("a", "app.star", "name A\n");
     struct running *all[CREATORS];
     int created = 0;
-    for (int i = 0; i < CREATORS; i++) { /* the same place, above, below, and by the name of the default domain */
+    for (int i = 0; i < CREATORS;
+         i++) { /* the same place, above, below, and by the name of the default domain */
         static const char *const places[] = {"/x/y", "/x", "localhost:/x/y", "/x/y/z"};
         all[i] = begin(w, deploy_create, OPTS(.approve = true),
-                       str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/src/a\"}", places[i % 4], test_dir)));
+                       str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/src/a\"}",
+                                            places[i % 4], test_dir)));
     }
     for (int i = 0; i < CREATORS; i++)
         created += end(all[i], 0, NULL);
@@ -148,8 +153,8 @@ static void of_many_that_create_at_one_place_one_does(void **state)
     assert_whole(w);
 }
 
-/* Each operation's contents are new, so each has some that no version refers to for a moment, while those of others
- * that fail or delete are cleaned up. */
+/* Each operation's contents are new, so each has some that no version refers to for a moment, while those of
+ * others that fail or delete are cleaned up. */
 static void nobodys_contents_are_cleaned_away(void **state)
 {
     struct place_of_work *w = *state;
@@ -157,13 +162,16 @@ static void nobodys_contents_are_cleaned_away(void **state)
     static const char *const names[] = {"p", "q", "r", "s"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         source_write(names[i], "app.star", "name A\n");
-        create(w, str_z(&a, str_printf(&a, "/%s", names[i])), names[i], ", \"appconfig\": {\"fs.retain_versions\": \"0\"}");
+        create(w, str_z(&a, str_printf(&a, "/%s", names[i])), names[i],
+               ", \"appconfig\": {\"fs.retain_versions\": \"0\"}");
     }
     for (int round = 0; round < 12; round++) {
         struct running *all[ARRAY_LEN(names)];
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
             source_write(names[i], "data.txt", str_z(&a, str_printf(&a, "%s %d", names[i], round)));
-            all[i] = begin(w, deploy_reload, &(struct deploy_opts){.app = str_printf(&a, "/%s", names[i]), .promote = true}, NULL);
+            all[i] =
+                begin(w, deploy_reload,
+                      &(struct deploy_opts){.app = str_printf(&a, "/%s", names[i]), .promote = true}, NULL);
         }
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
             if (!end(all[i], 0, NULL))
@@ -177,9 +185,11 @@ static void nobodys_contents_are_cleaned_away(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(operations_on_one_app_queue_and_on_two_overlap, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(operations_on_one_app_queue_and_on_two_overlap, work_setup,
+                                        work_teardown),
         cmocka_unit_test_setup_teardown(who_waits_for_his_turn_may_give_up, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(an_app_deleted_while_its_turn_was_awaited_is_no_longer_meant, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(an_app_deleted_while_its_turn_was_awaited_is_no_longer_meant,
+                                        work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(of_many_that_create_at_one_place_one_does, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(nobodys_contents_are_cleaned_away, work_setup, work_teardown),
     };

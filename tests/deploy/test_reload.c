@@ -16,9 +16,9 @@ static void a_reload_changes_the_stage_and_a_promotion_production(void **state)
     assert_versions(w, "/one", 1, 3);
     must_call(w, deploy_promote, OPTS(.app = STR("/one")), NULL);
     assert_versions(w, "/one", 3, 3);
-    assert_str(picture(w, &a),
-               STR("stage stage.localhost:/one v3 was 2: 1(app.star#0e09 old.txt#2d71) 2(app.star#167a) 3(app.star#167a)\n"
-                   "prod /one v3 was 1: 1(app.star#0e09 old.txt#2d71) 3(app.star#167a)\n"));
+    assert_str(picture(w, &a), STR("stage stage.localhost:/one v3 was 2: 1(app.star#0e09 old.txt#2d71) "
+                                   "2(app.star#167a) 3(app.star#167a)\n"
+                                   "prod /one v3 was 1: 1(app.star#0e09 old.txt#2d71) 3(app.star#167a)\n"));
     assert_whole(w);
 }
 
@@ -30,10 +30,11 @@ static void reload_with_promote_names_both_paths(void **state)
     source_write("one", "app.star", "name One\ncontainer\n");
     create(w, "/one", "one", "");
     json_t *reply = call(w, deploy_reload, OPTS(.app = STR("/one"), .promote = true), NULL, &err);
-    assert_str(reply_text(&a, reply),
-               STR("{\"dry_run\":false,\"reload_results\":[{\"Path\":\"/one\",\"Domain\":\"stage.localhost\"},{\"Path\":\"/one\","
-                   "\"Domain\":\"\"}],\"approve_results\":[],\"promote_results\":[{\"Path\":\"/one\",\"Domain\":\"\"}],"
-                   "\"skipped_results\":[]}"));
+    assert_str(reply_text(&a, reply), STR("{\"dry_run\":false,\"reload_results\":[{\"Path\":\"/"
+                                          "one\",\"Domain\":\"stage.localhost\"},{\"Path\":\"/one\","
+                                          "\"Domain\":\"\"}],\"approve_results\":[],\"promote_results\":[{"
+                                          "\"Path\":\"/one\",\"Domain\":\"\"}],"
+                                          "\"skipped_results\":[]}"));
     assert_int_equal(world.started, 2);
     assert_int_equal(world.undone, 0);
     assert_int_equal(world.detached, 2);
@@ -50,7 +51,8 @@ static void a_failure_in_the_middle_of_a_glob_leaves_nothing(void **state)
     create(w, "/b", "b", "");
     struct str before = picture(w, &a);
     static const char *const ends[] = {"bad\n", "unfit\n", "sick\n", "name A\nasks exec.in\n"};
-    static const char *const messages[] = {"syntax error", "no such route", "container answered 500", "app stage.localhost:/a needs approval"};
+    static const char *const messages[] = {"syntax error", "no such route", "container answered 500",
+                                           "app stage.localhost:/a needs approval"};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         world.started = world.undone = world.published = 0;
         source_write("b", "new.txt", ends[i]); /* a content that is to go again */
@@ -64,8 +66,10 @@ static void a_failure_in_the_middle_of_a_glob_leaves_nothing(void **state)
     }
     must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .verify = true), NULL, 400, "needs approval");
     source_write("a", "app.star", "sick\n");
-    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .verify = true), NULL, 502, "verify failed for app stage.localhost:/a: ");
-    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .verify = true), NULL, 502, ". All changes have been reverted");
+    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .verify = true), NULL, 502,
+              "verify failed for app stage.localhost:/a: ");
+    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .verify = true), NULL, 502,
+              ". All changes have been reverted");
 }
 
 static void a_dry_run_starts_and_writes_nothing_but_finds_the_fault(void **state)
@@ -79,9 +83,13 @@ static void a_dry_run_starts_and_writes_nothing_but_finds_the_fault(void **state
     must_call(w, deploy_reload, OPTS(.app = STR("/a"), .promote = true, .is_dry_run = true), NULL);
     must_call(w, deploy_promote, OPTS(.app = STR("/a"), .is_dry_run = true), NULL);
     must_call(w, deploy_approve, OPTS(.app = STR("/a"), .promote = true, .is_dry_run = true), NULL);
-    must_call(w, deploy_param_update, OPTS(.app = STR("/a"), .name = STR("X"), .value = STR("1"), .promote = true, .is_dry_run = true), NULL);
+    must_call(
+        w, deploy_param_update,
+        OPTS(.app = STR("/a"), .name = STR("X"), .value = STR("1"), .promote = true, .is_dry_run = true),
+        NULL);
     source_write("a", "app.star", "unfit\n");
-    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .is_dry_run = true), NULL, 400, "error reloading app stage.localhost:/a: ");
+    must_fail(w, deploy_reload, OPTS(.app = STR("/a"), .is_dry_run = true), NULL, 400,
+              "error reloading app stage.localhost:/a: ");
     assert_str(picture(w, &a), before);
     assert_int_equal(world.started, 0);
     assert_int_equal(world.published, 1);
@@ -126,7 +134,8 @@ static void promoting_what_is_equal_makes_no_version(void **state)
     struct str before = picture(w, &a);
     scoped_err err = {0};
     json_t *reply = call(w, deploy_promote, OPTS(.app = STR("all")), NULL, &err);
-    assert_int_equal(json_array_size(json_get(reply, "promote_results")), 1); /* dev apps have nothing to promote */
+    assert_int_equal(json_array_size(json_get(reply, "promote_results")),
+                     1); /* dev apps have nothing to promote */
     json_decref(reply);
     assert_str(picture(w, &a), before);
     assert_int_equal(world.started, 0); /* asleep: nobody waits for its container */
@@ -163,12 +172,13 @@ static void old_versions_go_but_never_those_in_use(void **state)
         must_call(w, deploy_reload, OPTS(.app = STR("*")), NULL);
         assert_whole(w); /* contents go with the versions */
     }
-    assert_str(picture(w, &a),
-               STR("stage stage.localhost:/a v7 was 6: 4(app.star#b286 n.txt#4e07) 5(app.star#b286 n.txt#4b22) "
-                   "6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
-                   "prod /a v1 was 0: 1(app.star#b286 n.txt#5fec)\n"
-                   "stage stage.localhost:/b v7 was 6: 6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
-                   "prod /b v1 was 0: 1(app.star#b286 n.txt#5fec)\n"));
+    assert_str(
+        picture(w, &a),
+        STR("stage stage.localhost:/a v7 was 6: 4(app.star#b286 n.txt#4e07) 5(app.star#b286 n.txt#4b22) "
+            "6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
+            "prod /a v1 was 0: 1(app.star#b286 n.txt#5fec)\n"
+            "stage stage.localhost:/b v7 was 6: 6(app.star#b286 n.txt#ef2d) 7(app.star#b286 n.txt#e7f6)\n"
+            "prod /b v1 was 0: 1(app.star#b286 n.txt#5fec)\n"));
     /* Back, then on: what is newer than the active one stays, and numbers are never used again. */
     must_call(w, deploy_version_switch, OPTS(.app = STR("stage.localhost:/a"), .version = STR("4")), NULL);
     must_call(w, deploy_reload, OPTS(.app = STR("/a")), NULL);
@@ -184,7 +194,8 @@ static void trouble_after_the_commit_is_told_and_nothing_is_undone(void **state)
     source_write("a", "app.star", "name A\ncontainer\n");
     create(w, "/a", "a", "");
     world.fail_publish = true;
-    must_fail(w, deploy_reload, OPTS(.app = STR("/a")), NULL, 500, "the change is stored, but could not be put in service");
+    must_fail(w, deploy_reload, OPTS(.app = STR("/a")), NULL, 500,
+              "the change is stored, but could not be put in service");
     assert_versions(w, "/a", 1, 2);
     assert_int_equal(world.started, 1);
     assert_int_equal(world.undone, 0);
@@ -205,7 +216,8 @@ static void a_cancelled_operation_changes_nothing(void **state)
     assert_versions(w, "/a", 1, 1);
 }
 
-/* --- git ---------------------------------------------------------------------------------------------------- */
+/* --- git
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void git(const char *dir, const char *const *args)
 {
@@ -256,8 +268,9 @@ static void git_sources_are_fetched_when_they_have_changed(void **state)
     source_write("repo", "app.star", "name First\n");
     GIT("src/repo", "init", "-q", "-b", "main");
     commit("name First\n");
-    must_call(w, deploy_create, OPTS(.approve = true),
-              str_z(&a, str_printf(&a, "{\"path\": \"/g\", \"source_url\": \"file://%s/src/repo//\"}", test_dir)));
+    must_call(
+        w, deploy_create, OPTS(.approve = true),
+        str_z(&a, str_printf(&a, "{\"path\": \"/g\", \"source_url\": \"file://%s/src/repo//\"}", test_dir)));
     assert_str(head_of(w, &a, "branch"), STR("main"));
     struct str first = head_of(w, &a, "commit");
     assert_int_equal(first.len, 40);
@@ -274,7 +287,8 @@ static void git_sources_are_fetched_when_they_have_changed(void **state)
     assert_versions(w, "/g", 1, 3);
 
     GIT("src/repo", "checkout", "-q", "-b", "other");
-    assert_false(is_skipped(w, OPTS(.app = STR("/g"), .branch = STR("other")))); /* the same commit by another name */
+    assert_false(
+        is_skipped(w, OPTS(.app = STR("/g"), .branch = STR("other")))); /* the same commit by another name */
     assert_str(head_of(w, &a, "branch"), STR("other"));
     commit("name Third\n");
     assert_false(is_skipped(w, OPTS(.app = STR("/g"))));
@@ -289,8 +303,8 @@ static void git_sources_are_fetched_when_they_have_changed(void **state)
 
     struct str before = picture(w, &a);
     must_fail(w, deploy_reload, OPTS(.app = STR("/g"), .branch = STR("missing")), NULL, 404, "missing");
-    must_fail(w, deploy_reload, OPTS(.app = STR("/g"), .git_auth = STR("nobody"), .force_reload = true), NULL, 400,
-              "git auth entry nobody not found");
+    must_fail(w, deploy_reload, OPTS(.app = STR("/g"), .git_auth = STR("nobody"), .force_reload = true), NULL,
+              400, "git auth entry nobody not found");
     assert_str(picture(w, &a), before);
     assert_whole(w);
 }
@@ -298,17 +312,22 @@ static void git_sources_are_fetched_when_they_have_changed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_reload_changes_the_stage_and_a_promotion_production, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(a_reload_changes_the_stage_and_a_promotion_production, work_setup,
+                                        work_teardown),
         cmocka_unit_test_setup_teardown(reload_with_promote_names_both_paths, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(a_failure_in_the_middle_of_a_glob_leaves_nothing, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(a_dry_run_starts_and_writes_nothing_but_finds_the_fault, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(a_failure_in_the_middle_of_a_glob_leaves_nothing, work_setup,
+                                        work_teardown),
+        cmocka_unit_test_setup_teardown(a_dry_run_starts_and_writes_nothing_but_finds_the_fault, work_setup,
+                                        work_teardown),
         cmocka_unit_test_setup_teardown(approval_makes_a_version_of_its_own, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(promoting_what_is_equal_makes_no_version, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(a_dev_app_is_reloaded_from_its_folder, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(old_versions_go_but_never_those_in_use, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(trouble_after_the_commit_is_told_and_nothing_is_undone, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(trouble_after_the_commit_is_told_and_nothing_is_undone, work_setup,
+                                        work_teardown),
         cmocka_unit_test_setup_teardown(a_cancelled_operation_changes_nothing, work_setup, work_teardown),
-        cmocka_unit_test_setup_teardown(git_sources_are_fetched_when_they_have_changed, work_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(git_sources_are_fetched_when_they_have_changed, work_setup,
+                                        work_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* tests/server/test_life.c: a whole server in a process of its own: start, failed start, work, stop, kill.
  *
- * The child runs server_main() and exits with what it returns, so under AddressSanitizer a leak on any way out fails
- * the test too. SPDX-License-Identifier: Apache-2.0 */
+ * The child runs server_main() and exits with what it returns, so under AddressSanitizer a leak on any way
+ * out fails the test too. SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
 #include "../store/store_test.h"
@@ -20,11 +20,12 @@ enum { PATIENCE_MS = 60000 };
 
 struct running {
     pid_t pid;
-    int port;              /* of http; 0: not known yet */
+    int port; /* of http; 0: not known yet */
 };
 
-static const char quiet[] = "[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = \"\"\n"
-                            "[security]\nadmin_password_bcrypt = \"$2a$04$J5iUQoIFqaXkPkJRyBGJTeHhEJkvaKjFsaSYNYzyLpqFbY1pM8fM6\"\n";
+static const char quiet[] =
+    "[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = \"\"\n"
+    "[security]\nadmin_password_bcrypt = \"$2a$04$J5iUQoIFqaXkPkJRyBGJTeHhEJkvaKjFsaSYNYzyLpqFbY1pM8fM6\"\n";
 
 static void write_file(const char *name, const char *text)
 {
@@ -57,7 +58,8 @@ static int serve(const char *dir)
 static pid_t spawn_as(const char *dir, rlim_t file_limit)
 {
     scoped_arena a = {0};
-    const char *out_path = str_z(&a, str_printf(&a, "%s/out", test_dir)), *err_path = str_z(&a, str_printf(&a, "%s/err", test_dir));
+    const char *out_path = str_z(&a, str_printf(&a, "%s/out", test_dir)),
+               *err_path = str_z(&a, str_printf(&a, "%s/err", test_dir));
     unlink(out_path);
     unlink(err_path);
     pid_t pid = fork();
@@ -92,7 +94,8 @@ static void assert_exit(pid_t pid, int wanted)
     scoped_arena a = {0};
     int status = wait_for(pid);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != wanted)
-        fail_msg("wanted exit %d, got status 0x%x: %.*s", wanted, (unsigned)status, STR_ARG(read_file(&a, "err")));
+        fail_msg("wanted exit %d, got status 0x%x: %.*s", wanted, (unsigned)status,
+                 STR_ARG(read_file(&a, "err")));
 }
 
 /* Starts with `toml` in test_dir and waits for the ports. */
@@ -111,7 +114,8 @@ static struct running begin(const char *toml)
                 r.port = (int)port;
         }
         if (waitpid(r.pid, NULL, WNOHANG) != 0 || clock_ms() > until)
-            fail_msg("the server did not start: %.*s %.*s", STR_ARG(read_file(&a, "out")), STR_ARG(read_file(&a, "err")));
+            fail_msg("the server did not start: %.*s %.*s", STR_ARG(read_file(&a, "out")),
+                     STR_ARG(read_file(&a, "err")));
     }
     return r;
 }
@@ -122,11 +126,13 @@ static void stop(struct running *r)
     assert_exit(r->pid, 0);
 }
 
-/* --- talking to it ------------------------------------------------------------------------------------------- */
+/* --- talking to it
+ * ------------------------------------------------------------------------------------------- */
 
 static int dial(const struct running *r) /* NULL: the unix socket */
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons((uint16_t)(r ? r->port : 0))};
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     snprintf(un.sun_path, sizeof un.sun_path, "%s/run/openrun.sock", test_dir);
@@ -160,19 +166,24 @@ static struct str hear(struct arena *a, int fd)
 }
 
 /* One exchange on a connection of its own. */
-static struct str ask(struct arena *a, const struct running *r, const char *method, const char *target, const char *body)
+static struct str ask(struct arena *a, const struct running *r, const char *method, const char *target,
+                      const char *body)
 {
     int fd = dial(r);
     assert_true(fd >= 0);
-    say(fd, str_z(a, str_printf(a, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
-                                method, target, body ? strlen(body) : 0, body ? body : "")));
+    say(fd,
+        str_z(a,
+              str_printf(
+                  a,
+                  "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                  method, target, body ? strlen(body) : 0, body ? body : "")));
     struct str all = hear(a, fd);
     close(fd);
     return all;
 }
 
-static void must_answer(const struct running *r, const char *method, const char *target, const char *body, int status,
-                        const char *text)
+static void must_answer(const struct running *r, const char *method, const char *target, const char *body,
+                        int status, const char *text)
 {
     scoped_arena a = {0};
     struct str all = ask(&a, r, method, target, body);
@@ -187,12 +198,15 @@ static const char hello[] = "def handler(req):\n    return {\"hello\": \"world\"
 static void create(const char *path, const char *source)
 {
     scoped_arena a = {0};
-    must_answer(NULL, "POST", "/_openrun/app?approve=true",
-                str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/%s\", \"app_authn\": \"none\"}", path, test_dir,
-                                     source)), 200, "approve_results");
+    must_answer(
+        NULL, "POST", "/_openrun/app?approve=true",
+        str_z(&a, str_printf(&a, "{\"path\": \"%s\", \"source_url\": \"%s/%s\", \"app_authn\": \"none\"}",
+                             path, test_dir, source)),
+        200, "approve_results");
 }
 
-/* --- starting -------------------------------------------------------------------------------------------------- */
+/* --- starting
+ * -------------------------------------------------------------------------------------------------- */
 
 static void a_server_starts_serves_and_stops(void **state)
 {
@@ -245,11 +259,16 @@ static const struct {
     {"a host that is not ours", "[http]\nport = 0\nhost = \"192.0.2.1\"\n", "is not one of this machine"},
     {"a kind of database that is none", "[http]\nport = 0\n[metadata]\ndb_connection = \"oracle:x\"\n",
      "invalid database type"},
-    {"a database in a folder that is missing", "[metadata]\ndb_connection = \"sqlite:/nowhere/at/all.db\"\n", "/nowhere/at"},
-    {"an engine that is missing", "[http]\nport = 0\n[system]\ncontainer_command = \"/nowhere/docker\"\n", "/nowhere/docker"},
-    {"a trusted proxy that is no address", "[security]\ntrusted_proxies = [\"10.0.0.0/33\"]\n", "10.0.0.0/33"},
-    {"a socket path that is too long", "server_uri = \"/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx/s\"\n[http]\nport = 0\n[https]\nport = 0\n",
+    {"a database in a folder that is missing", "[metadata]\ndb_connection = \"sqlite:/nowhere/at/all.db\"\n",
+     "/nowhere/at"},
+    {"an engine that is missing", "[http]\nport = 0\n[system]\ncontainer_command = \"/nowhere/docker\"\n",
+     "/nowhere/docker"},
+    {"a trusted proxy that is no address", "[security]\ntrusted_proxies = [\"10.0.0.0/33\"]\n",
+     "10.0.0.0/33"},
+    {"a socket path that is too long",
+     "server_uri = \"/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx/s\"\n[http]\nport = "
+     "0\n[https]\nport = 0\n",
      "is longer than"},
     {"permissions that are none", "[[permissions.allow]]\nplugin = 3\n", "must be a string"},
 };
@@ -273,7 +292,8 @@ static void a_port_in_use_is_named(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(listen(fd, 1), 0);
     getsockname(fd, (struct sockaddr *)&in, &len);
-    write_file("openrun.toml", str_z(&a, str_printf(&a, "[http]\nport = %d\n[https]\nport = 0\n", ntohs(in.sin_port))));
+    write_file("openrun.toml",
+               str_z(&a, str_printf(&a, "[http]\nport = %d\n[https]\nport = 0\n", ntohs(in.sin_port))));
     assert_exit(spawn_as(test_dir, 0), 1);
     assert_says(str_z(&a, str_printf(&a, "Error starting server: port %d is in use", ntohs(in.sin_port))));
     close(fd);
@@ -284,7 +304,8 @@ static void a_home_has_one_server(void **state)
     scoped_arena a = {0};
     struct running r = begin(quiet);
     assert_exit(spawn_as(test_dir, 0), 1);
-    assert_says(str_z(&a, str_printf(&a, "another server already running with home %s (pid %d)", test_dir, (int)r.pid)));
+    assert_says(str_z(
+        &a, str_printf(&a, "another server already running with home %s (pid %d)", test_dir, (int)r.pid)));
     must_answer(&r, "GET", "/_openrun/health", NULL, 200, "OK"); /* undisturbed */
     must_answer(NULL, "GET", "/_openrun/server_status", NULL, 200, "\"status\":\"ok\"");
     stop(&r);
@@ -297,9 +318,12 @@ static void a_newer_database_is_left_alone(void **state)
     struct running r = begin(quiet);
     stop(&r);
     struct db *db = NULL;
-    MUST(db_open(str_printf(&a, "sqlite:%s/metadata/clace_metadata.db", test_dir), &(struct db_options){0}, &db, &err), &err);
+    MUST(db_open(str_printf(&a, "sqlite:%s/metadata/clace_metadata.db", test_dir), &(struct db_options){0},
+                 &db, &err),
+         &err);
     struct db_tx *tx = db_begin(db, &err);
-    MUST(tx && db_exec(tx, "UPDATE version SET version = 99", DB_NO_ARGS, NULL, &err) && db_commit(&tx, &err), &err);
+    MUST(tx && db_exec(tx, "UPDATE version SET version = 99", DB_NO_ARGS, NULL, &err) && db_commit(&tx, &err),
+         &err);
     db_close(db);
     assert_exit(spawn_as(test_dir, 0), 1);
     assert_says("99");
@@ -329,7 +353,8 @@ static void a_home_that_cannot_be_is_named(void **state)
     assert_says("/file/home");
 }
 
-/* --- the management API ---------------------------------------------------------------------------------------- */
+/* --- the management API
+ * ---------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *method, *target, *body;
@@ -339,22 +364,29 @@ static const struct {
     {"status", "GET", "/_openrun/server_status", NULL, 200, "{\"status\":\"ok\"}"},
     {"version", "GET", "/_openrun/server_version", NULL, 200, "\"commit\""},
     {"the configuration", "GET", "/_openrun/config", NULL, 200, "{\"dynamic_config\":{\"version_id\":\"ver_"},
-    {"no path of ours", "GET", "/_openrun/nothing", NULL, 404, "{\"message\":\"404 page not found\",\"code\":404}\n"},
+    {"no path of ours", "GET", "/_openrun/nothing", NULL, 404,
+     "{\"message\":\"404 page not found\",\"code\":404}\n"},
     {"not under the prefix", "GET", "/apps", NULL, 404, "404"},
     {"a method that it does not take", "GET", "/_openrun/stop", NULL, 405, "\"code\":405"},
-    {"a required parameter", "GET", "/_openrun/app", NULL, 400, "{\"message\":\"appPath is required\",\"code\":400}"},
+    {"a required parameter", "GET", "/_openrun/app", NULL, 400,
+     "{\"message\":\"appPath is required\",\"code\":400}"},
     {"a required glob", "POST", "/_openrun/reload", NULL, 400, "appPathGlob is required"},
-    {"an empty glob where one is required", "DELETE", "/_openrun/app?appPathGlob=", NULL, 400, "appPathGlob is required"},
+    {"an empty glob where one is required", "DELETE", "/_openrun/app?appPathGlob=", NULL, 400,
+     "appPathGlob is required"},
     {"a boolean that is none", "POST", "/_openrun/reload?appPathGlob=*&promote=yes", NULL, 400, "promote"},
-    {"a boolean in capitals", "POST", "/_openrun/reload?appPathGlob=/none&dryRun=TRUE", NULL, 200, "\"dry_run\":true"},
-    {"a glob that matches nothing", "POST", "/_openrun/promote?appPathGlob=/none", NULL, 200, "\"promote_results\":[]"},
+    {"a boolean in capitals", "POST", "/_openrun/reload?appPathGlob=/none&dryRun=TRUE", NULL, 200,
+     "\"dry_run\":true"},
+    {"a glob that matches nothing", "POST", "/_openrun/promote?appPathGlob=/none", NULL, 200,
+     "\"promote_results\":[]"},
     {"a glob that is none", "POST", "/_openrun/reload?appPathGlob=a:b:c", NULL, 400, "domain:path"},
     {"an app that is not there", "GET", "/_openrun/app?appPath=/none", NULL, 404, "\"code\":404"},
     {"a body that is no JSON", "POST", "/_openrun/app", "{", 400, "request body: line 1"},
     {"a body that is no object", "POST", "/_openrun/app", "[]", 400, "request body"},
     {"no body", "POST", "/_openrun/app", NULL, 400, "request body"},
-    {"the same member twice", "POST", "/_openrun/app", "{\"path\": \"/a\", \"path\": \"/b\"}", 400, "request body"},
-    {"a name that is not there", "POST", "/_openrun/update_param?appPathGlob=*", NULL, 400, "paramName is required"},
+    {"the same member twice", "POST", "/_openrun/app", "{\"path\": \"/a\", \"path\": \"/b\"}", 400,
+     "request body"},
+    {"a name that is not there", "POST", "/_openrun/update_param?appPathGlob=*", NULL, 400,
+     "paramName is required"},
     {"a version that is not there", "POST", "/_openrun/version?appPath=/a", NULL, 400, "version is required"},
     {"a percent that is none", "GET", "/_openrun/apps?appPathGlob=%zz", NULL, 400, "\"code\":400"},
     {"a parameter nobody knows", "GET", "/_openrun/apps?what=1", NULL, 200, "{\"apps\":[]}"},
@@ -381,63 +413,85 @@ static void calls_are_audited(void **state)
     struct running r = begin(quiet);
     write_file("src/app.star", hello);
     create("/hello", "src");
-    must_answer(NULL, "POST", "/_openrun/reload?appPathGlob=/hello&promote=true&approve=1&dryRun=1", NULL, 200, "");
+    must_answer(NULL, "POST", "/_openrun/reload?appPathGlob=/hello&promote=true&approve=1&dryRun=1", NULL,
+                200, "");
     must_answer(NULL, "POST", "/_openrun/version?appPath=/none&version=3", NULL, 404, "");
     stop(&r);
     struct db *db = NULL;
-    MUST(db_open(str_printf(&a, "sqlite:%s/metadata/clace_audit.db", test_dir), &(struct db_options){0}, &db, &err), &err);
+    MUST(db_open(str_printf(&a, "sqlite:%s/metadata/clace_audit.db", test_dir), &(struct db_options){0}, &db,
+                 &err),
+         &err);
     struct db_tx *tx = db_read(db, &err);
-    struct db_rows *rows = db_query(tx, "SELECT operation || ' ' || target || ' ' || status || ' ' || user_id FROM audit WHERE "
-                                        "event_type = 'system' ORDER BY create_time", DB_NO_ARGS, &err);
+    struct db_rows *rows =
+        db_query(tx,
+                 "SELECT operation || ' ' || target || ' ' || status || ' ' || user_id FROM audit WHERE "
+                 "event_type = 'system' ORDER BY create_time",
+                 DB_NO_ARGS, &err);
     struct str all = STR("");
     while (db_next(rows))
         all = str_printf(&a, STR_FMT STR_FMT "\n", STR_ARG(all), STR_ARG(db_text(rows, 0, &a)));
     db_end(&rows, &err);
-    assert_str(all, STR("create_app /hello Success admin\ncreate_app stage.localhost:/hello Success admin\n"
-                        "create_app /hello Success admin\nreload_apps_promote_approve_dryrun /hello Success admin\n"
-                        "version_switch /none Failed admin\n"));
+    assert_str(
+        all, STR("create_app /hello Success admin\ncreate_app stage.localhost:/hello Success admin\n"
+                 "create_app /hello Success admin\nreload_apps_promote_approve_dryrun /hello Success admin\n"
+                 "version_switch /none Failed admin\n"));
     int64_t n = 0;
     bool found;
-    MUST(db_query_int(tx, "SELECT count(*) FROM audit s JOIN audit h ON s.rid = h.rid AND s.event_type = 'system' AND "
-                          "h.event_type = 'http' AND h.operation = 'POST'", DB_NO_ARGS, &n, &found, &err), &err);
+    MUST(db_query_int(
+             tx,
+             "SELECT count(*) FROM audit s JOIN audit h ON s.rid = h.rid AND s.event_type = 'system' AND "
+             "h.event_type = 'http' AND h.operation = 'POST'",
+             DB_NO_ARGS, &n, &found, &err),
+         &err);
     assert_int_equal(n, 3);
     db_rollback(&tx);
     db_close(db);
 }
 
-/* --- the pipeline over TCP ---------------------------------------------------------------------------------------- */
+/* --- the pipeline over TCP
+ * ---------------------------------------------------------------------------------------- */
 
 /* admin, secret */
 #define BASIC "Authorization: Basic YWRtaW46c2VjcmV0\r\n"
 
 static const struct {
-    const char *name, *head;         /* the request without its final line */
+    const char *name, *head; /* the request without its final line */
     int status;
-    const char *text;                /* in the answer; NULL: anything */
+    const char *text; /* in the answer; NULL: anything */
 } requests[] = {
     {"health, on any domain", "GET /_openrun/health HTTP/1.1\r\nHost: what.ever\r\n", 200, "OK"},
     {"health by another method", "DELETE /_openrun/health HTTP/1.1\r\nHost: x\r\n", 200, "OK"},
     {"health with an encoded letter", "GET /_openrun/%68ealth HTTP/1.1\r\nHost: x\r\n", 200, "OK"},
-    {"the API without credentials", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\n", 401, "WWW-Authenticate: Basic realm=\"openrun\""},
-    {"the API with wrong ones", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46eA==\r\n", 401, "Unauthorized"},
+    {"the API without credentials", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\n", 401,
+     "WWW-Authenticate: Basic realm=\"openrun\""},
+    {"the API with wrong ones",
+     "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46eA==\r\n", 401, "Unauthorized"},
     {"the API with the right ones", "GET /_openrun/apps HTTP/1.1\r\nHost: x\r\n" BASIC, 200, "{\"apps\":[{"},
-    {"the API from another site", "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.com\r\n" BASIC, 403,
+    {"the API from another site",
+     "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.com\r\n" BASIC, 403,
      "Cross origin check failed"},
-    {"the API from our own site", "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n" BASIC, 200, "reload_results"},
-    {"a path of the API that is none", "GET /_openrun/none HTTP/1.1\r\nHost: x\r\n" BASIC, 404, "404 page not found"},
-    {"a name that is nearly ours", "GET /_openrunner HTTP/1.1\r\nHost: root.com\r\n", 404, "404 page not found"},
+    {"the API from our own site",
+     "POST /_openrun/reload?appPathGlob=/none HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n" BASIC, 200,
+     "reload_results"},
+    {"a path of the API that is none", "GET /_openrun/none HTTP/1.1\r\nHost: x\r\n" BASIC, 404,
+     "404 page not found"},
+    {"a name that is nearly ours", "GET /_openrunner HTTP/1.1\r\nHost: root.com\r\n", 404,
+     "404 page not found"},
     {"the app's own prefix at the root", "GET /_openrun_app/none HTTP/1.1\r\nHost: root.com\r\n", 404, NULL},
     {"an app", "GET /hello HTTP/1.1\r\nHost: localhost\r\n", 200, "world"},
     {"an app with a slash behind", "GET /hello/ HTTP/1.1\r\nHost: LOCALHOST.:80\r\n", 200, "world"},
     {"a path that is not clean", "GET //hello/x/../ HTTP/1.1\r\nHost: 127.0.0.1\r\n", 200, "world"},
     {"a path with encoded letters", "GET /%68ello HTTP/1.1\r\nHost: localhost\r\n", 200, "world"},
-    {"a path that climbs out", "GET /hello/../../etc HTTP/1.1\r\nHost: localhost\r\n", 404, "no matching app found"},
+    {"a path that climbs out", "GET /hello/../../etc HTTP/1.1\r\nHost: localhost\r\n", 404,
+     "no matching app found"},
     {"another domain", "GET /hello HTTP/1.1\r\nHost: other.com\r\n", 404, "no matching app found"},
     {"an app at the root of its domain", "GET / HTTP/1.1\r\nHost: root.com\r\n", 200, "world"},
     {"the sign-in domain", "GET /hello HTTP/1.1\r\nHost: AUTH.localhost\r\n", 404, "not found"},
     {"a staging app", "GET /hello HTTP/1.1\r\nHost: stage.localhost\r\n", 200, "world"},
-    {"security headers", "GET /hello HTTP/1.1\r\nHost: localhost\r\n", 200, "X-Content-Type-Options: nosniff"},
-    {"an unsafe method from another site", "POST /hello HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n", 403,
+    {"security headers", "GET /hello HTTP/1.1\r\nHost: localhost\r\n", 200,
+     "X-Content-Type-Options: nosniff"},
+    {"an unsafe method from another site",
+     "POST /hello HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n", 403,
      "Cross origin check failed - CSRF protection"},
     {"no host", "GET /hello HTTP/1.1\r\nHost:\r\n", 400, NULL},
     {"OPTIONS for the server", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404, NULL},
@@ -445,9 +499,10 @@ static const struct {
 
 static void requests_find_their_way(void **state)
 {
-    struct running r = begin("[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = \"\"\n[security]\n"
-                             "unsafe_admin_over_tcp = true\nadmin_password_bcrypt = "
-                             "\"$2b$04$5fzGkTjNQ/MPca1B7roLmOrVTXNhsfVcytC9uXJ4UkG6K0fkQ/F0i\"\n");
+    struct running r =
+        begin("[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = \"\"\n[security]\n"
+              "unsafe_admin_over_tcp = true\nadmin_password_bcrypt = "
+              "\"$2b$04$5fzGkTjNQ/MPca1B7roLmOrVTXNhsfVcytC9uXJ4UkG6K0fkQ/F0i\"\n");
     write_file("src/app.star", hello);
     create("/hello", "src");
     create("root.com:/", "src");
@@ -470,21 +525,29 @@ static const struct {
     const char *name, *head;
     int status;
     const char *text;
-} behind_a_proxy[] = { /* 127.0.0.1 is trusted; %d: the https port */
-    {"plain http is redirected", "GET /hello?a=b HTTP/1.1\r\nHost: localhost\r\n", 308, "Location: https://localhost/hello?a=b\r\n"},
-    {"with the port if there was one", "GET /hello HTTP/1.1\r\nHost: localhost:1\r\n", 308, "Location: https://localhost:"},
-    {"never to a host that is not ours", "GET /hello HTTP/1.1\r\nHost: evil.com\r\n", 308, "Location: https://localhost/hello\r\n"},
+} behind_a_proxy[] = {
+    /* 127.0.0.1 is trusted; %d: the https port */
+    {"plain http is redirected", "GET /hello?a=b HTTP/1.1\r\nHost: localhost\r\n", 308,
+     "Location: https://localhost/hello?a=b\r\n"},
+    {"with the port if there was one", "GET /hello HTTP/1.1\r\nHost: localhost:1\r\n", 308,
+     "Location: https://localhost:"},
+    {"never to a host that is not ours", "GET /hello HTTP/1.1\r\nHost: evil.com\r\n", 308,
+     "Location: https://localhost/hello\r\n"},
     {"to a domain of an app", "GET / HTTP/1.1\r\nHost: ROOT.com\r\n", 308, "Location: https://root.com/\r\n"},
     {"health too", "GET /_openrun/health HTTP/1.1\r\nHost: localhost\r\n", 308, NULL},
-    {"what was https at the proxy is not", "GET /hello HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n"
-     "X-Forwarded-For: 203.0.113.9, 10.1.2.3\r\n", 200, "world"},
+    {"what was https at the proxy is not",
+     "GET /hello HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n"
+     "X-Forwarded-For: 203.0.113.9, 10.1.2.3\r\n",
+     200, "world"},
 };
 
 static void a_proxy_in_front_is_believed_if_trusted(void **state)
 {
     scoped_arena a = {0};
-    struct running r = begin("[http]\nport = 0\nredirect_to_https = true\n[https]\nport = 0\nhost = \"127.0.0.1\"\n"
-                             "[system]\ncontainer_command = \"\"\n[security]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n");
+    struct running r =
+        begin("[http]\nport = 0\nredirect_to_https = true\n[https]\nport = 0\nhost = \"127.0.0.1\"\n"
+              "[system]\ncontainer_command = \"\"\n[security]\ntrusted_proxies = [\"127.0.0.0/8\", "
+              "\"10.0.0.0/8\"]\n");
     write_file("src/app.star", hello);
     create("/hello", "src");
     create("root.com:/", "src");
@@ -502,7 +565,8 @@ static void a_proxy_in_front_is_believed_if_trusted(void **state)
     assert_true(str_find(read_file(&a, "logs/access.log"), STR("\"client\":\"203.0.113.9\"")) != STR_NPOS);
 }
 
-/* --- ends -------------------------------------------------------------------------------------------------------- */
+/* --- ends
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* A listening socket that nobody answers on, and its port. */
 static int deaf(int *port)
@@ -523,9 +587,12 @@ static int begin_endless_call(int deaf_fd, int port, const char *headers, int *g
     scoped_arena a = {0};
     int fd = dial(NULL);
     assert_true(fd >= 0);
-    struct str body = str_printf(&a, "{\"path\": \"/slow\", \"source_url\": \"http://127.0.0.1:%d/o/r\"}", port);
-    say(fd, str_z(&a, str_printf(&a, "POST /_openrun/app HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n" STR_FMT,
-                                 headers, body.len, STR_ARG(body))));
+    struct str body =
+        str_printf(&a, "{\"path\": \"/slow\", \"source_url\": \"http://127.0.0.1:%d/o/r\"}", port);
+    say(fd,
+        str_z(&a, str_printf(
+                      &a, "POST /_openrun/app HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n" STR_FMT,
+                      headers, body.len, STR_ARG(body))));
     struct pollfd p = {.fd = deaf_fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
     *git = accept4(deaf_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -570,10 +637,14 @@ static void a_stop_lets_requests_end_and_closes_idle_connections(void **state)
     scoped_arena a = {0};
     struct running r = begin(quiet);
     int port, listener = deaf(&port);
-    write_file("src/app.star",
-               str_z(&a, str_printf(&a, "load(\"proxy.in\", \"proxy\")\n\napp = ace.app(\"P\", routes=[ace.proxy(\"/\", "
-                                        "proxy.config(\"http://127.0.0.1:%d\"))], permissions=[ace.permission(\"proxy.in\", "
-                                        "\"config\", [\"http://127.0.0.1:%d\"])])\n", port, port)));
+    write_file(
+        "src/app.star",
+        str_z(&a,
+              str_printf(&a,
+                         "load(\"proxy.in\", \"proxy\")\n\napp = ace.app(\"P\", routes=[ace.proxy(\"/\", "
+                         "proxy.config(\"http://127.0.0.1:%d\"))], permissions=[ace.permission(\"proxy.in\", "
+                         "\"config\", [\"http://127.0.0.1:%d\"])])\n",
+                         port, port)));
     create("/p", "src");
     int idle = dial(&r);
     say(idle, "GET /_openrun/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -596,7 +667,8 @@ static void a_stop_lets_requests_end_and_closes_idle_connections(void **state)
     close(listener);
 }
 
-/* --- deploys under traffic ------------------------------------------------------------------------------------- */
+/* --- deploys under traffic
+ * ------------------------------------------------------------------------------------- */
 
 enum { VISITORS = 3, DEPLOYS = 15 };
 
@@ -604,7 +676,7 @@ struct traffic {
     const struct running *server;
     atomic_bool is_over;
     atomic_int answers, wrong;
-    atomic_int oldest, newest;   /* versions that may be seen now */
+    atomic_int oldest, newest; /* versions that may be seen now */
 };
 
 /* Asks on one connection until it is over. */
@@ -621,8 +693,8 @@ static void *visit(void *arg)
         ssize_t n = recv(fd, answer, sizeof answer - 1, 0);
         answer[n > 0 ? n : 0] = '\0';
         const char *at = strstr(answer, "{\"v\":");
-        if (n <= 0 || strncmp(answer, "HTTP/1.1 200 ", 13) != 0 || !at || sscanf(at, "{\"v\":%d}", &version) != 1 ||
-            version < oldest || version > t->newest) {
+        if (n <= 0 || strncmp(answer, "HTTP/1.1 200 ", 13) != 0 || !at ||
+            sscanf(at, "{\"v\":%d}", &version) != 1 || version < oldest || version > t->newest) {
             atomic_fetch_add(&t->wrong, 1);
             print_error("after version %d: %d of %s\n", oldest, version, answer);
             break;
@@ -636,8 +708,11 @@ static void *visit(void *arg)
 static void write_version(int v)
 {
     scoped_arena a = {0};
-    write_file("src/app.star", str_z(&a, str_printf(&a, "def handler(req):\n    return {\"v\": %d}\n\napp = ace.app(\"V\", "
-                                                        "routes=[ace.api(\"/\")])\n", v)));
+    write_file("src/app.star",
+               str_z(&a, str_printf(&a,
+                                    "def handler(req):\n    return {\"v\": %d}\n\napp = ace.app(\"V\", "
+                                    "routes=[ace.api(\"/\")])\n",
+                                    v)));
 }
 
 static void requests_are_served_throughout_deploys_and_never_by_an_older_version(void **state)
@@ -654,9 +729,11 @@ static void requests_are_served_throughout_deploys_and_never_by_an_older_version
     for (int v = 1; v <= DEPLOYS && t.wrong == 0; v++) {
         write_version(v);
         t.newest = v;
-        must_answer(NULL, "POST", "/_openrun/reload?appPathGlob=/v&promote=true", NULL, 200, "promote_results");
+        must_answer(NULL, "POST", "/_openrun/reload?appPathGlob=/v&promote=true", NULL, 200,
+                    "promote_results");
         t.oldest = v; /* the call has returned: every loop serves it */
-        must_answer(NULL, "POST", "/_openrun/app_settings?appPathGlob=*", "{\"stage_write_access\": 1}", 200, "update_results");
+        must_answer(NULL, "POST", "/_openrun/app_settings?appPathGlob=*", "{\"stage_write_access\": 1}", 200,
+                    "update_results");
     }
     t.is_over = true;
     for (int i = 0; i < VISITORS; i++)
@@ -672,22 +749,27 @@ int main(int argc, char **argv)
         return serve(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_server_starts_serves_and_stops, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_killed_server_starts_again_where_it_was, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_server_that_cannot_start_says_why_and_lets_go_of_everything, test_dir_make,
+        cmocka_unit_test_setup_teardown(a_killed_server_starts_again_where_it_was, test_dir_make,
                                         test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_server_that_cannot_start_says_why_and_lets_go_of_everything,
+                                        test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_port_in_use_is_named, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_home_has_one_server, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(a_newer_database_is_left_alone, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_full_disk_ends_the_start_with_a_message, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_full_disk_ends_the_start_with_a_message, test_dir_make,
+                                        test_dir_remove),
         cmocka_unit_test_setup_teardown(a_home_that_cannot_be_is_named, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(requests_find_their_way, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_proxy_in_front_is_believed_if_trusted, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_proxy_in_front_is_believed_if_trusted, test_dir_make,
+                                        test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_have_their_statuses, test_dir_make, test_dir_remove),
         cmocka_unit_test_setup_teardown(calls_are_audited, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(requests_are_served_throughout_deploys_and_never_by_an_older_version, test_dir_make,
+        cmocka_unit_test_setup_teardown(requests_are_served_throughout_deploys_and_never_by_an_older_version,
+                                        test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_caller_who_leaves_cancels_his_operation, test_dir_make,
                                         test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_caller_who_leaves_cancels_his_operation, test_dir_make, test_dir_remove),
-        cmocka_unit_test_setup_teardown(a_stop_does_not_wait_for_an_operation_without_end, test_dir_make, test_dir_remove),
+        cmocka_unit_test_setup_teardown(a_stop_does_not_wait_for_an_operation_without_end, test_dir_make,
+                                        test_dir_remove),
         cmocka_unit_test_setup_teardown(a_stop_lets_requests_end_and_closes_idle_connections, test_dir_make,
                                         test_dir_remove),
     };

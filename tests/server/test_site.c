@@ -43,7 +43,8 @@ static void add(struct site *site, const char *domain, const char *path)
 {
     struct str id = str_printf(site_arena(site), "%s:%s", domain, path);
     struct store_app entry = {.id = id, .domain = str_from(domain), .path = str_from(path)};
-    site_add(site, &(struct site_app){.domain = entry.domain, .path = entry.path, .slot = app_slot_new(NULL, &entry)});
+    site_add(site, &(struct site_app){
+                       .domain = entry.domain, .path = entry.path, .slot = app_slot_new(NULL, &entry)});
 }
 
 static struct site *make(const char *default_domain, bool fallback)
@@ -82,7 +83,8 @@ static const struct {
     {"a subdomain is another domain", "sub.x.com", "/", NULL},
     {"an unknown domain", "nowhere.com", "/a", NULL},
     {"a staging domain", "stage.localhost", "/a/x", "stage.localhost:/a"},
-    {"a very deep path", "localhost", "/a/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8", ":/a"},
+    {"a very deep path", "localhost",
+     "/a/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8", ":/a"},
     {"an empty host", "", "/a", NULL},
 };
 
@@ -93,7 +95,8 @@ static void apps_are_found_by_domain_and_longest_path(void **state)
         const struct site_app *app = site_match(site, str_from(matches[i].host), str_from(matches[i].path));
         struct str id = app ? app_slot_entry(app->slot)->id : (struct str){0};
         if (matches[i].app ? !str_eq_z(id, matches[i].app) : app != NULL)
-            fail_msg("%s: wanted %s, got %.*s", matches[i].name, matches[i].app ? matches[i].app : "none", STR_ARG(id));
+            fail_msg("%s: wanted %s, got %.*s", matches[i].name, matches[i].app ? matches[i].app : "none",
+                     STR_ARG(id));
     }
     site_unref(site);
     assert_int_equal(slots_alive, 0);
