@@ -121,7 +121,7 @@ static void host_objects_have_attributes_and_hints(void **state)
     scoped_arena a = {0};
     struct star_module *m = must_exec(&a, "def f(r): return r.Method + type(r) + str(hasattr(r, 'x')) + getattr(r, 'y', 'z')\ndef g(r): return r.Metod\n", NULL);
     struct star_run *run = star_run_new(&a, NULL);
-    star_v r = star_host(&a, &req_type, "GET");
+    star_v r = star_host(&a, &req_type, (char *)"GET");
     star_run_call(run, star_module_get(m, STR("f")), &r, 1);
     assert_int_equal(star_run_to_end(run), STAR_DONE);
     assert_string_equal(repr_z(&a, star_run_result(run)), "\"GETRequestFalsez\"");
