@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # proxy [REQUESTS [CONNECTIONS [ROUNDS]]]: the proxies run on the last core; backend and load generator on the first.
 # Rounds are interleaved, so that a busy machine is busy for all; the medians of CPU time per request are compared.
+# `openrun` is the whole server: routing, sign-in kind none, identity headers, access log; `bare` is the http module
+# alone (bench/proxy_server.c). nginx writes an access log too.
 import os
 import pathlib
 import re
@@ -49,7 +51,7 @@ def nginx_conf(tmp):
     path = pathlib.Path(tmp, "nginx.conf")
     path.write_text(f"""worker_processes 1; pid {tmp}/pid; error_log {tmp}/err; daemon off;
 events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 100000000; {temp}
+http {{ access_log {tmp}/access.log; keepalive_requests 100000000; {temp}
   upstream app {{ server 127.0.0.1:{BACKEND}; keepalive 250; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:18092;
     location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -83,14 +85,33 @@ backend b
     return path
 
 
-subprocess.run(["ninja", "-C", build, "libhttp.a", "libbase.a"], check=True, stdout=subprocess.DEVNULL)
+def start_openrun(core, tmp):
+    """The server in a home of its own with one app: a proxy to the backend at the root. Its process and port."""
+    home = pathlib.Path(tmp, "home")
+    home.mkdir()
+    (home / "openrun.toml").write_text('[http]\nport = 0\n[https]\nport = -1\n[system]\ncontainer_command = ""\n')
+    env = dict(os.environ, OPENRUN_HOME=str(home))
+    server = subprocess.Popen([build / "openrun", "server", "start"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    port = int(server.stderr.readline().rsplit(":", 1)[1])
+    while subprocess.run([build / "openrun", "server", "status"], env=env, capture_output=True).returncode:
+        time.sleep(0.05)
+    subprocess.run([build / "openrun", "app", "create", "--spec", "proxy", "--auth", "none", "--approve", "--param",
+                    f"url=http://127.0.0.1:{BACKEND}", "-", "/"], env=env, check=True, stdout=subprocess.DEVNULL)
+    return server, port
+
+
+subprocess.run(["ninja", "-C", build, "openrun", "libhttp.a", "libbase.a"], check=True, stdout=subprocess.DEVNULL)
 load, serve, proxy = compile("load"), compile("serve"), compile("proxy_server")
 with tempfile.TemporaryDirectory(prefix="bench-") as tmp:
     last = cores[-1]
     running = [start(cores[0], serve, str(BACKEND), "1")]
     time.sleep(0.3)
+    openrun, port = start_openrun(last, tmp)
+    running.append(openrun)
+    subjects = {"openrun": (port, lambda p=openrun: p.pid)}
     running.append(start(last, proxy, "18091", f"http://127.0.0.1:{BACKEND}"))
-    subjects = {"ours": (18091, lambda p=running[-1]: p.pid)}
+    subjects["bare"] = (18091, lambda p=running[-1]: p.pid)
     if shutil.which("nginx"):
         running.append(start(last, "nginx", "-c", nginx_conf(tmp)))
         subjects["nginx"] = (18092, lambda p=running[-1]: child_of(p))
@@ -113,5 +134,5 @@ with tempfile.TemporaryDirectory(prefix="bench-") as tmp:
 medians = {name: statistics.median(values) for name, values in cpu.items()}
 print("median CPU per request: " + ", ".join(f"{n} {m:.2f} us" for n, m in medians.items()))
 for name in medians:
-    if name != "ours":
-        print(f"ours / {name}: {medians['ours'] / medians[name]:.2f}")
+    if name != "openrun":
+        print(f"openrun / {name}: {medians['openrun'] / medians[name]:.2f}")
