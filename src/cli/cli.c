@@ -4,11 +4,7 @@
 
 #include "cli_int.h"
 #include "http.h"
-#ifdef HAVE_SERVER
 #include "server.h"
-#else
-static const char server_version[] = "dev", server_commit[] = "dev_build";
-#endif
 
 #include <errno.h>
 #include <signal.h>

@@ -1,9 +1,7 @@
 /* cli/cmd_server.c: `openrun server`: start it here, or talk to the running one.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
-#ifdef HAVE_SERVER
 #include "server.h"
-#endif
 
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +11,6 @@ enum { EXIT_POLL_MS = 100, EXIT_MAX_MS = 120 * 1000 };
 
 /* ---- start ---- */
 
-#ifdef HAVE_SERVER
 static bool run_start(struct cli *c, struct err *err)
 {
     if (!cli_find_home(c, err))
@@ -24,15 +21,12 @@ static bool run_start(struct cli *c, struct err *err)
     c->exit_code = server_main(&c->home);
     return true;
 }
-#endif
 
 static const struct command start_command = {
     .name = "start",
     .summary = "run the server in the foreground",
     .about = "   Stops on SIGINT and SIGTERM, after requests under way have ended. Logs go to logs/ in the home folder.\n",
-#ifdef HAVE_SERVER
     .exec = run_start,
-#endif
     .needs_no_config = true,
 };
 

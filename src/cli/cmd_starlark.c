@@ -1,7 +1,6 @@
 /* cli/cmd_starlark.c: `openrun starlark`: the Starlark tool, which reads its own arguments.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
-#ifdef HAVE_STAR_TOOL
 #include "starlark.h"
 
 static bool run_starlark(struct cli *c, struct err *err)
@@ -14,15 +13,12 @@ static bool run_starlark(struct cli *c, struct err *err)
     c->exit_code = star_tool_main((int)words->len + 1, argv);
     return true;
 }
-#endif
 
 const struct command cmd_starlark = {
     .name = "starlark",
     .words = "[arguments of the tool]",
     .summary = "run or check Starlark files",
-#ifdef HAVE_STAR_TOOL
     .exec = run_starlark,
-#endif
     .is_raw = true,
     .needs_no_config = true,
 };
