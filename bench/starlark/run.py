@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""run.py [-n RUNS] [PROGRAM...]: times the Starlark engine against the Go implementation, CPython and Lua.
+"""starlark [-n RUNS] [PROGRAM...]: the Starlark engine against the Go implementation, CPython and Lua
 
 All engines take turns in one run; shown is the median time of each program less that of an empty one, and how
 many times faster ours is. Time is CPU time (of all threads: Go collects garbage beside the program); the second
 factor over Go is by the wall clock. Engines that are not installed are left out. STAR_TOOL names our binary
-(default build/tests/starlark/star_tool), GO_STARLARK the Go one (default `starlark` on the PATH)."""
+(default build/tests/starlark/star_tool), GO_STARLARK the Go one (default `starlark` on the PATH, else
+it is installed through the module proxy when Go is there)."""
 import argparse, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time
 
 here = pathlib.Path(__file__).resolve().parent
@@ -31,13 +32,20 @@ def cpu(cmd):
     _, status, use = os.wait4(pid, 0)
     return use.ru_utime + use.ru_stime, time.perf_counter() - start, status
 
+def install_go_engine():
+    """The current Go implementation through the module proxy, kept in the build folder; None without Go."""
+    place = root / "build/go"
+    if shutil.which("go") and not (place / "starlark").exists():
+        subprocess.run(["go", "install", "go.starlark.net/cmd/starlark@latest"], env=dict(os.environ, GOBIN=str(place)))
+    return str(place / "starlark") if (place / "starlark").exists() else None
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("-n", type=int, default=7)
     ap.add_argument("programs", nargs="*")
     args = ap.parse_args()
     ours = os.environ.get("STAR_TOOL", str(root / "build/tests/starlark/star_tool"))
-    go = os.environ.get("GO_STARLARK") or shutil.which("starlark")
+    go = os.environ.get("GO_STARLARK") or shutil.which("starlark") or install_go_engine()
     engines = {"ours": lambda f: [ours, "-recursion", "-while", "-set", f]}
     if go:
         engines["go"] = lambda f: [go, "-recursion", "-globalreassign", f]
