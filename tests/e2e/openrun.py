@@ -58,7 +58,7 @@ def wait_for(condition, what, timeout=120):
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout} s for {what}")
+            raise AssertionError(f"waited {timeout} s for {what() if callable(what) else what}")
         time.sleep(0.02)
 
 

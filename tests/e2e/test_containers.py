@@ -104,7 +104,8 @@ def test_reload_promote_and_back(box, engine, app, path):
     assert version(box, path) == "2"
     prod, stage = ids(box, path)
     for id in (prod, stage):
-        wait_for(lambda: len(engine.running(box.home, id)) == 1, "the old container to go")
+        names = lambda: [c["Name"] for c in engine.running(box.home, id)]   # noqa: B023,E731
+        wait_for(lambda: len(names()) == 1, lambda: f"one container of {id}, there are {names()}")
     box.cli("version", "revert", path)
     assert version(box, path) == "1"
     assert version(box, path, "stage.localhost") == "2"
@@ -275,7 +276,21 @@ def test_traffic_and_open_websockets_keep_it_awake(box, engine, app, path):
             ws.send("x" * 200)
             assert ws.recv(timeout=60) == "x" * 200
             threading.Event().wait(0.4)
-        assert starts(engine, container) == first and engine.running(box.home, app_id)
+        # The engine's program takes its time; the traffic goes on meanwhile.
+        done = threading.Event()
+
+        def chat():
+            while not done.is_set():
+                ws.send("y" * 200)
+                assert ws.recv(timeout=60) == "y" * 200
+                done.wait(0.2)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            chatting = pool.submit(chat)
+            try:
+                assert starts(engine, container) == first and engine.running(box.home, app_id)
+            finally:
+                done.set()
+            chatting.result()
     r = box.get(path + "/slow?ms=4000")
     assert r.status_code == 200, "a request in flight is activity, however slow"
     assert starts(engine, container) == first

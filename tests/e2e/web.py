@@ -1,11 +1,14 @@
 """HTTP and WebSocket clients for servers on this machine: any name resolves here, any certificate will do."""
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
+import functools
 import socket
 import ssl
+import threading
 
 import requests
 import urllib3
-import websockets.sync.client
+import websockets.asyncio.client
 
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 _getaddrinfo = socket.getaddrinfo
@@ -40,11 +43,51 @@ def tls_context(alpn=None):
     return context
 
 
+class _Loop:
+    """An event loop on a thread of its own, for clients that are called as if they blocked. The blocking client of
+    websockets will not do: it reads and writes one TLS connection from two threads, which loses bytes."""
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(300)
+
+
+@functools.cache
+def _loop():
+    return _Loop()
+
+
+class WebSocket:
+    def __init__(self, connection):
+        self._connection = connection
+
+    def send(self, message):
+        _loop().run(self._connection.send(message))
+
+    def recv(self, timeout=60):
+        return _loop().run(asyncio.wait_for(self._connection.recv(), timeout))
+
+    def close(self):
+        _loop().run(self._connection.close())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 def websocket(url, **kw):
     """A connected WebSocket; a context manager."""
     if url.startswith("wss:"):
         kw["ssl"] = tls_context()
-    return websockets.sync.client.connect(url, open_timeout=120, close_timeout=30, proxy=None, **kw)
+
+    async def connect():
+        return await websockets.asyncio.client.connect(url, open_timeout=120, close_timeout=30, proxy=None, **kw)
+    return WebSocket(_loop().run(connect()))
 
 
 def raw(port, data=b"", tls=False, host="localhost", timeout=60):
