@@ -546,16 +546,9 @@ static bool api_image_list(void *ctx, struct arena *a, struct str key, struct st
     return true;
 }
 
-struct event_stream {
-    ctr_event_fn *fn;
-    void *arg;
-    struct buf line;
-    bool is_long; /* the line is cut already: up to its end it is dropped */
-};
-
 static bool events_head(void *arg, const struct http_answer *answer, struct err *err)
 {
-    struct event_stream *s = arg;
+    struct ctr_event_feed *s = arg;
     if (answer->status != 200)
         return err_set(err, ERR_UPSTREAM, "the container engine gives no events (status %d)", answer->status);
     s->fn(s->arg, NULL);
@@ -564,22 +557,8 @@ static bool events_head(void *arg, const struct http_answer *answer, struct err 
 
 static bool events_part(void *arg, struct str part, struct err *err)
 {
-    struct event_stream *s = arg;
     (void)err;
-    while (part.len > 0) {
-        size_t end = str_chr(part, '\n');
-        if (!buf_add_str(&s->line, str_slice(part, 0, MIN(end, part.len))))
-            s->is_long = true;
-        if (end == STR_NPOS)
-            return true;
-        scoped_arena a = {0};
-        struct ctr_event event;
-        if (!s->is_long && ctr_event_parse(&a, buf_str(&s->line), &event))
-            s->fn(s->arg, &event);
-        buf_clear(&s->line);
-        s->is_long = false;
-        part = str_from_off(part, end + 1);
-    }
+    ctr_events_feed(arg, part);
     return true;
 }
 
@@ -589,7 +568,7 @@ static bool api_events(void *ctx, struct str key, struct str value, ctr_event_fn
     scoped_arena a = {0};
     scoped_http_client struct http_client *client = http_client_open();
     struct api *api = ctx;
-    struct event_stream s = {.fn = fn, .arg = arg, .line = BUF_INIT(CTR_EVENT_LINE_MAX)};
+    struct ctr_event_feed s = {.fn = fn, .arg = arg, .line = BUF_INIT(CTR_EVENT_LINE_MAX)};
     struct http_answer res;
     struct http_fetch f = {.unix_socket = str_from(api->socket),
                            .is_http1_only = true,

@@ -53,7 +53,7 @@ struct ctr_backend {
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
     bool (*stats)(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err);
-    /* As ctr_engine_events(); NULL where there is no stream. */
+    /* As ctr_engine_events(). */
     bool (*events)(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                    const atomic_bool *cancel, struct err *err);
     /* The network that containers get, as 172.17.0.0/16; empty if that cannot be told. */
@@ -93,6 +93,14 @@ int64_t ctr_size_parse(struct str s);                              /* "1.5MiB"; 
 
 /* events.c: one line of the stream; false for what does not concern us. */
 bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out);
+/* The stream as it comes, in pieces of any size; `line` has the ceiling of a line. */
+struct ctr_event_feed {
+    ctr_event_fn *fn;
+    void *arg;
+    struct buf line;
+    bool is_long; /* the line is cut already: up to its end it is dropped */
+};
+void ctr_events_feed(struct ctr_event_feed *f, struct str part);
 
 /* inspect.c */
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out);

@@ -173,8 +173,7 @@ struct ctr_event {
 };
 /* `event` is NULL once, when the stream is open. */
 typedef void ctr_event_fn(void *arg, const struct ctr_event *event);
-/* Follows what happens to containers with that label until `cancel` or the stream breaks; always false.
- * ERR_UNSUPPORTED where the engine has no socket. */
+/* Follows what happens to containers with that label until `cancel` or the stream breaks; always false. */
 bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                        const atomic_bool *cancel, struct err *err);
 

@@ -512,8 +512,6 @@ bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, c
 {
     if (!check_on(e, err))
         return false;
-    if (!e->ops->events)
-        return err_set(err, ERR_UNSUPPORTED, "%s tells no events without its socket", e->program.name);
     return e->ops->events(e->ctx, key, value, fn, arg, cancel, err);
 }
 

@@ -531,6 +531,41 @@ static bool program_stats(void *ctx, struct str name, bool quick, struct ctr_sta
     return true;
 }
 
+static bool events_output(void *arg, enum proc_stream stream, struct str chunk)
+{
+    if (stream == PROC_STDOUT)
+        ctr_events_feed(arg, chunk);
+    return true;
+}
+
+static bool program_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
+                           const atomic_bool *cancel, struct err *err)
+{
+    const struct ctr_program *p = ctx;
+    scoped_arena a = {0};
+    scoped_buf said = BUF_INIT(16 << 10);
+    struct ctr_event_feed feed = {.fn = fn, .arg = arg, .line = BUF_INIT(CTR_EVENT_LINE_MAX)};
+    struct proc_spec spec = {.err_out = &said, .on_output = events_output, .arg = &feed, .grace_ms = 1000,
+                             .cancel = (atomic_bool *)cancel};
+    add(&a, &spec.argv, p->path);
+    add(&a, &spec.argv, "events");
+    add(&a, &spec.argv, "--format");
+    add(&a, &spec.argv, p->kind == CTR_PODMAN ? "json" : "{{json .}}");
+    add(&a, &spec.argv, "--filter");
+    add(&a, &spec.argv, "type=container");
+    add(&a, &spec.argv, "--filter");
+    str_list_add(&a, &spec.argv, str_printf(&a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value)));
+    fn(arg, NULL);
+    struct proc_result res;
+    bool ok = proc_run(&spec, &res, err);
+    buf_release(&feed.line);
+    if (!ok)
+        return err_wrap(err, "running %s", p->path);
+    struct str complaint = str_trim(buf_str(&said));
+    return err_set(err, ERR_UPSTREAM, "%s events has ended%s" STR_FMT, p->name, complaint.len ? ": " : "",
+                   STR_ARG(str_slice(complaint, 0, 500)));
+}
+
 static bool program_subnet(void *ctx, struct arena *a, struct str *cidr, struct err *err)
 {
     struct ctr_program *p = ctx;
@@ -565,5 +600,6 @@ const struct ctr_backend ctr_program_backend = {
     .list = program_list,
     .image_list = program_image_list,
     .stats = program_stats,
+    .events = program_events,
     .subnet = program_subnet,
 };

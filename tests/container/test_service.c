@@ -1097,6 +1097,8 @@ static void lines_of_the_event_stream(void **state)
         {"{\"Action\":\"died\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"time\":5}", true, CTR_EVENT_DIED, 5999999999},
         {"{\"Action\":\"unpause\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"time\":-1}", true, CTR_EVENT_UNPAUSED, INT64_MAX},
         {"{\"status\":\"remove\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"timeNano\":1}", true, CTR_EVENT_REMOVED, 1},
+        {"{\"ID\":\"x\",\"Name\":\"n\",\"Status\":\"died\",\"Time\":\"1970-01-01T00:00:05.7Z\",\"Type\":\"container\"}", true,
+         CTR_EVENT_DIED, 5700000000},
         {"{\"Action\":\"exec_start: sh\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}}}", false, 0, 0},
         {"{\"Action\":\"die\",\"Actor\":{\"Attributes\":{}}}", false, 0, 0},
         {"{\"Action\":", false, 0, 0},
