@@ -45,6 +45,15 @@ static void names_grow(struct source *s)
     s->cap_names = cap;
 }
 
+/* A string of no or one byte is one object that all threads share: it is frozen already, and never written. */
+static void freeze_constant(star_v v)
+{
+    if (!obj_of(v)->frozen)
+        obj_of(v)->frozen = 1;
+    if (obj_of(v)->type == O_STRING)
+        string_hash(v);
+}
+
 struct name *name_intern(struct source *s, struct str text)
 {
     uint32_t hash = bytes_hash(text.ptr, text.len);
@@ -58,8 +67,7 @@ struct name *name_intern(struct source *s, struct str text)
     n->value = star_string(s->out, text);
     if (star_is_null(n->value))
         source_fail(s, (struct pos){0}, "out of memory");
-    obj_of(n->value)->frozen = 1;
-    string_hash(n->value);
+    freeze_constant(n->value);
     n->s = str_of_v(n->value);
     n->hash = hash;
     n->token = TOK_IDENT;
@@ -350,9 +358,7 @@ static enum token scan_string(struct source *s, struct token_value *val, bool ra
         val->value = star_string(s->out, text);
     if (star_is_null(val->value))
         source_fail(s, start, "out of memory");
-    obj_of(val->value)->frozen = 1;
-    if (!is_bytes)
-        string_hash(val->value);
+    freeze_constant(val->value);
     return is_bytes ? TOK_BYTES : TOK_STRING;
 }
 

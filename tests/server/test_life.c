@@ -189,7 +189,8 @@ static void must_answer(const struct running *r, const char *method, const char 
     struct str all = ask(&a, r, method, target, body);
     struct str wanted = str_printf(&a, "HTTP/1.1 %d ", status);
     if (!str_starts(all, wanted) || str_find(all, str_from(text)) == STR_NPOS)
-        fail_msg("%s %s: wanted %d \"%s\", got\n%.*s", method, target, status, text, STR_ARG(all));
+        fail_msg("%s %s: wanted %d \"%s\", got\n%.*s\nThe server said\n%.*s", method, target, status, text,
+                 STR_ARG(all), STR_ARG(read_file(&a, "err")));
 }
 
 static const char hello[] = "def handler(req):\n    return {\"hello\": \"world\"}\n\n"
@@ -717,8 +718,10 @@ static void write_version(int v)
 
 static void requests_are_served_throughout_deploys_and_never_by_an_older_version(void **state)
 {
-    struct running r = begin(quiet);
-    struct traffic t = {.server = &r};
+    static struct traffic t; /* outlives a test that fails: its threads may not have ended */
+    static struct running r;
+    r = begin(quiet);
+    t.server = &r;
     write_version(0);
     create("/v", "src");
     create("/other", "src");

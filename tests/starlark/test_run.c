@@ -357,6 +357,33 @@ static void eight_threads_share_a_frozen_module(void **state)
     }
 }
 
+static void *compile_and_run(void *ready)
+{
+    pthread_barrier_wait(ready);
+    for (int i = 0; i < 20; i++) {
+        scoped_arena a = {0};
+        must_exec(&a,
+                  "x = ['', 'x', b'', b'x', (), 0.0, -0.0, 0, True, None]\n"
+                  "def f(a, b = '.'):\n  return [a, b, a[:1], 'y' in {'y': a}, list('ab'.elems()), type(a), str(0.0)]\n"
+                  "y = [f(e) for e in ['e', 'ee']] + [json.decode('[\"\", \"x\", 0.0]')]\n",
+                  &(struct star_env){&(struct star_binding){"json", star_lib_json()}, 1});
+    }
+    return NULL;
+}
+
+/* The empty and one-byte values are single objects of the process. */
+static void eight_threads_compile_at_once(void **state)
+{
+    pthread_t threads[8];
+    pthread_barrier_t ready;
+    pthread_barrier_init(&ready, NULL, ARRAY_LEN(threads));
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, compile_and_run, &ready), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&ready);
+}
+
 /* ---- errors ---- */
 
 static void an_error_shows_where_and_how_it_was_reached(void **state)
@@ -412,6 +439,7 @@ int main(void)
         cmocka_unit_test(an_iteration_may_wait),
         cmocka_unit_test(ten_thousand_runs_wait_at_once),
         cmocka_unit_test(eight_threads_share_a_frozen_module),
+        cmocka_unit_test(eight_threads_compile_at_once),
         cmocka_unit_test(an_error_shows_where_and_how_it_was_reached),
         cmocka_unit_test(start_is_cheap),
     };
