@@ -66,6 +66,14 @@ struct deploy_opts {
     struct str branch, commit, git_auth;
     struct str name, value; /* param update: name and value; account link: plugin and account */
     struct str version;     /* version switch: number, "revert", "next", "previous"; files: number or empty */
+    /* apply, and syncs, which apply: `app` is the glob of the apps that are taken. branch, commit and git_auth are
+     * those of the files. */
+    struct str path;        /* the config file: local path or glob, or git URL with a path or glob inside */
+    struct str reload;      /* "none", "updated", "matched"; empty is "updated" */
+    bool clobber, is_dev;
+    struct str sync_id;     /* the sync entry that asks: stamped as applied_sync_id */
+    struct str last_commit; /* the commit of its last good run: nothing is done if it is still the head, unless
+                               the reload is "matched" or forced */
 };
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);

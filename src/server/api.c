@@ -230,7 +230,9 @@ static bool parse_query(struct api_call *call, struct err *err)
     } params[] = {
         {"appPathGlob", &o->app}, {"appPath", &o->app}, {"branch", &o->branch}, {"commit", &o->commit},
         {"gitAuth", &o->git_auth}, {"paramName", &o->name}, {"plugin", &o->name}, {"paramValue", &o->value},
-        {"account", &o->value}, {"version", &o->version}, {"dryRun", NULL, &o->is_dry_run},
+        {"account", &o->value}, {"version", &o->version}, {"applyPath", &o->path}, {"reload", &o->reload},
+        {"commitId", &o->commit}, {"clobber", NULL, &o->clobber}, {"dev", NULL, &o->is_dev},
+        {"dryRun", NULL, &o->is_dry_run},
         {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
     };
