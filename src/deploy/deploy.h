@@ -91,4 +91,12 @@ deploy_op deploy_list, deploy_get, deploy_create, deploy_delete, deploy_approve,
     deploy_promote, deploy_param_update, deploy_account_link, deploy_metadata_update, deploy_settings_update,
     deploy_version_list, deploy_version_files, deploy_version_switch;
 
+/* Makes the apps that opts.path declares, of those that opts.app (a glob) matches, what it says, all in one
+ * transaction: new ones are created, existing ones merged, reloaded and promoted as asked. The reply is an
+ * AppApplyResponse; of a dry run it has "changes" too: for each app that would be different, what of it. A run
+ * with opts.last_commit that need not do anything gives "skipped_apply". */
+deploy_op deploy_apply;
+/* What differs between the staging and the production of the one app at opts.app: files, metadata, permissions. */
+deploy_op deploy_diff;
+
 #endif
