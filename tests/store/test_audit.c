@@ -171,8 +171,8 @@ static void old_events_are_forgotten_by_kind(void **state)
     for (int i = 0; i < 12000; i++)
         add(s, "", "http", "GET", "", now - 91 * day - i);
     for (int age = 0; age < 200; age++) {
-        add(s, "", "http", "PUT", "", now - age * day + 1000000000);
-        add(s, "", "system", "reload_apps", "", now - age * day + 1000000000);
+        add(s, "", "http", "PUT", "", now - age * day + day / 2);
+        add(s, "", "system", "reload_apps", "", now - age * day + day / 2);
     }
     int64_t removed;
     MUST(store_audit_flush(s, &err) && store_audit_retain(s, 0, -1, &removed, &err), &err);
