@@ -98,5 +98,15 @@ deploy_op deploy_list, deploy_get, deploy_create, deploy_delete, deploy_approve,
 deploy_op deploy_apply;
 /* What differs between the staging and the production of the one app at opts.app: files, metadata, permissions. */
 deploy_op deploy_diff;
+/* Previews: an app of its own for one commit of a git-sourced production app, at <path>_cl_preview_<commit>,
+ * never changed, deleted with its main app. `app` is the exact path of the production app, `commit` a hash,
+ * abbreviated too, or a branch or tag, which is resolved now. Create replies AppPreviewResponse; list (opts.app
+ * may be empty: of all apps) {"previews": [AppEntry with http_url, https_url]}; delete takes the commit's first digits
+ * and replies {"dry_run", "app_info"}. */
+deploy_op deploy_preview_create, deploy_preview_list, deploy_preview_delete;
+/* Production and dev apps as a declarative file: {"config": text}. */
+deploy_op deploy_export;
+/* deploy_check() on a running server: {"problems": [text]}. */
+deploy_op deploy_check_all;
 
 #endif
