@@ -329,6 +329,7 @@ static bool init(struct server *s, struct err *err)
     s->jobs = jobs_open("job", JOB_THREADS);
     s->api_lane = jobs_lane_new(s->jobs, API_THREADS);
     s->operations = operations_open();
+    s->scheduler = scheduler_open();
     s->loops = http_loops_open(0, err);
     if (!s->loops || !open_auth(s, err) || !open_containers(s, err) || !pipeline_trust(s, &trusted, err))
         return false;
@@ -347,7 +348,7 @@ static bool start(struct server *s, struct err *err)
     loops_start(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
            fill_env(s, err) && open_deploy(s, err) && publish_site(s, NULL, err) && listen_control(s, err) &&
-           write_pid(s, err);
+           write_pid(s, err) && scheduler_start(s->scheduler, err);
 }
 
 /* --- running ------------------------------------------------------------------------------------------ */
@@ -450,6 +451,7 @@ static void finish(struct server *s)
     int64_t drain_secs = config_int(&s->config, "restart.drain_timeout_secs");
     if (drain_secs <= 0)
         drain_secs = 300;
+    scheduler_close(s->scheduler);
     /* Requests first, with the control socket still taking none of theirs; then what they stood on. */
     if (s->http)
         http_server_drain(s->http, drain_secs * 1000);

@@ -5,6 +5,7 @@
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
  *     operation.c operation_api.c  long work as an object that can be watched and cancelled
+ *     scheduler.c what is called again and again
  *     config.c site.c certs.c access.c bootstrap.c  their nouns
  *
  * Threads: `struct server` is written by the main thread before the listeners open and read-only after,
@@ -24,6 +25,7 @@
 #include "http.h"
 #include "operation.h"
 #include "plugin.h"
+#include "scheduler.h"
 #include "server.h"
 #include "site.h"
 #include "store.h"
@@ -53,6 +55,7 @@ struct server {
     struct app_env env;
     struct deploy *deploy;
     struct operations *operations;
+    struct scheduler *scheduler;      /* of everything that happens by the clock */
     struct certs_config certs_config;
     struct http_tls *tls;
     struct http_server *http;         /* TCP listeners */
