@@ -186,7 +186,7 @@ static bool match_exactly(struct op *op, struct store_tx *tx, struct str glob, s
     if (!src_apppath_parse(glob, &at, &ignored) ||
         !store_app_get(tx, &op->arena, at.path, at.domain, &app, &ignored) || !str_is_empty(app.main_app))
         return false;
-    for (size_t i = 0; i < glob.len; i++)
+    for (size_t i = 0; i < glob.len && !op->opts->is_exact; i++)
         if (strchr("*?[]{}\\", glob.ptr[i]))
             return false;
     str_list_add(&op->arena, ids, app.id);
@@ -201,6 +201,8 @@ static bool match_main(struct op *op, struct str glob, struct str_list *ids, str
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (tx && match_exactly(op, tx, glob, ids))
         return true;
+    if (tx && op->opts->is_exact)
+        return err_set(err, ERR_NOT_FOUND, "no app at " STR_FMT, STR_ARG(glob));
     if (!tx || !src_appglob_compile(&op->arena, glob, &compiled, err) ||
         !store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
         return false;
@@ -441,8 +443,10 @@ static bool write_operation(struct op *op, op_before_fn *before, void *arg, stru
 {
     if (!put_all_contents(op, err))
         return false;
+    const struct deploy_opts *o = op->opts;
     scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
-    return tx && (!before || before(op, tx, arg, err)) && write_all(op, tx, err) &&
+    return tx && (!o->in_commit || o->in_commit(o->in_commit_arg, tx, err)) &&
+           (!before || before(op, tx, arg, err)) && write_all(op, tx, err) &&
            remove_old_versions(op, tx, err) && store_commit(&tx, err);
 }
 

@@ -19,6 +19,7 @@
 struct app;
 struct app_env;
 struct store;
+struct store_tx;
 
 struct deploy;
 
@@ -40,6 +41,10 @@ struct deploy_config {
     int64_t git_timeout_secs;
     bool stage_write_access, preview_write_access;
     int64_t default_retain_versions;
+    struct str callback_url;         /* security.callback_url: what webhook URLs start with; empty: localhost and
+                                        the port */
+    int64_t default_schedule_mins;   /* system.default_schedule_mins */
+    int64_t max_sync_failure_count;  /* system.max_sync_failure_count; 0 or less: syncs are never given up */
     /* Validates an app auth setting (auth_type_validate). */
     bool (*check_auth)(void *arg, struct str type, struct err *err);
     /* Takes what the operation has committed into the site; returns when every loop serves it. */
@@ -62,6 +67,8 @@ struct deploy_caller {
 
 struct deploy_opts {
     struct str app; /* exact path or glob, as the operation takes */
+    bool is_exact;  /* `app` is an exact path where the operation takes a glob */
+    bool reveal;    /* secrets in replies are not masked */
     bool is_dry_run, approve, promote, verify, force_reload, internal;
     struct str branch, commit, git_auth;
     struct str name, value; /* param update: name and value; account link: plugin and account */
@@ -72,8 +79,14 @@ struct deploy_opts {
     struct str reload;      /* "none", "updated", "matched"; empty is "updated" */
     bool clobber, is_dev;
     struct str sync_id;     /* the sync entry that asks: stamped as applied_sync_id */
+    bool is_scheduled;      /* sync creation: runs by the clock */
+    bool has_webhook;       /* sync creation: has a webhook too; one that is not scheduled always has */
     struct str last_commit; /* the commit of its last good run: nothing is done if it is still the head, unless
                                the reload is "matched" or forced */
+    /* Writes into the transaction of the operation, before its changes: both come about or neither. May be NULL;
+     * not called by dry runs, nor when there is nothing to commit. */
+    bool (*in_commit)(void *arg, struct store_tx *tx, struct err *err);
+    void *in_commit_arg;
 };
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
@@ -108,5 +121,37 @@ deploy_op deploy_preview_create, deploy_preview_list, deploy_preview_delete;
 deploy_op deploy_export;
 /* deploy_check() on a running server: {"problems": [text]}. */
 deploy_op deploy_check_all;
+
+/* Sync entries: applies that are done again and again (spec app-lifecycle.md 20). The entry is `sync_id`; a creation
+ * takes `path` and SyncMetadata as its body. A run that fails has changed nothing but the entry's status. */
+deploy_op deploy_sync_create, deploy_sync_run, deploy_sync_delete, deploy_sync_list;
+/* Tokens of webhooks of the app at the exact path `app`, `name` is their type: reload, reload_promote, promote. */
+deploy_op deploy_webhook_create, deploy_webhook_delete, deploy_webhook_list;
+
+/* A sync that is to be run now. */
+struct deploy_sync {
+    struct str id, path;
+    struct str user_id; /* who has created it, "scheduler" if nobody is known */
+};
+struct deploy_sync_list {
+    struct deploy_sync *items;
+    size_t len, cap;
+};
+/* Those that are scheduled and due at `now_ns`, oldest first. */
+bool deploy_sync_due(struct deploy *d, struct arena *a, int64_t now_ns, struct deploy_sync_list *out,
+                     struct err *err);
+
+/* What a call of a webhook is about: how it must prove itself and which branch it must be of. */
+struct deploy_hook {
+    struct str secret;  /* never empty */
+    bool is_git;        /* its source is in git, so that calls of other branches are ignored */
+    struct str branch;  /* empty: a commit is pinned, no branch will do */
+    struct str app;     /* app webhooks: the exact path, normalized */
+    struct deploy_sync sync; /* webhooks of syncs */
+};
+/* `type` is sync, and `target` an id, or one of an app's and `target` its exact path. Fails with ERR_NOT_FOUND or
+ * ERR_INVALID when there is no such webhook: callers that have proved nothing must not be told which. */
+bool deploy_hook_find(struct deploy *d, struct arena *a, struct str type, struct str target,
+                      struct deploy_hook *out, struct err *err);
 
 #endif

@@ -8,6 +8,8 @@
  *     fetch.c    where the files of a unit come from
  *     check.c    audit, approval, loading, containers
  *     create.c reload.c update.c remove.c query.c   the operations
+ *     sync.c     applies that are done again and again
+ *     webhook.c  tokens of webhooks
  *     wire.c     replies
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DEPLOY_INT_H
