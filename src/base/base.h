@@ -21,5 +21,6 @@
 #include "jobs.h"
 #include "home.h"
 #include "bcrypt.h"
+#include "cron.h"
 
 #endif

@@ -426,6 +426,13 @@ bool star_json_encode(struct arena *a, struct buf *out, star_v v, int flags, str
 /* Parses one JSON text into values in `a`: exact integers, floats, lists, dicts. */
 bool star_json_decode(struct arena *a, struct str text, star_v *out, struct err *err);
 
+/* ---- time zones ---- */
+
+/* A zone of the system's database by name; "" and "UTC", and "Local". NULL: unknown. Immortal, for any thread. */
+const void *star_zone_find(struct str name);
+/* Seconds east of UTC in force at `unix_s`. */
+int32_t star_zone_offset(const void *zone, int64_t unix_s);
+
 /* ---- the command-line tool ---- */
 
 /* `openrun starlark ...`: argv[0] is the command's name. Returns the exit status. */

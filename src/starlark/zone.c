@@ -392,3 +392,16 @@ int64_t zone_to_unix(const struct zone *z, int64_t local)
     zone_at(z, other, &a, &abbr);
     return a == b ? other : guess;
 }
+
+const void *star_zone_find(struct str name)
+{
+    return zone_get(name);
+}
+
+int32_t star_zone_offset(const void *zone, int64_t unix_s)
+{
+    int32_t offset;
+    const char *abbr;
+    zone_at(zone, unix_s, &offset, &abbr);
+    return offset;
+}
