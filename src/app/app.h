@@ -22,6 +22,7 @@ struct http_req;
 struct jobs;
 struct plugin_rules;
 struct src_files;
+struct star_value;
 struct store;
 struct store_app;
 struct store_permission;
@@ -135,6 +136,11 @@ struct app_request {
     bool is_write_gated; /* a stage or preview app without write access */
 };
 void app_handle(struct app *app, const struct app_request *request);
+
+/* What config(key, otherwise) gives: the value of [node_config] (keys that start with '_' have none there), else
+ * `otherwise`; in strings $NAME of system.allowed_env is replaced. In `a`; null at its limit. Any thread. */
+struct star_value app_node_config(const struct app_env *env, struct arena *a, struct str key,
+                                  struct star_value otherwise);
 
 /* app_config value for `key` (dotted) as this app sees it: metadata, then app.star settings, then server. */
 struct str app_config_str(const struct app *app, const char *key, struct str fallback);

@@ -4,7 +4,7 @@
  *     serve.c    app_handle: from a request to the part that answers it
  *     entry.c    copies of metadata entries    files.c    source and spec files as one set
  *     eval.c     running params.star and app.star: loads, predeclared names; also the audit
- *     ace.c      the `ace` constructors        params.c   param(), config(), values
+ *     ace.c      the `ace` constructors        params.c   param(), config(), values      node_config.c  what it reads
  *     settings.c app config: server < app.star < metadata
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer

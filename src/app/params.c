@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-#include <stdlib.h>
-
 static const struct {
     const char *name;
     enum star_kind kind;
@@ -16,7 +14,7 @@ static const struct {
     [PARAM_LIST] = {"LIST", STAR_KIND_LIST, "a json list"},
 };
 
-enum { PARAM_TEXT_MAX = 1 << 20, EXPAND_MAX = 1 << 20 };
+enum { PARAM_TEXT_MAX = 1 << 20 };
 
 static const char *const display_types[] = {"password", "textarea", "file", "combo"};
 
@@ -230,17 +228,11 @@ bool param_text(struct arena *a, const struct param *p, struct str *out, struct 
 
 /* --- config() ----------------------------------------------------------------------------------------- */
 
-/* config() is called at load, and by handlers on any loop: what it makes belongs to the run that calls, the
- * rest to a scratch arena. */
+/* config() is called at load, and by handlers on any loop: what it makes belongs to the run that calls. */
 struct config_site {
     const struct eval *eval;
     bool is_app;
 };
-struct expansion {
-    const struct app_env *env;
-    struct arena *scratch;
-};
-
 static struct str app_url(const struct eval *e, struct arena *scratch)
 {
     const struct app_env *env = e->env;
@@ -251,46 +243,6 @@ static struct str app_url(const struct eval *e, struct arena *scratch)
     return str_trim_right(url, '/');
 }
 
-/* $NAME of system.allowed_env; others stay as they are. */
-static struct str allowed_env(void *arg, struct str name)
-{
-    const struct expansion *x = arg;
-    if (!str_list_has(&x->env->allowed_env, name))
-        return str_cat(x->scratch, STR("$"), name);
-    return str_from(getenv(str_z(x->scratch, name)));
-}
-
-static star_v expanded(const struct eval *e, struct arena *a, struct str text)
-{
-    scoped_arena scratch = {0};
-    struct expansion x = {e->env, &scratch};
-    if (str_chr(text, '$') != STR_NPOS && text.len <= EXPAND_MAX)
-        text = str_expand(&scratch, text, allowed_env, &x);
-    return star_string(a, text);
-}
-
-static star_v from_toml(const struct eval *e, struct arena *a, const struct toml_value *v)
-{
-    star_v out;
-    switch (v->kind) {
-    case TOML_INT: return star_int(a, v->i);
-    case TOML_FLOAT: return star_float(a, v->f);
-    case TOML_BOOL: return star_bool(v->b);
-    case TOML_ARRAY: /* no deeper than TOML_DEPTH_MAX */
-        out = star_list(a, NULL, 0);
-        for (size_t i = 0; i < v->array.len; i++)
-            if (!star_list_append(a, out, from_toml(e, a, v->array.items[i])))
-                return STAR_NULL;
-        return out;
-    case TOML_TABLE:
-        out = star_dict(a, map_len(&v->table));
-        map_foreach(m, &v->table) if (!star_dict_set(a, out, star_string(a, m->key),
-                                                     from_toml(e, a, m->value))) return STAR_NULL;
-        return out;
-    default: return expanded(e, a, v->s);
-    }
-}
-
 static enum star_ret config_call(struct star_run *run, const struct star_call *call, star_v *out)
 {
     const struct config_site *site = call->data;
@@ -298,22 +250,15 @@ static enum star_ret config_call(struct star_run *run, const struct star_call *c
     struct arena *a = star_run_arena(run);
     static const struct star_param spec[] = {{"key", STAR_STR, 0}, {"default", STAR_ANY, 0}};
     star_v v[2] = {STAR_NULL, STAR_NULL};
-    struct str key, text;
+    struct str key;
     if (!star_unpack(run, call, spec, 2, v))
         return STAR_FAIL;
     star_to_str(v[0], &key);
-    const struct toml_value *found = NULL;
-    if (!str_starts(key, STR("_")))
-        found = e->env->node_config ? toml_get(e->env->node_config, key) : NULL;
     if (str_eq(key, STR("_app_url")) && site->is_app) {
         scoped_arena scratch = {0};
         *out = star_string(a, app_url(e, &scratch));
-    } else if (found) {
-        *out = from_toml(e, a, found);
-    } else if (star_to_str(v[1], &text)) {
-        *out = expanded(e, a, text);
     } else {
-        *out = v[1];
+        *out = app_node_config(e->env, a, key, v[1]);
     }
     return STAR_OK; /* null is the memory error */
 }

@@ -1,76 +1,9 @@
 /* deploy/create.c: a new app: its production and its stage entry, or a dev entry.
  *
- * Creating audits but starts nothing: without approval the app exists, and answers 500 until it is approved.
+ * Creating audits but starts nothing unless it is to be verified: without approval the app exists, and answers
+ * 500 until it is approved.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
-
-/* Where the new app goes; checked again in the transaction. */
-struct place {
-    struct src_apppath main, stage;
-    bool has_stage;
-};
-
-static bool read_request(struct op *op, json_t *body, struct store_app *app, struct str *path,
-                         struct str *stage_at, struct err *err)
-{
-    struct arena *a = &op->arena;
-    struct store_metadata *m = &app->metadata;
-    bool ok = json_read_str(body, "path", true, path, err) &&
-              json_read_str(body, "source_url", true, &app->source_url, err) &&
-              json_read_bool(body, "is_dev", false, &app->is_dev, err) &&
-              json_read_str(body, "app_authn", false, &m->authn_type, err) &&
-              json_read_str(body, "git_branch", false, &m->version_metadata.git_branch, err) &&
-              json_read_str(body, "git_commit", false, &m->version_metadata.git_commit, err) &&
-              json_read_str(body, "git_auth_name", false, &m->git_auth_name, err) &&
-              json_read_str(body, "spec", false, &m->spec, err) &&
-              json_read_map(a, body, "param_values", false, &m->param_values, err) &&
-              json_read_map(a, body, "container_options", false, &m->container_options, err) &&
-              json_read_map(a, body, "container_args", false, &m->container_args, err) &&
-              json_read_list(a, body, "container_volumes", false, &m->container_volumes, err) &&
-              json_read_map(a, body, "appconfig", false, &m->appconfig, err) &&
-              json_read_list(a, body, "bindings", false, &m->bindings, err) &&
-              json_read_str(body, "stage_at", false, stage_at, err);
-    if (ok && m->bindings.len > 0)
-        return err_set(err, ERR_UNSUPPORTED, "bindings are not available in this version");
-    return ok;
-}
-
-/* Text before '#' is the source, after it the folder of app.star. */
-static bool split_star_base(struct op *op, struct store_app *app, struct err *err)
-{
-    struct str source, base;
-    if (!str_cut(app->source_url, '#', &source, &base))
-        return true;
-    app->source_url = source;
-    base = str_trim_right(base, '/');
-    while (str_starts(base, STR("/")))
-        base = str_from_off(base, 1);
-    if (str_is_empty(base))
-        return true;
-    if (!src_name_clean(&op->arena, base, &base, err))
-        return err_wrap(err, "the folder after \"#\" in the source");
-    scoped_buf toml = BUF_INIT(16 << 10);
-    buf_add_char(&toml, '"'); /* a JSON string is a TOML string */
-    buf_add_json(&toml, base);
-    buf_add_char(&toml, '"');
-    store_map_set(&op->arena, &app->metadata.appconfig, STR("star_base"),
-                  str_dup(&op->arena, buf_str(&toml)));
-    return true;
-}
-
-static bool snapshot_spec(struct op *op, struct store_app *app, struct err *err)
-{
-    struct store_metadata *m = &app->metadata;
-    struct src_files spec;
-    if (str_is_empty(m->spec))
-        return true;
-    if (!src_spec_load(&op->arena, op->deploy->config.env->home, m->spec, &spec, err))
-        return false;
-    for (size_t i = 0; i < spec.len; i++)
-        store_map_set(&op->arena, &m->spec_files, spec.items[i].name,
-                      str_of(spec.items[i].content, spec.items[i].size));
-    return true;
-}
 
 static bool find_place(struct op *op, struct str path, struct str stage_at, bool is_dev, struct place *out,
                        struct err *err)
@@ -95,34 +28,6 @@ static bool find_place(struct op *op, struct str path, struct str stage_at, bool
                            STR_ARG(c->auth_domain));
     }
     return true;
-}
-
-/* No entry may be at, above or below the new places. Runs in the transaction that inserts. */
-static bool check_overlap(struct op *op, struct store_tx *tx, void *arg, struct err *err)
-{
-    const struct place *place = arg;
-    struct str default_domain = op->deploy->config.env->default_domain;
-    struct store_app_list all = {0};
-    if (!store_app_list(tx, &op->arena, STORE_APPS_BRIEF, &all, err))
-        return false;
-    vec_foreach(app, &all)
-    {
-        struct src_apppath at = {.domain = app->domain, .path = app->path};
-        struct str text = store_path_domain(&op->arena, app->path, app->domain);
-        if (src_apppath_overlaps(&place->main, &at, default_domain))
-            return err_set(err, ERR_INVALID, "App already exists at " STR_FMT, STR_ARG(text));
-        if (place->has_stage && src_apppath_overlaps(&place->stage, &at, default_domain))
-            return err_set(err, ERR_INVALID, "stage app overlaps with existing app at " STR_FMT,
-                           STR_ARG(text));
-    }
-    return true;
-}
-
-/* The same ahead of the work, so that a taken path costs no fetch. */
-static bool check_overlap_now(struct op *op, struct place *place, struct err *err)
-{
-    scoped_store_tx *tx = store_read(op->deploy->config.store, err);
-    return tx && check_overlap(op, tx, place, err);
 }
 
 static void place_app(struct op *op, struct store_app *app, const struct src_apppath *at,
@@ -174,6 +79,40 @@ static void add_production(struct op *op, const struct place *place, struct unit
                              .files = u->stage.files};
 }
 
+/* Audits the entries of a new unit, stage before production, adding what they ask for to `approvals`. */
+static bool audit_unit(struct op *op, struct unit *u, const struct place *place, json_t *approvals,
+                       struct err *err)
+{
+    struct entry *staged = unit_staged(u);
+    bool needs_approval;
+    json_t *result;
+    if (!check_approval(op, staged->app, staged->files, op->opts->approve, &result, &needs_approval, err))
+        return false;
+    json_array_append_new(approvals, result);
+    if (!place->has_stage)
+        return true;
+    add_production(op, place, u);
+    if (!check_approval(op, u->main.app, u->main.files, op->opts->approve, &result, &needs_approval, err))
+        return false;
+    json_array_append_new(approvals, result);
+    return true;
+}
+
+/* Evaluates a new unit as requests would, with its containers up. */
+static bool verify_unit(struct op *op, struct unit *u, struct err *err)
+{
+    struct entry *entries[] = {&u->stage, &u->main};
+    for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+        struct entry *e = entries[i];
+        if (!e->app || op->opts->is_dry_run || (check_load(op, e, err) && check_container(op, e, err)))
+            continue;
+        err_wrap(err, "verify failed for app " STR_FMT,
+                 STR_ARG(store_path_domain(&op->arena, e->app->path, e->app->domain)));
+        return err_append(err, ". All changes have been reverted");
+    }
+    return true;
+}
+
 static struct str url_of(struct op *op, const struct store_app *app, const char *scheme, int port)
 {
     struct src_apppath at = {.domain = app->domain, .path = app->path};
@@ -182,63 +121,67 @@ static struct str url_of(struct op *op, const struct store_app *app, const char 
     return src_apppath_url(&op->arena, &at, scheme, op->deploy->config.env->default_domain, (unsigned)port);
 }
 
+/* The AppCreateResponse. */
+static json_t *created(struct op *op, const struct unit *u, json_t *approvals)
+{
+    const struct app_env *env = op->deploy->config.env;
+    const struct store_app *main = u->main.app;
+    json_t *j = json_object();
+    json_object_set_new(j, "app_path_domain", wire_path(main));
+    json_set_bool(j, "dry_run", op->opts->is_dry_run);
+    json_set_str(j, "http_url", url_of(op, main, "http", env->http_port));
+    json_set_str(j, "https_url", url_of(op, main, "https", env->https_port));
+    json_object_set(j, "approve_results", approvals);
+    json_set_str(j, "orig_source_url", main->settings.orig_source_url);
+    json_set_str(j, "source_url", main->source_url);
+    return j;
+}
+
+bool create_unit(struct op *op, const struct request *r, struct places *places, struct unit **out,
+                 json_t **result, struct err *err)
+{
+    struct arena *a = &op->arena;
+    struct store_app *app = arena_new(a, struct store_app);
+    struct unit *u = arena_new(a, struct unit);
+    struct place place = {0};
+    scoped_json *approvals = json_array();
+    if (!find_place(op, r->path, r->stage_at, r->is_dev, &place, err) ||
+        !places_take(places, &place, err) || !request_to_app(op, r, app, err) ||
+        !request_snapshot_spec(op, &app->metadata, err) || !fetch_check_source(op, app, err) ||
+        !make_unit(op, app, &place, u, err))
+        return false;
+    *vec_push(a, &op->units) = u;
+    if (!audit_unit(op, u, &place, approvals, err) || ((r->verify || op->opts->verify) && !verify_unit(op, u, err)))
+        return false;
+    *out = u;
+    *result = created(op, u, approvals);
+    return true;
+}
+
 bool deploy_create(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                    json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "create_app");
-    struct arena *a = &op.arena;
-    struct store_app *app = arena_new(a, struct store_app);
-    struct str path = {0}, stage_at = {0};
-    struct place place = {0};
-    store_app_init(a, app);
-    if (!read_request(&op, body, app, &path, &stage_at, err) || !split_star_base(&op, app, err) ||
-        !check_appconfig(&op, &app->metadata.appconfig, err))
+    struct request r;
+    struct src_apppath at;
+    struct places places;
+    struct unit *u;
+    json_t *result;
+    if (!request_read(&op.arena, body, &r, err) || !request_normalize(&op.arena, &r, err) ||
+        !src_apppath_new(&op.arena, r.path, d->config.env->default_domain, &at, err) ||
+        !op_hold(&op, src_apppath_str(&op.arena, &at), err))
         return false;
-    struct store_metadata *m = &app->metadata;
-    if (str_is_empty(m->authn_type))
-        m->authn_type = STR("default");
-    if (!str_is_empty(m->version_metadata.git_commit))
-        m->version_metadata.git_branch = (struct str){0};
-    else if (str_is_empty(m->version_metadata.git_branch))
-        m->version_metadata.git_branch = STR("main");
-    if (!src_is_git(app->source_url))
-        m->version_metadata.git_branch = m->version_metadata.git_commit = (struct str){0};
-    app->settings.stage_write_access = d->config.stage_write_access;
-    app->settings.preview_write_access = d->config.preview_write_access;
-
-    struct unit *u = arena_new(a, struct unit);
-    bool needs_approval;
-    json_t *approvals = json_array(), *result;
-    bool ok = find_place(&op, path, stage_at, app->is_dev, &place, err) &&
-              d->config.check_auth(d->config.arg, m->authn_type, err) &&
-              op_hold(&op, src_apppath_str(a, &place.main), err) && check_overlap_now(&op, &place, err) &&
-              snapshot_spec(&op, app, err) && fetch_check_source(&op, app, err) &&
-              make_unit(&op, app, &place, u, err) &&
-              check_approval(&op, app, unit_staged(u)->files, o->approve, &result, &needs_approval, err);
-    if (ok) {
-        *vec_push(a, &op.units) = u;
-        json_array_append_new(approvals, result);
-        if (place.has_stage) {
-            add_production(&op, &place, u);
-            ok = check_approval(&op, u->main.app, u->main.files, o->approve, &result, &needs_approval, err);
-            if (ok)
-                json_array_append_new(approvals, result);
-        }
-    }
-    ok = ok && op_commit(&op, check_overlap, &place, err);
-    if (!ok) {
-        json_decref(approvals);
+    scoped_store_tx *tx = store_read(d->config.store, err);
+    if (!tx || !places_read(&op, tx, &places, err))
+        return false;
+    store_rollback(&tx);
+    if (!create_unit(&op, &r, &places, &u, &result, err))
+        return false;
+    if (!op_commit(&op, places_check_new, NULL, err)) {
+        json_decref(result);
         return false;
     }
-    const struct store_app *main = u->main.app;
-    *reply = json_object();
-    json_object_set_new(*reply, "app_path_domain", wire_path(main));
-    json_set_bool(*reply, "dry_run", o->is_dry_run);
-    json_set_str(*reply, "http_url", url_of(&op, main, "http", d->config.env->http_port));
-    json_set_str(*reply, "https_url", url_of(&op, main, "https", d->config.env->https_port));
-    json_object_set_new(*reply, "approve_results", approvals);
-    json_set_str(*reply, "orig_source_url", main->settings.orig_source_url);
-    json_set_str(*reply, "source_url", main->source_url);
+    *reply = result;
     return true;
 }

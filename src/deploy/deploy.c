@@ -72,7 +72,7 @@ static void clear_busy(struct deploy *d, struct str key)
 }
 
 /* Takes every key of `keys`, or none of them while one is another's. */
-static bool hold_all(struct op *op, const struct str_list *keys, struct err *err)
+bool op_hold_all(struct op *op, const struct str_list *keys, struct err *err)
 {
     struct deploy *d = op->deploy;
     bool waited = false, ok = true;
@@ -106,7 +106,7 @@ static bool hold_all(struct op *op, const struct str_list *keys, struct err *err
     return ok;
 }
 
-static void let_go(struct op *op)
+void op_let_go(struct op *op)
 {
     struct deploy *d = op->deploy;
     pthread_mutex_lock(&d->lock);
@@ -146,7 +146,7 @@ void op_close(struct op *op)
     src_session_close(op->git);
     if (op->has_put && !op->is_committed)
         deploy_clean(op->deploy);
-    let_go(op);
+    op_let_go(op);
     arena_release(&op->arena);
 }
 
@@ -154,7 +154,7 @@ bool op_hold(struct op *op, struct str key, struct err *err)
 {
     struct str_list keys = {0};
     str_list_add(&op->arena, &keys, key);
-    return hold_all(op, &keys, err);
+    return op_hold_all(op, &keys, err);
 }
 
 void op_say(const struct op *op, const char *fmt, ...)
@@ -233,7 +233,7 @@ bool op_select(struct op *op, struct str glob, struct err *err)
 {
     /* Twice: who matches is read to know what to hold, and the state once it is held. */
     struct str_list ids = {0};
-    if (!match_main(op, glob, &ids, err) || !hold_all(op, &ids, err))
+    if (!match_main(op, glob, &ids, err) || !op_hold_all(op, &ids, err))
         return false;
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (!tx)

@@ -7,10 +7,17 @@
  *     unit.c     one app in an operation: its production and its stage entry, new versions, promotion
  *     fetch.c    where the files of a unit come from
  *     check.c    audit, approval, loading, containers
+ *     request.c  a request to create an app, as the API has it
+ *     places.c   where apps are: overlaps
  *     create.c reload.c update.c remove.c query.c   the operations
  *     sync.c     applies that are done again and again
  *     webhook.c  tokens of webhooks
  *     wire.c     replies
+ *
+ * Declarative: files.c (which files) -> declare.c (what they say) -> apply.c (the operation), with
+ *     merge.c    what was said, what is said and what is, merged
+ *     changes.c  what differs between two states of an app, for people: plan and diff
+ *     diff.c     staging against production     textdiff.c  two texts
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DEPLOY_INT_H
 #define DEPLOY_INT_H
@@ -20,6 +27,7 @@
 #include "container.h"
 #include "deploy.h"
 #include "source.h"
+#include "starlark.h"
 #include "store.h"
 
 #include <pthread.h>
@@ -87,6 +95,9 @@ void op_close(struct op *op);
 /* Makes the operation the only one on `key` (an app id, or the place of an app to be), waiting for its turn.
  */
 bool op_hold(struct op *op, struct str key, struct err *err);
+/* The same for several keys at once; an operation that holds keys already must let go of them first. */
+bool op_hold_all(struct op *op, const struct str_list *keys, struct err *err);
+void op_let_go(struct op *op);
 /* The units of every main app that `glob` matches, newest first, with the apps held. */
 bool op_select(struct op *op, struct str glob, struct err *err);
 /* The one entry at an exact path, of any kind. For reading. */
@@ -116,8 +127,79 @@ bool unit_is_on_disk(const struct store_app *app);
 /* Fails if the app is to be served from disk and its source is not a folder. */
 bool unit_check_on_disk(const struct store_app *app, struct err *err);
 
+/* --- request.c --- */
+
+/* A CreateAppRequest. */
+struct request {
+    struct str path, source_url, stage_at, authn_type, git_branch, git_commit, git_auth_name, spec;
+    bool is_dev, verify;
+    struct map param_values, container_options, container_args, appconfig;
+    struct str_list container_volumes, bindings;
+};
+void request_init(struct arena *a, struct request *r);
+/* Text is borrowed from `j`. */
+bool request_read(struct arena *a, const json_t *j, struct request *out, struct err *err);
+/* The same request always gives the same text. */
+struct str request_text(struct arena *a, const struct request *r);
+/* A request says the same thing in several ways; after this in one: "#folder" of the source is the app config
+ * star_base, authentication has a name, git's members are of git sources only. */
+bool request_normalize(struct arena *a, struct request *r, struct err *err);
+/* Metadata and source of an app that is to be, of a normalized request. */
+bool request_to_app(struct op *op, const struct request *r, struct store_app *out, struct err *err);
+/* Replaces the files of the spec that the metadata names; none without a spec. */
+bool request_snapshot_spec(struct op *op, struct store_metadata *m, struct err *err);
+
+/* --- places.c --- */
+
+/* Where an app is or will be. */
+struct place {
+    struct src_apppath main, stage;
+    bool has_stage;
+};
+/* Which places are taken. */
+struct places {
+    struct arena *arena;
+    struct str default_domain;
+    struct map at;    /* "domain:path" of an entry -> struct taken */
+    struct map above; /* the same of every place above one */
+};
+/* Those of all entries in the store. */
+bool places_read(struct op *op, struct store_tx *tx, struct places *out, struct err *err);
+/* Adds an app; fails if there is one at, above or below its place. */
+bool places_take(struct places *p, const struct place *place, struct err *err);
+/* A check for op_commit(): every new unit has its place. */
+bool places_check_new(struct op *op, struct store_tx *tx, void *ignored, struct err *err);
+
+/* --- create.c --- */
+
+/* Adds the unit of a new app to the operation: its source fetched, audited, its containers started if it is to be
+ * verified. `places`: those taken so far. *result is a new reference to its AppCreateResponse. */
+bool create_unit(struct op *op, const struct request *r, struct places *places, struct unit **out,
+                 json_t **result, struct err *err);
+
+/* --- reload.c --- */
+
+/* What an operation on several apps reports: lists of the API. */
+struct results {
+    json_t *reloaded, *approved, *promoted, *skipped;
+};
+void results_init(struct results *r);
+void results_release(struct results *r);
+#define scoped_results CLEANUP(results_release) struct results
+
+/* The next version of the app: with `files` (NULL: served from disk) from its source, or if `is_same` with those
+ * that it has. Audited and evaluated, its container started; promoted if the operation says so. */
+bool unit_advance(struct op *op, struct unit *u, bool is_same, const struct src_files *files,
+                  struct results *r, struct err *err);
+
 /* --- fetch.c --- */
 
+/* The repository session of the operation, opened now if it was not yet. */
+struct src_session *fetch_session(struct op *op);
+/* The credentials of that name, else those of the server; NULL is none. */
+bool fetch_auth(struct op *op, struct str name, const struct src_git_auth **out, struct err *err);
+/* True if what was loaded last is a commit that was asked for, rather than the head of a branch. */
+bool fetch_is_pinned(const struct store_version_metadata *vm);
 /* Gets the source of `app` as its metadata says (branch, commit, git auth) and writes the commit that came
  * back into it. `*files` is NULL for apps served from disk. */
 bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err);

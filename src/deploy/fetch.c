@@ -46,7 +46,7 @@ static void on_git_line(void *ctx, struct str line)
     op_say(ctx, "git: " STR_FMT, STR_ARG(line));
 }
 
-static struct src_session *session(struct op *op)
+struct src_session *fetch_session(struct op *op)
 {
     if (!op->git) {
         int64_t secs = op->deploy->config.git_timeout_secs;
@@ -60,46 +60,44 @@ static struct src_session *session(struct op *op)
     return op->git;
 }
 
-/* The credentials named by the app, else by the server; none is fine. */
-static bool find_auth(struct op *op, const struct store_app *app, struct src_git_auth *out, bool *has,
-                      struct err *err)
+/* The credentials of that name, else of the server's default; none is fine. */
+bool fetch_auth(struct op *op, struct str name, const struct src_git_auth **out, struct err *err)
 {
     const struct deploy_config *c = &op->deploy->config;
-    struct str name = app->metadata.git_auth_name;
     if (str_is_empty(name))
         name = c->default_git_auth;
-    *has = !str_is_empty(name);
-    if (!*has)
+    *out = NULL;
+    if (str_is_empty(name))
         return true;
     const struct toml_value *entry = toml_get(c->git_auth, name);
     if (!entry)
         return err_set(err, ERR_INVALID,
                        "git auth entry " STR_FMT " not found in server config: add [git_auth." STR_FMT "]",
                        STR_ARG(name), STR_ARG(name));
-    *out = (struct src_git_auth){.name = name};
-    return toml_read_str(entry, "user_id", &out->user, err) &&
-           toml_read_str(entry, "password", &out->password, err) &&
-           toml_read_str(entry, "private_key", &out->private_key, err) &&
-           toml_read_str(entry, "key_file_path", &out->key_file, err);
+    struct src_git_auth *auth = arena_new(&op->arena, struct src_git_auth);
+    auth->name = name;
+    *out = auth;
+    return toml_read_str(entry, "user_id", &auth->user, err) &&
+           toml_read_str(entry, "password", &auth->password, err) &&
+           toml_read_str(entry, "private_key", &auth->private_key, err) &&
+           toml_read_str(entry, "key_file_path", &auth->key_file, err);
 }
 
 static bool git_opts(struct op *op, const struct store_app *app, struct src_git_opts *out, struct err *err)
 {
-    const struct store_version_metadata *vm = &app->metadata.version_metadata;
-    struct src_git_auth *auth = arena_new(&op->arena, struct src_git_auth);
-    bool has_auth;
-    if (!find_auth(op, app, auth, &has_auth, err))
+    const struct src_git_auth *auth;
+    if (!fetch_auth(op, app->metadata.git_auth_name, &auth, err))
         return false;
     *out = (struct src_git_opts){
         .url = app->source_url,
-        .branch = vm->git_branch,
-        .auth = has_auth ? auth : NULL,
+        .branch = app->metadata.version_metadata.git_branch,
+        .auth = auth,
     };
     return true;
 }
 
 /* `git_commit` of the metadata is what was loaded last; what is wanted is pinned by an empty branch. */
-static bool is_pinned(const struct store_version_metadata *vm)
+bool fetch_is_pinned(const struct store_version_metadata *vm)
 {
     return str_is_empty(vm->git_branch) && !str_is_empty(vm->git_commit);
 }
@@ -115,7 +113,7 @@ bool fetch_is_current(struct op *op, const struct store_app *app, struct str bra
         *current = str_eq(commit, vm->git_commit);
         return true;
     }
-    if (str_is_empty(branch) && is_pinned(vm)) {
+    if (str_is_empty(branch) && fetch_is_pinned(vm)) {
         *current = true; /* a commit does not change */
         return true;
     }
@@ -125,7 +123,7 @@ bool fetch_is_current(struct op *op, const struct store_app *app, struct str bra
         return false;
     if (!str_is_empty(branch))
         opts.branch = branch;
-    if (!src_git_remote_head(session(op), &op->arena, &opts, &head, err))
+    if (!src_git_remote_head(fetch_session(op), &op->arena, &opts, &head, err))
         return false;
     *current = str_eq(head, vm->git_commit) && (str_is_empty(branch) || str_eq(branch, vm->git_branch));
     return true;
@@ -139,10 +137,10 @@ static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, str
     struct src_checkout checkout;
     if (!git_opts(op, app, &opts, err))
         return false;
-    if (is_pinned(vm))
+    if (fetch_is_pinned(vm))
         opts.commit = vm->git_commit;
     op_say(op, "fetching " STR_FMT, STR_ARG(app->source_url));
-    if (!src_git_fetch(session(op), &op->arena, &opts, &checkout, err))
+    if (!src_git_fetch(fetch_session(op), &op->arena, &opts, &checkout, err))
         return false;
     vm->git_commit = checkout.commit;
     vm->git_message = checkout.message;

@@ -2,17 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-/* What an operation on several apps reports. */
-struct results {
-    json_t *reloaded, *approved, *promoted, *skipped;
-};
-
-static void results_init(struct results *r)
+void results_init(struct results *r)
 {
     *r = (struct results){json_array(), json_array(), json_array(), json_array()};
 }
 
-static void results_release(struct results *r)
+void results_release(struct results *r)
 {
     json_decref(r->reloaded);
     json_decref(r->approved);
@@ -49,12 +44,43 @@ static bool evaluate(struct op *op, struct entry *e, struct err *err)
     return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, e->app)));
 }
 
-static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
+bool unit_advance(struct op *op, struct unit *u, bool is_same, const struct src_files *files,
+                  struct results *r, struct err *err)
 {
     const struct deploy_opts *o = op->opts;
     struct entry *staged = unit_staged(u);
     struct store_app *app = staged->app;
-    bool is_git = src_is_git(app->source_url), current = false, needs_approval;
+    struct src_files *stored = NULL;
+    json_t *approval;
+    bool needs_approval, is_stored = is_same && !app->is_dev && !unit_is_on_disk(app);
+    if (is_stored &&
+        !unit_stored_files(op, app->id, app->metadata.version_metadata.version, &stored, err))
+        return false;
+    bool is_bumped = is_same ? unit_bump_staged(op, u, err) : unit_bump(op, staged, files, err);
+    if (!is_bumped ||
+        !check_approval(op, app, is_stored ? stored : files, o->approve, &approval, &needs_approval, err))
+        return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
+    if (!is_same)
+        staged->is_copied = false; /* also when the source gives no files: served from disk */
+    if (needs_approval)
+        json_array_append_new(r->approved, approval);
+    else
+        json_decref(approval);
+    if (needs_approval && !o->approve)
+        return err_set(err, ERR_INVALID, "app " STR_FMT " needs approval", STR_ARG(text_of(op, app)));
+    /* A container whose source is the same is started when it is needed, unless somebody is using it now. */
+    bool starts = !is_same || o->verify;
+    if (starts ? !evaluate(op, staged, err)
+               : !check_load(op, staged, err) || !check_awake_container(op, staged, err))
+        return false;
+    return !o->promote || !u->stage.app || check_promote(op, u, starts, r->promoted, err);
+}
+
+static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
+{
+    const struct deploy_opts *o = op->opts;
+    struct store_app *app = unit_staged(u)->app;
+    bool is_git = src_is_git(app->source_url), current = false;
     if (is_git && !str_is_empty(o->git_auth))
         app->metadata.git_auth_name = o->git_auth;
     if (is_git && !o->force_reload && !fetch_is_current(op, app, o->branch, o->commit, &current, err))
@@ -64,27 +90,15 @@ static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct
         return true;
     }
     struct src_files *files;
-    json_t *approval;
     if (is_git)
         choose_commit(o, &app->metadata.version_metadata);
-    if (!fetch_source(op, app, &files, err) || !unit_bump(op, staged, files, err) ||
-        !check_approval(op, app, files, o->approve, &approval, &needs_approval, err))
+    if (!fetch_source(op, app, &files, err))
         return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
-    staged->is_copied = false; /* also when the source gives no files: served from disk */
-    if (needs_approval)
-        json_array_append_new(r->approved, approval);
-    else
-        json_decref(approval);
-    if (needs_approval && !o->approve)
-        return err_set(err, ERR_INVALID, "app " STR_FMT " needs approval", STR_ARG(text_of(op, app)));
-    if (!evaluate(op, staged, err))
+    if (!unit_advance(op, u, false, files, r, err))
         return false;
     json_array_append_new(r->reloaded, wire_path(app));
-    if (!o->promote || !u->stage.app)
-        return true;
-    if (!check_promote(op, u, true, r->promoted, err))
-        return false;
-    json_array_append_new(r->reloaded, wire_path(u->main.app));
+    if (o->promote && u->stage.app)
+        json_array_append_new(r->reloaded, wire_path(u->main.app));
     return true;
 }
 
