@@ -216,6 +216,8 @@ void print_approval(struct cli *c, const json_t *result);       /* plugins and p
 void print_approve_result(struct cli *c, const json_t *result); /* a line, and those if it needed approval */
 void print_created(struct cli *c, const json_t *created, bool is_approved);
 void print_dry_run(struct cli *c, const json_t *reply);
+/* An AppApplyResponse; `is_approved`: permissions of created apps have been approved. */
+void print_applied(struct cli *c, const json_t *reply, bool is_approved); /* applied.c */
 /* Prints the reply if --format asks for JSON; else leaves it to the caller to print text, false. */
 bool print_result_json(struct cli *c, const json_t *reply);
 
