@@ -9,7 +9,7 @@
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
  *     static.c   static files                  proxy.c    proxy routes         service.c  the container
- *     slot.c     lazy loading
+ *     slot.c     lazy loading                  wait.c     those who wait for the container
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef APP_INT_H
 #define APP_INT_H
@@ -283,6 +283,21 @@ void proxy_serve(struct app *app, const struct app_request *request, const struc
 void proxy_release(struct app *app);
 void handler_serve(struct app *app, const struct app_request *request, const struct route *route,
                    const struct route_match *match);
+
+/* --- wait.c: on loops --- */
+
+/* A browser that goes to a page, and may be shown another one meanwhile. */
+bool wait_wants_page(const struct app *app, const struct http_req *req);
+/* How long a request waits for the container before it gets the page, or 503; 0: for ever. */
+int64_t wait_patience_ms(const struct app *app, bool is_page);
+/* Whether build output and logs may be shown to the caller. */
+bool wait_may_see_log(const struct app *app, const struct auth_identity *who);
+void wait_reply_page(struct app *app, const struct app_request *request);
+void wait_reply_late(struct app *app, struct http_req *req);
+/* Why the container did not start, as a page or as text. */
+void wait_reply_failure(struct app *app, const struct app_request *request, const struct ctr_failure *why);
+/* Serves the page's own status; false: it is not asked for. */
+bool wait_serve(struct app *app, const struct app_request *request);
 
 /* --- request.c, reply.c --- */
 

@@ -19,7 +19,10 @@ struct passage {
     struct ctr_endpoint at;
     struct ctr_waiter *waiter;
     struct http_timer pause; /* before another try */
+    struct http_timer patience; /* armed while `waiter` is set: then it gets an answer of ours */
+    int64_t patient_until_ms;   /* http_loop_now_ms() scale; 0: has not waited yet */
     int tries;
+    bool wants_page;
     bool has_entered, is_tunnel, has_abort_hook;
 };
 
@@ -199,21 +202,15 @@ static void pass(struct passage *p)
 static void on_awake(void *arg, const struct ctr_endpoint *at, const struct ctr_failure *why)
 {
     struct passage *p = arg;
-    struct http_req *req = p->request.req;
     p->waiter = NULL;
+    http_timer_stop(&p->patience);
     if (at) {
         p->at = *at;
         p->has_entered = true;
         pass(p);
         return;
     }
-    if (why->retry_after_ms > 0)
-        http_resp_header(req, STR("Retry-After"),
-                         str_printf(req->arena, "%d", (why->retry_after_ms + 999) / 1000));
-    /* Logs are for those who may see them: the admin, and in dev whoever uses the app. */
-    bool may_see = p->app->entry.is_dev || str_eq(p->request.who->user_id, STR("admin"));
-    http_reply_error(req, why->code == ERR_UNAVAILABLE ? 503 : 500,
-                     str_from(may_see ? why->detail : why->summary));
+    wait_reply_failure(p->app, &p->request, why);
 }
 
 /* The client left while nothing was on its way to the container. */
@@ -226,6 +223,7 @@ static void on_gone(struct http_req *req, void *arg)
         ctr_waiter_cancel(p->waiter);
     p->waiter = NULL;
     http_timer_stop(&p->pause);
+    http_timer_stop(&p->patience);
     http_resp_abort(req);
 }
 
@@ -234,6 +232,30 @@ static void watch_client(struct passage *p)
     if (!p->has_abort_hook)
         http_req_on_abort(p->request.req, on_gone, p);
     p->has_abort_hook = true;
+}
+
+static void on_patience_over(struct http_timer *timer)
+{
+    struct passage *p = CONTAINER_OF(timer, struct passage, patience);
+    ctr_waiter_cancel(p->waiter); /* the start goes on */
+    p->waiter = NULL;
+    if (p->wants_page)
+        wait_reply_page(p->app, &p->request);
+    else
+        wait_reply_late(p->app, p->request.req);
+}
+
+static void be_patient(struct passage *p)
+{
+    const struct http_req *req = p->request.req;
+    int64_t now = http_loop_now_ms(req->loop);
+    if (p->patient_until_ms == 0) {
+        p->wants_page = wait_wants_page(p->app, req);
+        int64_t ms = wait_patience_ms(p->app, p->wants_page);
+        p->patient_until_ms = ms > 0 ? now + ms : INT64_MAX;
+    }
+    if (p->patient_until_ms < INT64_MAX)
+        http_timer_start(&p->patience, req->loop, MAX(p->patient_until_ms - now, 1), on_patience_over);
 }
 
 static void to_container(struct passage *p)
@@ -246,6 +268,7 @@ static void to_container(struct passage *p)
         return;
     }
     watch_client(p);
+    be_patient(p);
     p->waiter = ctr_service_wake(service, req->loop, loop_index(p), on_awake, p);
 }
 

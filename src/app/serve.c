@@ -144,6 +144,8 @@ void app_handle(struct app *app, const struct app_request *request)
     struct str path;
     if (app->headers_level >= 2)
         http_req_on_headers(req, security_headers, app);
+    if (UNLIKELY(wait_serve(app, request)))
+        return;
     if (LIKELY(app->lone_proxy != NULL)) {
         proxy_serve(app, request, app->lone_proxy);
         return;

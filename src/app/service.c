@@ -382,6 +382,10 @@ bool service_load(struct app *app, star_v container, struct err *err)
         return err_set(err, ERR_INVALID,
                        "container.idle_action must be \"stop\" or \"pause\", not \"" STR_FMT "\"",
                        STR_ARG(action));
+    struct str page = app_config_str(app, "container.wait_page", STR("auto"));
+    if (!str_eq(page, STR("auto")) && !str_eq(page, STR("off")))
+        return err_set(err, ERR_INVALID, "container.wait_page must be \"auto\" or \"off\", not \"" STR_FMT "\"",
+                       STR_ARG(page));
     struct ctr_kv_list options = {0};
     if (!gather_build_args(&p, err) || !choose_source(&p, err) || !choose_port(&p, err))
         return false;

@@ -192,8 +192,13 @@ struct ctr_service_status {
     uint32_t in_flight, tunnels, waiting;
     int64_t idle_ms;                    /* since the last request */
     struct str failure;                 /* detail of the last failure, empty without */
+    struct str summary;                 /* its one line without logs */
+    int64_t begin_ms;                   /* how long ago the newest start began */
+    uint64_t log_from;                  /* where its lines begin, for ctr_service_log() */
 };
 void ctr_service_status(struct ctr_service *svc, struct arena *a, struct ctr_service_status *out);
+/* A line of it that begins so names a phase ("building the image"). */
+#define CTR_PHASE_MARK "==> "
 /* Build and start output since offset *at of a ring of the last 64 KiB; moves *at on. */
 struct str ctr_service_log(struct ctr_service *svc, struct arena *a, uint64_t *at);
 

@@ -284,7 +284,8 @@ void svc_phase(struct ctr_service *svc, const char *phase)
     svc->phase = phase;
     svc->phase_ms = clock_ms();
     pthread_mutex_unlock(&svc->m->lock);
-    svc_log_line(svc, str_from(phase));
+    scoped_arena a = {0};
+    svc_log_line(svc, str_printf(&a, CTR_PHASE_MARK "%s", phase));
 }
 
 static void log_put(struct ctr_service *svc, struct str s)
@@ -376,6 +377,8 @@ static void start_job(void *arg)
         svc_wait(svc->m, &svc->m->changed, INT64_MAX);
     bool is_restart = svc->is_restart;
     svc->began_ns = wall_ns();
+    svc->begin_ms = clock_ms();
+    svc->log_from = svc->log_end;
     pthread_mutex_unlock(&svc->m->lock);
     svc_run_start(svc, is_restart, &res);
     pthread_mutex_lock(&svc->m->lock);
@@ -451,6 +454,8 @@ static void pause_job(void *arg)
         svc->paused_ms = now;
         svc->paused_bytes = stats.mem_bytes;
         svc->began_ns = wall_ns();
+    svc->begin_ms = clock_ms();
+    svc->log_from = svc->log_end;
         svc_set_state(svc, CTR_PAUSED);
         svc_due(svc, now);
         trim_paused(m);
@@ -885,11 +890,15 @@ void ctr_service_status(struct ctr_service *svc, struct arena *a, struct ctr_ser
         .tunnels = u.tunnels,
         .waiting = svc->waiting_count,
         .idle_ms = now - MAX(u.last_ms, svc->ready_ms),
+        .begin_ms = svc->begin_ms ? now - svc->begin_ms : 0,
+        .log_from = svc->log_from,
     };
     if (svc->state == CTR_READY)
         out->at = svc->at;
-    if (svc->failure)
+    if (svc->failure) {
         out->failure = str_dup(a, str_from(svc->failure->detail));
+        out->summary = str_dup(a, str_from(svc->failure->summary));
+    }
     pthread_mutex_unlock(&svc->m->lock);
 }
 

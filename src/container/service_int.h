@@ -144,6 +144,8 @@ struct ctr_service {
     int64_t next_sample_ms;
     char *log;                            /* ring of SVC_LOG_MAX, made with the first line */
     uint64_t log_end;                     /* bytes ever written */
+    uint64_t log_from;                    /* of them before the newest start */
+    int64_t begin_ms;                     /* when it began, clock_ms() */
 };
 
 struct build_slot;

@@ -1,6 +1,7 @@
 """Container engines for the tests: made ready through tests/images/engine, or the reason why there is none."""
 # SPDX-License-Identifier: Apache-2.0
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -82,10 +83,11 @@ def ensure(engine, *images):
 
 
 def build_webapp(folder):
-    """The static test program, compiled once and shared by the workers of a run."""
-    out = pathlib.Path(folder) / "webapp"
+    """The static test program, compiled once and shared by the workers of a run, and by runs with the same source."""
+    source = hashlib.sha256((IMAGES / "webapp.c").read_bytes()).hexdigest()[:16]
+    out = pathlib.Path(folder) / f"webapp.{source}"
     if not out.exists():
-        tmp = out.with_name(f"webapp.{os.getpid()}")
+        tmp = out.with_name(f"{out.name}.{os.getpid()}")
         subprocess.run(["gcc", "-O2", "-static", "-s", "-pthread", "-o", tmp, IMAGES / "webapp.c"], check=True)
         tmp.replace(out)
     return out

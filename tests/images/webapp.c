@@ -10,6 +10,8 @@
  *     /exit?code=N  ends the process              /sse          three server-sent events, then stays open
  *     /ws           WebSocket echo (RFC 6455)     /log?n=N      writes N lines to stdout
  *
+ * Called as `webapp build N` it is a step of a build instead: it writes N lines, 200 ms apart, and ends.
+ *
  * $HEALTH_STATUS is the status of /health (200). $EXIT_CODE ends it at the start, after a line on stderr;
  * $NO_LISTEN=1 never listens; $CRASH_AFTER_MS ends it later.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -508,8 +510,21 @@ static void on_term(int sig)
     _exit(0);
 }
 
-int main(void)
+/* `webapp build N`: a step of a build that writes N lines, 200 ms apart. */
+static int build(long lines)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (long i = 0; i < lines; i++) {
+        printf("build line %ld <&>\n", i);
+        sleep_ms(200);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "build") == 0)
+        return build(strtol(argv[2], NULL, 10));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, on_term);   /* process 1 of a container ignores it otherwise */
     pthread_attr_t attr;
