@@ -1,12 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# hono_cmd.sh build | start | dev: uses the scripts of package.json where they exist. An app without a start script
-# gets a server for the Hono app that src/index.* exports, bundled to dist/openrun-server.mjs.
+# hono_cmd.sh install | build | start | dev: uses the scripts of package.json where they exist. An app without a start
+# script gets a server for the Hono app that src/index.* exports, bundled to dist/openrun-server.mjs.
 set -eu
 export BASE_PATH="${BASE_PATH:-${CL_APP_PATH:-/}}"
 
 has_script() {
     node -e 'const s = require("./package.json").scripts || {}; process.exit(s[process.argv[1]] ? 0 : 1)' "$1"
+}
+
+# The packages of package.json, and those of the generated server if there will be one.
+install() {
+    if [ -f package-lock.json ]; then npm ci; else npm install; fi
+    has_script start || npm install --no-save --no-audit --no-fund @hono/node-server esbuild
 }
 
 bundle_server() {
@@ -17,7 +23,6 @@ bundle_server() {
         echo "package.json has no start script, and there is no src/index.tsx, .ts, .jsx or .js to serve" >&2
         exit 1
     fi
-    npm install --no-save --no-audit --no-fund @hono/node-server esbuild
     mkdir -p dist
     cat >.openrun-server.mjs <<END
 import { serve } from "@hono/node-server";
@@ -31,6 +36,9 @@ END
 }
 
 case $1 in
+install)
+    install
+    ;;
 build)
     if has_script build; then npm run build; fi
     if ! has_script start; then bundle_server; fi
@@ -40,13 +48,13 @@ start)
     exec node dist/openrun-server.mjs
     ;;
 dev)
-    if [ -f package-lock.json ]; then npm ci; else npm install; fi
+    install
     if has_script dev; then exec npm run dev; fi
     sh "$0" build
     exec sh "$0" start
     ;;
 *)
-    echo "usage: hono_cmd.sh build | start | dev" >&2
+    echo "usage: hono_cmd.sh install | build | start | dev" >&2
     exit 2
     ;;
 esac

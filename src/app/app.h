@@ -65,6 +65,22 @@ struct app_audit {
 bool app_audit(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
                struct arena *a, struct app_audit *out, struct err *err);
 
+/* A declaration of params.star. */
+struct app_param {
+    struct str name, description;
+    const char *type;      /* "STRING", "INT", "BOOLEAN", "DICT" or "LIST" */
+    struct str value;      /* the default as a command line would give it; without one what no value means, empty if required */
+    bool is_required, has_default;
+};
+struct app_param_list {
+    struct app_param *items;
+    size_t len, cap;
+};
+/* What an app made from `files` can be told: the declarations of their params.star (none without one), evaluated
+ * without values. */
+bool app_params_declared(const struct app_env *env, const struct src_files *files, struct arena *a,
+                         struct app_param_list *out, struct err *err);
+
 /* --- Loading (job thread) ------------------------------------------------------------------------- */
 
 /* Runs params.star and app.star, builds routes, static files and the container handle. Starts no container.

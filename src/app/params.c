@@ -170,7 +170,8 @@ static bool resolve(struct eval *e, struct param *p, struct err *err)
     return true;
 }
 
-bool params_load(struct eval *e, struct err *err)
+/* Runs params.star, which may be absent: what it declares is in e->params, with defaults for values. */
+static bool params_declare(struct eval *e, struct err *err)
 {
     struct arena *a = e->keep;
     const struct star_binding bindings[] = {
@@ -194,9 +195,45 @@ bool params_load(struct eval *e, struct err *err)
     if (!found)
         return true;
     const struct star_program *p = star_compile(a, name, source, &star_options_config, &env, err);
-    if (!p || !eval_exec(e, p, &env, err))
+    return p && eval_exec(e, p, &env, err);
+}
+
+bool params_load(struct eval *e, struct err *err)
+{
+    if (!params_declare(e, err))
         return false;
     vec_foreach(param, &e->params) if (!resolve(e, param, err)) return false;
+    return true;
+}
+
+bool app_params_declared(const struct app_env *env, const struct src_files *files, struct arena *a,
+                         struct app_param_list *out, struct err *err)
+{
+    scoped_arena keep = {0};
+    scoped_arena code = {.limit = APP_CODE_MAX};
+    struct plugin_context ctx = {0};
+    struct store_app entry = {.id = STR("app_prd_declared"), .path = STR("/"), .source_url = STR("-")};
+    struct eval e = {.a = &code, .keep = &keep, .env = env, .entry = &entry, .files = files, .ctx = &ctx,
+                     .steps_left = APP_LOAD_STEPS};
+    struct app_param_list list = {0};
+    if (!params_declare(&e, err))
+        return false;
+    vec_foreach(p, &e.params)
+    {
+        struct str text = {0};
+        bool is_required = p->is_required && !p->has_default;
+        if (!p->has_default)
+            p->value = zero_value(&keep, p->type);
+        if (!is_required && !param_text(&keep, p, &text, err))
+            return false;
+        *vec_push(a, &list) = (struct app_param){.name = str_dup(a, p->name),
+                                                 .description = str_dup(a, p->description),
+                                                 .type = types[p->type].name,
+                                                 .value = str_dup(a, text),
+                                                 .is_required = is_required,
+                                                 .has_default = p->has_default};
+    }
+    *out = list;
     return true;
 }
 

@@ -34,6 +34,7 @@ struct ctr_file {
     struct str port_problem;     /* why an EXPOSE did not count ("line 7: EXPOSE $PORT: PORT has no value") */
     struct str_list volumes;     /* VOLUME of all stages, resolved, in order, without duplicates */
     struct str_list images;      /* that must exist or be pulled: FROM, --from; no stages, no scratch */
+    struct ctr_kv_list args;     /* ARG: each name once, with the value first resolved for it, maybe empty */
     bool needs_buildkit;         /* uses RUN --mount, COPY --link or --chmod, or here-documents */
     struct str syntax;           /* of the "# syntax=" line */
 };

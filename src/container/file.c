@@ -318,6 +318,13 @@ static bool do_from(struct parser *p, struct str args)
     return true;
 }
 
+static bool note_arg(struct parser *p, struct str name, struct str value)
+{
+    struct ctr_kv_list *all = &p->out->args;
+    const struct str *known = ctr_kv_get(all, name);
+    return (known && known->len > 0) || var_set(p, all, name, value);
+}
+
 /* ARG NAME[=default] ...: a build argument given wins, then the default, then the global ARG. */
 static bool do_arg(struct parser *p, struct str args)
 {
@@ -336,7 +343,9 @@ static bool do_arg(struct parser *p, struct str args)
             value = resolve(p, sc, value, &missing);
         else if (global)
             value = *global;
-        else
+        if (!note_arg(p, name, value))
+            return false;
+        if (!given && !has_default && !global)
             continue;
         if (!var_set(p, sc ? &sc->args : &p->global, name, value))
             return false;

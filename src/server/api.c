@@ -110,6 +110,8 @@ static const struct api_route routes[] = {
     {"GET", "/container/stats", "container_stats", 0, NULL, NULL, api_container_stats},
     {"POST", "/container/start", "container_start", 0, NULL, NULL, api_container_start},
     {"POST", "/container/stop", "container_stop", 0, NULL, NULL, api_container_stop},
+    {"GET", "/specs", "list_specs", 0, NULL, NULL, api_spec_list},
+    {"GET", "/spec", "get_spec", 0, NULL, NULL, api_spec_get},
     {"POST", "/container/prune", "container_prune", 0, NULL, NULL, api_container_prune},
 };
 

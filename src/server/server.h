@@ -12,4 +12,9 @@ extern const char server_version[], server_commit[];
  * returns the exit status. Messages for people go to stdout and stderr. */
 int server_main(const struct home *home);
 
+/* The app specs, bundled and of the user at `home` (may be empty), as GET /specs and GET /spec show them:
+ * {"specs": [...]} and {"spec": {...}}. Without a server, for its client. A new reference; NULL on failure. */
+json_t *server_spec_list(struct arena *a, struct str home);
+json_t *server_spec_get(struct arena *a, struct str home, struct str name, struct err *err);
+
 #endif

@@ -148,6 +148,10 @@ typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_p
 api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
     api_container_stats, api_container_prune;
 
+/* --- api_spec.c --- */
+
+api_query_fn api_spec_list, api_spec_get;
+
 /* --- bootstrap.c --- */
 
 /* First start in the default home: makes it with a configuration that holds only a new admin password,

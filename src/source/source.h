@@ -260,6 +260,9 @@ bool src_git_remote_head(struct src_session *s, struct arena *a, const struct sr
  * be empty. All contents are in memory. 400 `invalid app spec NAME` with the nearest names otherwise. */
 bool src_spec_load(struct arena *a, struct str home, struct str name, struct src_files *out, struct err *err);
 
+/* True if the spec comes from a folder in `home`, whether or not there is a bundled one of that name. */
+bool src_spec_is_of_user(struct arena *a, struct str home, struct str name);
+
 /* All names, bundled and in `home`, sorted. */
 void src_spec_list(struct arena *a, struct str home, struct str_list *out);
 

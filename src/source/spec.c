@@ -89,6 +89,11 @@ static bool unknown_spec(struct str home, struct str name, struct err *err)
     return false;
 }
 
+bool src_spec_is_of_user(struct arena *a, struct str home, struct str name)
+{
+    return !str_is_empty(home) && is_spec_name(name) && fs_is_dir(path_join(a, override_root(a, home), name));
+}
+
 bool src_spec_load(struct arena *a, struct str home, struct str name, struct src_files *out, struct err *err)
 {
     struct spec_items items = {0};

@@ -90,6 +90,9 @@ static void images_that_a_build_needs_are_named(void **state)
     assert_true(str_eq(f.syntax, STR("docker/dockerfile:1.7")));
     assert_int_equal(f.n_stages, 3);
     assert_true(str_eq(f.stages[0].name, STR("builder")));
+    assert_int_equal(f.args.len, 2);
+    assert_true(str_eq(*ctr_kv_get(&f.args, STR("V")), STR("3.13")));
+    assert_true(str_eq(*ctr_kv_get(&f.args, STR("B")), STR("uv:python3.13-slim")));
     static const char *const volumes[] = {"/data", "/x", "/j1", "/j 2"};
     assert_int_equal(f.volumes.len, ARRAY_LEN(volumes));
     for (size_t i = 0; i < ARRAY_LEN(volumes); i++)
