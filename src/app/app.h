@@ -25,6 +25,7 @@ struct src_files;
 struct star_value;
 struct store;
 struct store_app;
+struct store_brief;
 struct store_permission;
 struct toml_value;
 
@@ -122,12 +123,13 @@ const struct store_app *app_entry(const struct app *app);
 
 /* --- Slots: an app of the site, loaded on first use -------------------------------------------------
  * A slot is made from an entry when a site is built and passes from site to site while its entry is
- * unchanged, so a loaded app and its container survive other apps' deploys. */
+ * unchanged, so a loaded app and its container survive other apps' deploys. It is small: the rest of the entry is
+ * read from the store when the app is loaded. */
 
-struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry);
+struct app_slot *app_slot_new(const struct app_env *env, const struct store_brief *entry);
 struct app_slot *app_slot_ref(struct app_slot *slot);
 void app_slot_unref(struct app_slot *slot);
-const struct store_app *app_slot_entry(const struct app_slot *slot);
+const struct store_brief *app_slot_entry(const struct app_slot *slot);
 /* Puts an already loaded app in (a deploy that has verified it). Takes its own reference. */
 void app_slot_set(struct app_slot *slot, struct app *app);
 /* The loaded app, or NULL. One atomic load; the slot keeps the app alive. */

@@ -5,7 +5,10 @@
  *
  * 1. `app` is written once, under the lock, and read without it.
  * 2. Waiters exist only while LOADING; whoever ends it takes them all.
- * 3. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask
+ * 3. Of the entry it keeps what the site needs to know; the rest is read when the app is loaded. If by then it is a
+ * newer one, that is loaded, unless who may use the app has changed with it: then the site with the next slot is
+ * about to come.
+ * 4. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask
  * for cannot keep job threads busy; the next one to ask after that tries again. SPDX-License-Identifier:
  * Apache-2.0 */
 #include "app_int.h"
@@ -25,25 +28,40 @@ struct slot_waiter {
 
 struct app_slot {
     atomic_int refs;
-    struct arena arena;
     const struct app_env *env;
-    struct store_app entry;
+    struct store_brief entry;
     _Atomic(struct app *) app;
     pthread_mutex_t lock; /* guards the rest */
     bool is_loading;
     struct slot_waiter *waiters;
     struct err failure;  /* of the last attempt */
     int64_t retry_at_ms; /* clock_ms() until which it is the answer */
+    char texts[];        /* of the entry */
 };
 
-struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry)
+/* The texts of `entry` in `room`, or their size if that is NULL. */
+static size_t own_texts(struct store_brief *entry, char *room)
 {
-    struct app_slot *slot = xcalloc(1, sizeof *slot);
+    struct str *texts[] = {&entry->id, &entry->path, &entry->domain, &entry->main_app, &entry->user_id, &entry->authn_type};
+    size_t size = 0;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (room && texts[i]->len > 0)
+            *texts[i] = str_of(memcpy(room + size, texts[i]->ptr, texts[i]->len), texts[i]->len);
+        size += texts[i]->len;
+    }
+    return size;
+}
+
+struct app_slot *app_slot_new(const struct app_env *env, const struct store_brief *entry)
+{
+    struct store_brief own = *entry;
+    struct app_slot *slot = xcalloc(1, sizeof *slot + own_texts(&own, NULL));
     atomic_init(&slot->refs, 1);
     atomic_init(&slot->app, NULL);
     pthread_mutex_init(&slot->lock, NULL);
     slot->env = env;
-    entry_copy(&slot->arena, entry, &slot->entry);
+    own_texts(&own, slot->texts);
+    slot->entry = own;
     return slot;
 }
 
@@ -62,11 +80,10 @@ void app_slot_unref(struct app_slot *slot)
         app_unref(app);
     pthread_mutex_destroy(&slot->lock);
     err_release(&slot->failure);
-    arena_release(&slot->arena);
     free(slot);
 }
 
-const struct store_app *app_slot_entry(const struct app_slot *slot)
+const struct store_brief *app_slot_entry(const struct app_slot *slot)
 {
     return &slot->entry;
 }
@@ -113,13 +130,31 @@ static void answer_all(struct slot_waiter *w, struct app *app, const struct err 
     }
 }
 
+/* Loads what the store has now (inv. 3). */
+static bool load(const struct app_slot *slot, struct app **app, struct err *err)
+{
+    scoped_arena a = {0};
+    struct store_app entry;
+    scoped_store_tx *tx = store_read(slot->env->store, err);
+    if (!tx)
+        return false;
+    if (!store_app_get_by_id(tx, &a, slot->entry.id, &entry, err))
+        return err->code == ERR_NOT_FOUND ? err_set(err, ERR_UNAVAILABLE, "the app is being deleted") : false;
+    store_rollback(&tx);
+    const struct store_brief now = store_app_brief(&entry), *then = &slot->entry;
+    if (!str_eq(now.authn_type, then->authn_type) || now.stage_write_access != then->stage_write_access ||
+        now.preview_write_access != then->preview_write_access)
+        return err_set(err, ERR_UNAVAILABLE, "the app is being changed: try again");
+    return app_load(slot->env, &entry, NULL, app, err);
+}
+
 static void load_job(void *arg)
 {
     struct app_slot *slot = arg;
     scoped_err err = {0};
     struct app *app = NULL;
     int64_t begin = clock_ms();
-    if (!app_load(slot->env, &slot->entry, NULL, &app, &err))
+    if (!load(slot, &app, &err))
         log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path),
                  LOG_ERR(&err));
     int64_t now = clock_ms();

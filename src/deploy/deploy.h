@@ -100,9 +100,13 @@ void deploy_clean(struct deploy *d);
  * HTTP statuses of the API. `body` is the request object where the API has one (borrowed). */
 typedef bool deploy_op(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                        json_t *body, json_t **reply, struct err *err);
-deploy_op deploy_list, deploy_get, deploy_create, deploy_delete, deploy_approve, deploy_reload,
+deploy_op deploy_get, deploy_create, deploy_delete, deploy_approve, deploy_reload,
     deploy_promote, deploy_param_update, deploy_account_link, deploy_metadata_update, deploy_settings_update,
     deploy_version_list, deploy_version_files, deploy_version_switch;
+
+/* The list of apps as the text of the API's reply object: a tree of ten thousand would take longer than all else. */
+bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, struct buf *reply,
+                 struct err *err);
 
 /* Makes the apps that opts.path declares, of those that opts.app (a glob) matches, what it says, all in one
  * transaction: new ones are created, existing ones merged, reloaded and promoted as asked. The reply is an

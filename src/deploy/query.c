@@ -2,50 +2,26 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-/* Versions of the stages by id, so that a list needs no query per app. */
-static void index_by_id(struct op *op, const struct store_app_list *all, struct map *by_id)
+/* Linked apps follow their main app. */
+static bool pick(void *arg, const struct store_row *row)
 {
-    map_init(by_id, &op->arena);
-    vec_foreach(app, all) map_set(by_id, app->id, app);
+    struct src_apppath at = {.domain = row->main_domain, .path = row->main_path};
+    return src_appglob_match(arg, &at);
 }
 
-static bool has_staged_changes(struct op *op, const struct map *by_id, const struct store_app *app)
-{
-    if (store_app_kind(app->id) != STORE_PROD)
-        return false;
-    const struct store_app *stage = map_get(by_id, store_app_id_of(&op->arena, app->id, STORE_STAGE));
-    return stage && stage->metadata.version_metadata.version != app->metadata.version_metadata.version;
-}
-
-bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                 json_t **reply, struct err *err)
+bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, struct buf *reply,
+                 struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "read");
     struct src_appglob glob;
-    struct store_app_list all = {0};
-    struct map by_id;
     scoped_store_tx *tx = store_read(d->config.store, err);
-    if (!tx || !src_appglob_compile(&op.arena, o->app, &glob, err) ||
-        !store_app_list(tx, &op.arena, STORE_APPS_ALL, &all, err))
+    if (!tx || !src_appglob_compile(&op.arena, o->app, &glob, err))
         return false;
-    store_rollback(&tx);
-    index_by_id(&op, &all, &by_id);
-    json_t *apps = json_array();
-    vec_foreach(app, &all)
-    {
-        /* A linked app follows its main app. */
-        const struct store_app *main = str_is_empty(app->main_app) ? app : map_get(&by_id, app->main_app);
-        struct src_apppath at = {.domain = main ? main->domain : app->domain,
-                                 .path = main ? main->path : app->path};
-        if ((main != app && !o->internal) || !src_appglob_match(&glob, &at))
-            continue;
-        json_t *j = store_app_to_json(app);
-        json_set_bool(j, "staged_changes", has_staged_changes(&op, &by_id, app));
-        json_array_append_new(apps, j);
-    }
-    *reply = json_object();
-    json_object_set_new(*reply, "apps", apps);
+    buf_add_z(reply, "{\"apps\":[");
+    if (!store_app_list_text(tx, o->internal ? STORE_APPS_ALL : STORE_APPS_MAIN, pick, &glob, reply, err))
+        return false;
+    buf_add_z(reply, "]}");
     return true;
 }
 

@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BODY_MAX = 32 << 20 };
+enum { BODY_MAX = 32 << 20, LIST_MAX = 512 << 20 };
 
 struct api_call;
 typedef bool api_fn(struct api_call *call, json_t **reply, struct err *err);
+typedef bool deploy_text(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, struct buf *reply,
+                         struct err *err);
 
 enum {
     NEEDS_GLOB = 1,    /* query appPathGlob */
@@ -30,7 +32,8 @@ struct api_route {
     unsigned flags;
     deploy_op *op;     /* an operation of deploy/ ... */
     api_fn *fn;        /* ... or one of the server ... */
-    api_query_fn *query_fn; /* ... or one that needs its query only */
+    api_query_fn *query_fn; /* ... or one that needs its query only, */
+    deploy_text *text_fn;   /* ... or an operation whose reply is text. */
 };
 
 /* One call: made on the loop, used by one job thread, freed on the loop; a streamed one by the job thread. */
@@ -45,6 +48,7 @@ struct api_call {
     struct deploy_opts opts;
     struct http_pairs query;
     json_t *body, *reply;
+    struct buf text;           /* the reply of a text_fn */
     struct err err;
     atomic_bool cancel;           /* of a call without operation */
 };
@@ -90,7 +94,7 @@ static const struct api_route routes[] = {
     {"GET", "/server_status", "server_status", 0, NULL, call_status},
     {"GET", "/server_version", "server_version", 0, NULL, call_version},
     {"GET", "/config", "config_get", 0, NULL, call_config},
-    {"GET", "/apps", "list_apps", OPTIONAL_GLOB, deploy_list, NULL},
+    {"GET", "/apps", "list_apps", OPTIONAL_GLOB, .text_fn = deploy_list},
     {"GET", "/app", "get_app", NEEDS_PATH, deploy_get, NULL},
     {"POST", "/app", "create_app", HAS_BODY, deploy_create, NULL},
     {"DELETE", "/app", "delete_apps", NEEDS_GLOB, deploy_delete, NULL},
@@ -129,6 +133,7 @@ static void call_free(struct api_call *call)
 {
     json_decref(call->body);
     json_decref(call->reply);
+    buf_release(&call->text);
     if (call->operation)
         operation_unref(call->operation);
     err_release(&call->err);
@@ -144,7 +149,7 @@ static void finish(struct http_loop *loop, void *arg)
         int status = call->err.code >= 400 && call->err.code <= 599 ? (int)call->err.code : 500;
         api_reply_error(req, status, err_msg(&call->err));
     } else {
-        struct str text = call->reply ? json_text(req->arena, call->reply, JSON_STYLE_COMPACT) : (struct str){0};
+        struct str text = call->reply ? json_text(req->arena, call->reply, JSON_STYLE_COMPACT) : buf_str(&call->text);
         http_reply(req, 200, STR("application/json"), text);
     }
     call_free(call);
@@ -176,9 +181,11 @@ static bool perform(struct api_call *call)
     const struct api_route *route = call->route;
     if (route->query_fn)
         return route->query_fn(call->server, &call->arena, &call->query, &call->reply, &call->err);
-    if (!route->op)
+    if (route->fn)
         return route->fn(call, &call->reply, &call->err);
     struct deploy_caller who = {.user_id = call->user_id, .cancel = cancel_flag(call)};
+    if (route->text_fn)
+        return route->text_fn(call->server->deploy, &who, &call->opts, &call->text, &call->err);
     if (atomic_load(who.cancel))
         return err_set(&call->err, ERR_CANCELLED, "cancelled before it began");
     if (call->operation) {
@@ -354,6 +361,7 @@ void api_serve(struct server *s, struct http_req *req, struct str user_id, uint6
     call->server = s;
     call->req = req;
     call->route = route;
+    buf_init(&call->text, LIST_MAX);
     call->user_id = str_dup(&call->arena, user_id);
     call->rid = str_printf(&call->arena, STR_FMT "%" PRIu64, STR_ARG(s->rid_prefix), number);
     if (!parse_query(call, &call->err)) {

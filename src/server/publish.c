@@ -71,27 +71,26 @@ void publish_certs(struct server *s, struct certs *certs)
     s->certs = certs;
 }
 
-static bool is_write_gated(const struct store_app *entry)
+static bool is_write_gated(const struct store_brief *entry)
 {
     enum store_app_kind kind = store_app_kind(entry->id);
-    return (kind == STORE_STAGE && !entry->settings.stage_write_access) ||
-           (kind == STORE_PREVIEW && !entry->settings.preview_write_access);
+    return (kind == STORE_STAGE && !entry->stage_write_access) || (kind == STORE_PREVIEW && !entry->preview_write_access);
 }
 
 /* Adds an app in a slot, whose reference is taken over. */
 static void add_slot(struct server *s, struct site *site, struct app_slot *slot)
 {
-    const struct store_app *entry = app_slot_entry(slot);
+    const struct store_brief *entry = app_slot_entry(slot);
     site_add(site, &(struct site_app){
                        .domain = entry->domain,
                        .path = entry->path,
                        .slot = slot,
-                       .rule = auth_resolve(s->auth, site_arena(site), entry->metadata.authn_type),
+                       .rule = auth_resolve(s->auth, site_arena(site), entry->authn_type),
                        .is_write_gated = is_write_gated(entry),
                    });
 }
 
-static void add_entry(struct server *s, struct site *site, const struct store_app *entry,
+static void add_entry(struct server *s, struct site *site, const struct store_brief *entry,
                       const struct deploy_published *what)
 {
     struct app_slot *slot = app_slot_new(&s->env, entry);
@@ -101,14 +100,15 @@ static void add_entry(struct server *s, struct site *site, const struct store_ap
     add_slot(s, site, slot);
 }
 
-/* All of the store, in slots of their own. */
-static bool add_all(struct server *s, struct store_tx *tx, struct site *site, struct err *err)
+struct building {
+    struct server *server;
+    struct site *site;
+};
+
+static bool add_row(void *arg, const struct store_brief *entry, struct err *err)
 {
-    scoped_arena scratch = {0};
-    struct store_app_list apps = {0};
-    if (!store_app_list(tx, &scratch, STORE_APPS_ALL, &apps, err))
-        return false;
-    vec_foreach(app, &apps) add_entry(s, site, app, NULL);
+    const struct building *b = arg;
+    add_entry(b->server, b->site, entry, NULL);
     return true;
 }
 
@@ -130,9 +130,10 @@ static bool add_changes(struct server *s, struct store_tx *tx, const struct site
     {
         struct store_app app;
         scoped_err own = {0};
-        if (store_app_get_by_id(tx, &scratch, *id, &app, &own))
-            add_entry(s, site, &app, what);
-        else if (own.code != ERR_NOT_FOUND)
+        if (store_app_get_by_id(tx, &scratch, *id, &app, &own)) {
+            struct store_brief brief = store_app_brief(&app);
+            add_entry(s, site, &brief, what);
+        } else if (own.code != ERR_NOT_FOUND)
             return err_move(err, &own);
     }
     return true;
@@ -146,7 +147,7 @@ static struct site *build(struct server *s, const struct deploy_published *what,
     struct site *site =
         site_new(s->env.default_domain, config_bool(&s->config, "system.fallback_unknown_domains"));
     bool is_partial = what && s->site && !s->is_site_stale;
-    if (!(is_partial ? add_changes(s, tx, s->site, site, what, err) : add_all(s, tx, site, err))) {
+    if (!(is_partial ? add_changes(s, tx, s->site, site, what, err) : store_app_each(tx, add_row, &(struct building){s, site}, err))) {
         site_unref(site);
         return NULL;
     }
@@ -174,11 +175,13 @@ static void retire_replaced(const struct site *old, const struct site *now, int 
 bool publish_site(void *server, const struct deploy_published *what, struct err *err)
 {
     struct server *s = server;
+    int64_t begin = clock_ns();
     pthread_mutex_lock(&s->publish_lock);
     struct site *site = build(s, what, err);
     s->is_site_stale = !site;
     if (site) {
         http_loops_run(s->loops, take_site, site);
+        log_info("site published", LOG_INT("apps", (int64_t)site_len(site)), LOG_INT("us", (clock_ns() - begin) / 1000));
         struct site *old = s->site;
         s->site = site;
         if (old)

@@ -196,6 +196,27 @@ enum store_app_filter {
 /* Newest first. */
 bool store_app_list(struct store_tx *tx, struct arena *a, enum store_app_filter filter,
                     struct store_app_list *out, struct err *err);
+/* What the site's table needs of an entry: a row costs a microsecond, not the tens that its whole metadata does. Texts are borrowed: those of a row until the callback returns. */
+struct store_brief {
+    struct str id, path, domain, main_app, user_id;
+    struct str authn_type;
+    bool is_dev, stage_write_access, preview_write_access;
+    int64_t update_time;
+};
+struct store_brief store_app_brief(const struct store_app *app);
+/* Calls `fn` for every entry, in no order; ends early when that fails. */
+typedef bool store_brief_fn(void *arg, const struct store_brief *b, struct err *err);
+bool store_app_each(struct store_tx *tx, store_brief_fn *fn, void *arg, struct err *err);
+/* An entry where a list has to choose. */
+struct store_row {
+    struct str id, path, domain, user_id;
+    struct str main_path, main_domain;   /* of its main app, whom it follows; its own if it is one */
+};
+/* Adds to `out` the entries that `pick` wants, newest first, as the AppResponse objects of a JSON list with commas
+ * between them. */
+typedef bool store_pick_fn(void *arg, const struct store_row *row);
+bool store_app_list_text(struct store_tx *tx, enum store_app_filter filter, store_pick_fn *pick, void *arg, struct buf *out,
+                         struct err *err);
 /* Stage and previews of a prod app, newest first. */
 bool store_app_linked(struct store_tx *tx, struct arena *a, struct str main_id, struct store_app_list *out,
                       struct err *err);

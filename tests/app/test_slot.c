@@ -55,6 +55,12 @@ static void delete_files(void)
     MUST(tx && store_app_delete(tx, now.entry.id, &now.err) && store_commit(&tx, &now.err), &now.err);
 }
 
+static struct app_slot *slot_new(void)
+{
+    struct store_brief brief = store_app_brief(&now.entry);
+    return app_slot_new(&fx.env, &brief);
+}
+
 /* --- waiting for answers on the loops --- */
 
 static struct {
@@ -116,7 +122,7 @@ static void wait_out(struct app_slot *slot)
 static void a_slow_failure_is_not_repeated_for_everybody(void **state)
 {
     save("app_prd_6", FILES("app.star", "x = [i for i in range(3000000)]\nfail('slowly')\n"));
-    struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+    struct app_slot *slot = slot_new();
     int64_t begin = clock_ms();
     ask_all(slot, 0, 100);
     int64_t once = MAX(clock_ms() - begin, 1);
@@ -133,7 +139,7 @@ static const char hello[] =
 static void an_app_is_loaded_once(void **state)
 {
     save("app_prd_1", FILES("app.star", hello, "u.star", "x = 'hi'\n", "static/a.css", "css"));
-    struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+    struct app_slot *slot = slot_new();
     assert_null(app_slot_peek(slot));
     ask_all(slot, 100, 0);
     struct app *app = app_slot_peek(slot);
@@ -152,7 +158,7 @@ static void an_app_is_loaded_once(void **state)
 static void a_failure_is_shared_and_tried_again(void **state)
 {
     save("app_prd_2", FILES("app.star", hello));
-    struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+    struct app_slot *slot = slot_new();
     ask_all(slot, 0, 100);
     assert_non_null(strstr(seen.why, "module u.star not found"));
     delete_files();
@@ -169,7 +175,7 @@ static void a_deploy_puts_its_own_app_in(void **state)
     MUST(app_load(&fx.env, &now.entry, make_files(FILES("app.star", "app = ace.app('verified')\n")), &app,
                   &now.err),
          &now.err);
-    struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+    struct app_slot *slot = slot_new();
     app_slot_set(slot, app);
     assert_ptr_equal(app_slot_peek(slot), app);
     app_unref(app);
@@ -182,7 +188,7 @@ static void a_slot_may_go_while_it_loads(void **state)
 {
     save("app_prd_4", FILES("app.star", hello, "u.star", "x = [i for i in range(300000)]\n"));
     for (int i = 0; i < 20; i++) {
-        struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+        struct app_slot *slot = slot_new();
         atomic_store(&seen.answers, 0);
         app_slot_load(slot, http_loops_at(two, 0), on_ready, NULL);
         struct app_slot *held = app_slot_ref(slot); /* as a request's site does */
@@ -197,8 +203,8 @@ static void spec_files_need_no_rows(void **state)
 {
     put(&now.entry.metadata.spec_files, "app.star", "app = ace.app('spec')\n");
     now.entry.source_url = STR("-");
-    now.entry.id = STR("app_prd_5");
-    struct app_slot *slot = app_slot_new(&fx.env, &now.entry);
+    save("app_prd_5", (const char *const[]){NULL});
+    struct app_slot *slot = slot_new();
     ask_all(slot, 100, 0);
     app_slot_unref(slot);
 }

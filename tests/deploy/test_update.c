@@ -258,6 +258,13 @@ static void a_version_that_does_not_load_is_not_switched_to(void **state)
     assert_whole(w);
 }
 
+static json_t *list(struct place_of_work *w, const struct deploy_opts *o, struct err *err)
+{
+    scoped_buf text = BUF_INIT(1 << 20);
+    struct deploy_caller who = {.user_id = STR("admin")};
+    return deploy_list(w->deploy, &who, o, &text, err) ? json_parse(buf_str(&text), err) : NULL;
+}
+
 static void queries_show_what_there_is(void **state)
 {
     struct place_of_work *w = *state;
@@ -268,14 +275,14 @@ static void queries_show_what_there_is(void **state)
     create(w, "/a", "a", "");
     create(w, "/b", "a", "");
     must_call(w, deploy_reload, OPTS(.app = STR("/a")), NULL);
-    json_t *reply = call(w, deploy_list, OPTS(.app = STR("")), NULL, &err);
+    json_t *reply = list(w, OPTS(.app = STR("")), &err);
     json_t *apps = json_get(reply, "apps");
     assert_int_equal(json_array_size(apps), 2);
     assert_str(json_get_str(json_array_get(apps, 0), "path", STR("")), STR("/b")); /* newest first */
     assert_false(json_get_bool(json_array_get(apps, 0), "staged_changes", true));
     assert_true(json_get_bool(json_array_get(apps, 1), "staged_changes", false));
     json_decref(reply);
-    reply = call(w, deploy_list, OPTS(.app = STR("/a"), .internal = true), NULL, &err);
+    reply = list(w, OPTS(.app = STR("/a"), .internal = true), &err);
     assert_int_equal(json_array_size(json_get(reply, "apps")), 2); /* its stage follows it */
     json_decref(reply);
     reply = call(w, deploy_version_list, OPTS(.app = STR("stage.localhost:/a")), NULL, &err);
@@ -293,7 +300,9 @@ static void queries_show_what_there_is(void **state)
               "no version 9");
     must_fail(w, deploy_get, OPTS(.app = STR("/none")), NULL, 404, "no app at /none");
     must_fail(w, deploy_get, OPTS(.app = STR("none")), NULL, 400, "expected path to start");
-    must_fail(w, deploy_list, OPTS(.app = STR("a:b:c")), NULL, 400, "domain:path");
+    assert_null(list(w, OPTS(.app = STR("a:b:c")), &err));
+    assert_int_equal(err.code, 400);
+    assert_non_null(strstr(err_msg(&err), "domain:path"));
 }
 
 int main(void)

@@ -13,11 +13,11 @@
 /* Slots of pretence: only their entry and their count matter here. */
 struct app_slot {
     int refs;
-    struct store_app entry;
+    struct store_brief entry;
 };
 static int slots_alive;
 
-struct app_slot *app_slot_new(const struct app_env *env, const struct store_app *entry)
+struct app_slot *app_slot_new(const struct app_env *env, const struct store_brief *entry)
 {
     struct app_slot *slot = xcalloc(1, sizeof *slot);
     slot->refs = 1;
@@ -34,7 +34,7 @@ void app_slot_unref(struct app_slot *slot)
     free(slot);
 }
 
-const struct store_app *app_slot_entry(const struct app_slot *slot)
+const struct store_brief *app_slot_entry(const struct app_slot *slot)
 {
     return &slot->entry;
 }
@@ -42,7 +42,7 @@ const struct store_app *app_slot_entry(const struct app_slot *slot)
 static void add(struct site *site, const char *domain, const char *path)
 {
     struct str id = str_printf(site_arena(site), "%s:%s", domain, path);
-    struct store_app entry = {.id = id, .domain = str_from(domain), .path = str_from(path)};
+    struct store_brief entry = {.id = id, .domain = str_from(domain), .path = str_from(path)};
     site_add(site, &(struct site_app){
                        .domain = entry.domain, .path = entry.path, .slot = app_slot_new(NULL, &entry)});
 }

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+static struct arena *seen_arena;
+
 static void ids_of_an_app_and_its_stage_share_a_suffix(void **state)
 {
     scoped_arena a = {0};
@@ -66,6 +68,112 @@ static void apps_are_found_and_listed_newest_first(void **state)
     assert_str(list.items[0].id, stage.id);
     MUST(store_app_linked(tx, &a, STR(""), &list, &err), &err);
     assert_int_equal(list.len, 0);
+    store_rollback(&tx);
+    store_close(s);
+}
+
+static bool pick_all(void *arg, const struct store_row *row)
+{
+    struct str *seen = arg;
+    *seen = str_printf(seen_arena, STR_FMT STR_FMT "@" STR_FMT " ", STR_ARG(*seen), STR_ARG(row->path), STR_ARG(row->main_path));
+    return true;
+}
+
+static bool note_brief(void *arg, const struct store_brief *b, struct err *err)
+{
+    struct str *seen = arg;
+    *seen = str_printf(seen_arena, STR_FMT STR_FMT "=" STR_FMT "%s%s ", STR_ARG(*seen), STR_ARG(b->path),
+                       STR_ARG(b->authn_type), b->stage_write_access ? "+s" : "", b->preview_write_access ? "+p" : "");
+    return true;
+}
+
+/* The list as text, parsed, and each app the same as store_app_to_json() gives it. */
+static void check_list(struct store *s, enum store_app_filter filter, const char *want, int staged)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    scoped_buf text = BUF_INIT(1 << 20);
+    struct str seen = STR("");
+    seen_arena = &a;
+    struct store_app_list apps;
+    scoped_store_tx *tx = store_read(s, &err);
+    buf_add_char(&text, '[');
+    MUST(store_app_list_text(tx, filter, pick_all, &seen, &text, &err) && store_app_list(tx, &a, filter, &apps, &err), &err);
+    buf_add_char(&text, ']');
+    assert_str(seen, str_from(want));
+    scoped_json *got = json_parse(buf_str(&text), &err);
+    if (!got)
+        fail_msg("%s: %s", err_msg(&err), buf_z(&text));
+    assert_int_equal(json_array_size(got), apps.len);
+    for (size_t i = 0; i < apps.len; i++) {
+        json_t *wanted = store_app_to_json(&apps.items[i]), *app = json_array_get(got, i);
+        staged -= json_get_bool(app, "staged_changes", false);
+        json_object_del(app, "staged_changes");
+        if (!json_equal(app, wanted))
+            fail_msg("%s\n%s", str_z(&a, json_text(&a, app, 0)), str_z(&a, json_text(&a, wanted, 0)));
+        json_decref(wanted);
+    }
+    assert_int_equal(staged, 0);
+}
+
+static void set_foreign(const char *metadata)
+{
+    scoped_arena a = {0};
+    test_sql("list", str_z(&a, str_printf(&a, "UPDATE apps SET metadata = '%s', settings = '{\"preview_write_access\":true}' "
+                                              "WHERE path = '/foreign'", metadata)));
+}
+
+static void a_list_is_the_text_of_the_rows(void **state)
+{
+    scoped_err err = {0};
+    scoped_arena a = {0};
+    struct store *s = test_open("list");
+    scoped_store_tx *tx = store_begin(s, &err);
+    struct store_app first = test_app(&a, "/first", STORE_PROD), stage, plain = test_app(&a, "/plain", STORE_PROD),
+                     foreign = test_app(&a, "/foreign", STORE_DEV);
+    first.metadata = test_metadata(&a);
+    first.metadata.authn_type = STR("a\"b");
+    first.source_url = STR("/a\nb");
+    first.create_time = 3, plain.create_time = 2, foreign.create_time = 1;
+    foreign.is_dev = true;
+    stage = first;
+    stage.id = store_app_id_of(&a, first.id, STORE_STAGE);
+    stage.domain = STR("stage");
+    stage.main_app = first.id;
+    stage.create_time = 4;
+    stage.settings.stage_write_access = true;
+    stage.metadata.version_metadata.version = 9;
+    MUST(store_app_insert(tx, &first, &err) && store_app_insert(tx, &stage, &err) && store_app_insert(tx, &plain, &err) &&
+         store_app_insert(tx, &foreign, &err) && store_commit(&tx, &err), &err);
+    check_list(s, STORE_APPS_MAIN, "/first@/first /plain@/plain /foreign@/foreign ", 1);
+    check_list(s, STORE_APPS_ALL, "/first@/first /first@/first /plain@/plain /foreign@/foreign ", 1);
+
+    /* Texts of other programs: null for empty, another order, what is unknown, what is missing, NULL. */
+    static const char *const texts[] = {
+        "{\"authn_type\":\"none\",\"loads\":null,\"version_metadata\":{\"version\":4}}", "{}", "null", "",
+        "{\"name\":\"x\",\"version_metadata\":null}", " { \"spec_files\" : { } , \"unknown\" : [ 1 ] } ",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        set_foreign(texts[i]);
+        check_list(s, STORE_APPS_MAIN, "/first@/first /plain@/plain /foreign@/foreign ", 1);
+    }
+    set_foreign(texts[0]);
+    struct str seen = STR("");
+    seen_arena = &a;
+    tx = store_read(s, &err);
+    MUST(store_app_each(tx, note_brief, &seen, &err), &err);
+    assert_str(seen, STR("/first=a\"b /first=a\"b+s /plain= /foreign=none+p "));
+    store_rollback(&tx);
+
+    set_foreign("{\"name\":");
+    tx = store_read(s, &err);
+    scoped_buf text = BUF_INIT(1 << 20);
+    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, pick_all, &seen, &text, &err), &err, ERR_INTERNAL, "damaged JSON");
+    MUST_FAIL(store_app_each(tx, note_brief, &seen, &err), &err, ERR_INTERNAL, "damaged JSON");
+    store_rollback(&tx);
+    tx = store_read(s, &err);
+    scoped_buf small = BUF_INIT(100);
+    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, pick_all, &seen, &small, &err), &err, ERR_TOO_LARGE, "narrower");
     store_rollback(&tx);
     store_close(s);
 }
@@ -319,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_of_an_app_and_its_stage_share_a_suffix),
         cmocka_unit_test(apps_are_found_and_listed_newest_first),
+        cmocka_unit_test(a_list_is_the_text_of_the_rows),
         cmocka_unit_test(a_stale_change_is_a_conflict),
         cmocka_unit_test(versions_mirror_what_was_live),
         cmocka_unit_test(rows_of_other_programs_are_read),
