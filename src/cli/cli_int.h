@@ -47,8 +47,9 @@ struct cli {
 extern const struct command cmd_root;
 extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
 extern const struct command cmd_app_settings, cmd_app_update, cmd_operation, cmd_app_logs, cmd_container, cmd_spec;
+extern const struct command cmd_preview;
 extern const struct command cmd_apply, cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
-    cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_preview, cmd_user; /* later.c */
+    cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_user; /* later.c */
 
 /* Flags that many commands have. */
 #define FLAG_DRY_RUN {"dry-run", NULL, FLAG_BOOL, NULL, "show what would be done, change nothing"}
@@ -167,7 +168,7 @@ struct listing {
     const struct field *record;
     bool has_gap;        /* a blank line after each record in jsonl_pretty */
 };
-extern const struct listing listing_apps, listing_versions, listing_files, listing_operations;
+extern const struct listing listing_apps, listing_versions, listing_files, listing_operations, listing_previews;
 /* Prints `rows` (an array; anything else is an empty one). `reveal` shows credentials in JSON. */
 void print_list(const struct cli *c, const struct listing *l, const json_t *rows, enum format format, bool reveal);
 
@@ -200,7 +201,7 @@ struct field {
     bool is_optional;    /* left out when absent */
     bool is_secret;      /* masked when not revealed */
 };
-extern const struct field record_app[], record_version[], record_file[], record_operation[];
+extern const struct field record_app[], record_version[], record_file[], record_operation[], record_preview[];
 /* A new reference to `in` as the record says: known members, in order, each present and of its type. */
 json_t *record_shape(const struct field *record, const json_t *in, bool reveal);
 

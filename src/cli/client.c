@@ -222,13 +222,25 @@ static void keep_line(struct watcher *w, struct str line)
     pthread_mutex_unlock(&w->mutex);
 }
 
+/* Warnings are for everybody, also where progress is not shown. */
+static void show_warning(const struct watcher *w, struct str text)
+{
+    if (w->is_running && atomic_load(&shows_progress))
+        fputs("\r\033[K", stderr);
+    say(w->cli->err, "Warning: " STR_FMT "\n", STR_ARG(text));
+    fflush(w->cli->err);
+}
+
 /* A line of progress, on the main thread. */
 static void on_line(void *arg, struct str line)
 {
     struct watcher *w = arg;
     FILE *to = w->is_watch ? w->cli->out : w->cli->err;
     if (!w->is_watch && !w->cli->is_verbose) {
-        keep_line(w, line);
+        if (str_starts(line, STR("warning: ")))
+            show_warning(w, str_from_off(line, strlen("warning: ")));
+        else
+            keep_line(w, line);
         return;
     }
     say(to, STR_FMT "\n", STR_ARG(line));

@@ -113,6 +113,59 @@ static const struct command version_command = {
 static const struct command show_config_command = {
     .name = "show-config", .summary = "print the dynamic configuration", .exec = run_show_config};
 
+/* ---- check ---- */
+
+/* Of the running server, else of the home, which must be on this machine. */
+static bool read_problems(struct cli *c, bool fix, json_t **reply, struct err *err)
+{
+    struct str_list problems = {0};
+    if (c->config.is_tcp || server_accepts(c)) {
+        struct call call = {.method = fix ? "POST" : "GET", .path = "/check", .is_long = true};
+        *reply = call_server(c, &call, err);
+        return *reply != NULL;
+    }
+    if (!server_check_home(&c->home, fix, c->arena, &problems, err))
+        return false;
+    *reply = keep_json(c, json_object());
+    json_set_list(*reply, "problems", &problems);
+    return true;
+}
+
+static bool run_check(struct cli *c, struct err *err)
+{
+    json_t *reply;
+    if (!want_words(c, 0, "no args expected", err) || !want_result_format(c, err) ||
+        !read_problems(c, args_is_on(c->args, "fix"), &reply, err))
+        return false;
+    const json_t *problems = json_get(reply, "problems");
+    size_t n = json_array_size(problems);
+    c->exit_code = n > 0;
+    if (print_result_json(c, reply))
+        return true;
+    for (size_t i = 0; i < n; i++)
+        say(c->out, STR_FMT "\n", STR_ARG(json_str(json_array_get(problems, i))));
+    if (n == 0)
+        say(c->out, "No problems found.\n");
+    else
+        say(c->out, "%zu problem(s) found.\n", n);
+    return true;
+}
+
+static const struct flag check_flags[] = {
+    {"fix", NULL, FLAG_BOOL, NULL, "remove stored contents that no version uses"},
+    FLAG_RESULT_FORMAT,
+    FLAG_END,
+};
+
+static const struct command check_command = {
+    .name = "check",
+    .summary = "look for faults in the metadata",
+    .about = "   Asks the running server, or looks into the home folder when none runs. Changes nothing without --fix.\n"
+             "   Exits with 1 when there are problems; each line says what to do about one.\n",
+    .flags = check_flags,
+    .exec = run_check,
+};
+
 /* ---- later ---- */
 
 static const struct command metadata_status_command = {
@@ -131,7 +184,7 @@ static const struct command update_config_command = {.name = "update-config",
 
 static const struct command *const commands[] = {
     &start_command,   &stop_command,        &status_command,        &version_command, &metadata_status_command,
-    &restart_command, &show_config_command, &update_config_command, NULL,
+    &restart_command, &show_config_command, &update_config_command, &check_command, NULL,
 };
 
 const struct command cmd_server = {.name = "server", .summary = "run and control the server", .subs = commands};

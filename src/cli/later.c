@@ -229,7 +229,7 @@ static const struct command *const secret_commands[] = {&secret_table[0], &secre
                                                         &secret_table[3], &secret_table[4], NULL};
 const struct command cmd_secret = {.name = "secret", .summary = "manage secrets", .subs = secret_commands};
 
-/* ---- app-webhook, preview ---- */
+/* ---- app-webhook ---- */
 
 static const struct command webhook_table[] = {
     {"list", NULL, "<appPath>", "list the webhooks of an app", NULL, format_flags},
@@ -238,13 +238,6 @@ static const struct command webhook_table[] = {
 };
 static const struct command *const webhook_commands[] = {&webhook_table[0], &webhook_table[1], &webhook_table[2], NULL};
 const struct command cmd_app_webhook = {.name = "app-webhook", .summary = "manage webhooks of apps", .subs = webhook_commands};
-
-static const struct flag preview_flags[] = {FLAG_APPROVE, FLAG_DRY_RUN, FLAG_END};
-static const struct command preview_table[] = {
-    {"create", NULL, "<gitCommitId> <appPath>", "make a preview app of a commit", NULL, preview_flags},
-};
-static const struct command *const preview_commands[] = {&preview_table[0], NULL};
-const struct command cmd_preview = {.name = "preview", .summary = "manage preview apps", .subs = preview_commands};
 
 /* ---- user ---- */
 

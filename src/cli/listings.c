@@ -109,6 +109,37 @@ static const struct csv_column apps_csv[] = {
 const struct listing listing_apps = {
     .basic = apps_basic, .table = apps_table, .csv = apps_csv, .record = record_app, .has_gap = true};
 
+/* ---- previews ---- */
+
+static const struct column previews_basic[] = {
+    {"Commit", 20, .cut = COMMIT_CUT, .path = COMMIT},
+    {"AppPath", 0, .cell = cell_app_path},
+    {NULL},
+};
+
+static const struct column previews_table[] = {
+    {"Commit", 40, .path = COMMIT},
+    {"MainApp", 40, .path = "linked_app_path"},
+    {"Created", 30, .path = "create_time"},
+    {"User", 15, .path = "user_id"},
+    {"Url", 0, .path = "https_url"},
+    {NULL},
+};
+
+static const struct csv_column previews_csv[] = {
+    {.path = "id"},
+    {.path = COMMIT},
+    {.path = "linked_app_path", .is_quoted = true},
+    {.cell = cell_app_path, .is_quoted = true},
+    {.path = "create_time"},
+    {.path = "user_id"},
+    {.path = "https_url", .is_quoted = true},
+    {NULL},
+};
+
+const struct listing listing_previews = {
+    .basic = previews_basic, .table = previews_table, .csv = previews_csv, .record = record_preview, .has_gap = true};
+
 /* ---- versions ---- */
 
 static void cell_active(struct buf *out, const json_t *version)

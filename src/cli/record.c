@@ -92,6 +92,21 @@ const struct field record_app[] = {
     {NULL},
 };
 
+const struct field record_preview[] = {
+    {"id", FIELD_STR},
+    {"path", FIELD_STR},
+    {"domain", FIELD_STR},
+    {"main_app", FIELD_STR},
+    {"linked_app_path", FIELD_STR},
+    {"source_url", FIELD_STR},
+    {"user_id", FIELD_STR},
+    {"create_time", FIELD_TIME},
+    {"http_url", FIELD_STR},
+    {"https_url", FIELD_STR},
+    {"metadata", FIELD_OBJECT, record_app_metadata},
+    {NULL},
+};
+
 const struct field record_version[] = {
     {"Active", FIELD_BOOL},
     {"AppId", FIELD_STR},

@@ -113,24 +113,15 @@ static bool verify_unit(struct op *op, struct unit *u, struct err *err)
     return true;
 }
 
-static struct str url_of(struct op *op, const struct store_app *app, const char *scheme, int port)
-{
-    struct src_apppath at = {.domain = app->domain, .path = app->path};
-    if (port <= 0)
-        return (struct str){0};
-    return src_apppath_url(&op->arena, &at, scheme, op->deploy->config.env->default_domain, (unsigned)port);
-}
-
 /* The AppCreateResponse. */
 static json_t *created(struct op *op, const struct unit *u, json_t *approvals)
 {
-    const struct app_env *env = op->deploy->config.env;
     const struct store_app *main = u->main.app;
     json_t *j = json_object();
     json_object_set_new(j, "app_path_domain", wire_path(main));
     json_set_bool(j, "dry_run", op->opts->is_dry_run);
-    json_set_str(j, "http_url", url_of(op, main, "http", env->http_port));
-    json_set_str(j, "https_url", url_of(op, main, "https", env->https_port));
+    json_set_str(j, "http_url", wire_url(op, main, "http"));
+    json_set_str(j, "https_url", wire_url(op, main, "https"));
     json_object_set(j, "approve_results", approvals);
     json_set_str(j, "orig_source_url", main->settings.orig_source_url);
     json_set_str(j, "source_url", main->source_url);

@@ -177,18 +177,39 @@ bool op_is_cancelled(const struct op *op, struct err *err)
     return true;
 }
 
+struct str op_expand(struct op *op, struct str glob)
+{
+    struct str domain = {0}, path = glob, default_domain = op->deploy->config.env->default_domain;
+    bool has_domain = str_cut(glob, ':', &domain, &path);
+    if (!has_domain)
+        path = glob;
+    while (path.len > 1 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    if (!has_domain)
+        return path;
+    domain = str_lower(&op->arena, domain);
+    if (str_ends(domain, STR(".")))
+        domain = str_cat(&op->arena, domain, default_domain);
+    return str_printf(&op->arena, STR_FMT ":" STR_FMT, STR_ARG(domain), STR_ARG(path));
+}
+
+bool op_is_exact(struct str glob)
+{
+    for (size_t i = 0; i < glob.len; i++)
+        if (strchr("*?[]{}\\", glob.ptr[i]))
+            return false;
+    return glob.len > 0 && !str_eq_nocase(glob, STR("all"));
+}
+
 /* A glob that is the path of one app, by far the most common, is looked up. False: it must be matched. */
 static bool match_exactly(struct op *op, struct store_tx *tx, struct str glob, struct str_list *ids)
 {
     struct src_apppath at;
     struct store_app app;
     scoped_err ignored = {0};
-    if (!src_apppath_parse(glob, &at, &ignored) ||
+    if ((!op->opts->is_exact && !op_is_exact(glob)) || !src_apppath_parse(glob, &at, &ignored) ||
         !store_app_get(tx, &op->arena, at.path, at.domain, &app, &ignored) || !str_is_empty(app.main_app))
         return false;
-    for (size_t i = 0; i < glob.len && !op->opts->is_exact; i++)
-        if (strchr("*?[]{}\\", glob.ptr[i]))
-            return false;
     str_list_add(&op->arena, ids, app.id);
     return true;
 }
@@ -233,8 +254,12 @@ bool op_select(struct op *op, struct str glob, struct err *err)
 {
     /* Twice: who matches is read to know what to hold, and the state once it is held. */
     struct str_list ids = {0};
+    glob = op_expand(op, glob);
     if (!match_main(op, glob, &ids, err) || !op_hold_all(op, &ids, err))
         return false;
+    if (ids.len == 0 && op_is_exact(glob))
+        op_say(op, "warning: there is no app at " STR_FMT ": \"openrun app list\" shows those there are",
+               STR_ARG(glob));
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (!tx)
         return false;
@@ -245,7 +270,7 @@ bool op_select(struct op *op, struct str glob, struct err *err)
 bool op_find(struct op *op, struct str path, struct store_app *out, struct err *err)
 {
     struct src_apppath at;
-    if (!src_apppath_parse(path, &at, err))
+    if (!src_apppath_parse(op_expand(op, path), &at, err))
         return false;
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (!tx)
@@ -421,18 +446,23 @@ static bool remove_old_versions(struct op *op, struct store_tx *tx, struct err *
     return true;
 }
 
+bool deploy_fix(struct store *store, struct err *err)
+{
+    for (int64_t removed = CLEANUP_BATCH; removed == CLEANUP_BATCH;) {
+        scoped_store_tx *tx = store_begin(store, err);
+        if (!tx || !store_cleanup_blobs(tx, CLEANUP_BATCH, &removed, err) || !store_commit(&tx, err))
+            return false;
+    }
+    return true;
+}
+
 void deploy_clean(struct deploy *d)
 {
     /* Somebody is between his contents and his commit: another time. */
     if (pthread_rwlock_trywrlock(&d->contents) != 0)
         return;
     scoped_err err = {0};
-    int64_t removed = CLEANUP_BATCH;
-    bool ok = true;
-    while (ok && removed == CLEANUP_BATCH) {
-        scoped_store_tx *tx = store_begin(d->config.store, &err);
-        ok = tx && store_cleanup_blobs(tx, CLEANUP_BATCH, &removed, &err) && store_commit(&tx, &err);
-    }
+    bool ok = deploy_fix(d->config.store, &err);
     pthread_rwlock_unlock(&d->contents);
     if (!ok)
         log_warn("removing contents that no version needs", LOG_ERR(&err));

@@ -52,10 +52,13 @@ struct deploy_config {
     void *arg;
 };
 
-/* Whether the metadata is whole: one line for each thing that no operation leaves behind, a killed one
- * included: production without staging, an active version without a row, rows that refer to nothing. Contents
- * that no version uses are told too; deploy_clean() removes those. Needs no open `struct deploy`. */
+/* Whether the metadata is whole: one line, with what to do about it, for each thing that no operation leaves behind,
+ * a killed one included: production without staging, an active version without a row, rows that refer to nothing.
+ * Contents that no version uses are told too; deploy_fix() removes those. Needs no open `struct deploy`. */
 bool deploy_check(struct store *store, struct arena *a, struct str_list *problems, struct err *err);
+
+/* Puts right what can be without losing anything. For a store that nobody else changes. */
+bool deploy_fix(struct store *store, struct err *err);
 
 /* Who asks and where progress goes. */
 struct deploy_caller {
@@ -87,6 +90,10 @@ struct deploy_opts {
      * not called by dry runs, nor when there is nothing to commit. */
     bool (*in_commit)(void *arg, struct store_tx *tx, struct err *err);
     void *in_commit_arg;
+    /* export: how services and git_auth entries are named, "default" (also empty) or "exact"; whether apps are
+     * pinned to the commit they are at; whether those that an apply file manages are left out. */
+    struct str service_ref, git_auth_ref;
+    bool exact_commit, exclude_declarative;
 };
 
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
@@ -123,8 +130,8 @@ deploy_op deploy_diff;
 deploy_op deploy_preview_create, deploy_preview_list, deploy_preview_delete;
 /* Production and dev apps as a declarative file: {"config": text}. */
 deploy_op deploy_export;
-/* deploy_check() on a running server: {"problems": [text]}. */
-deploy_op deploy_check_all;
+/* deploy_check() on a running server: {"problems": [text]}; the second one after deploy_fix(). */
+deploy_op deploy_check_all, deploy_check_fix;
 
 /* Sync entries: applies that are done again and again (spec app-lifecycle.md 20). The entry is `sync_id`; a creation
  * takes `path` and SyncMetadata as its body. A run that fails has changed nothing but the entry's status. */

@@ -9,7 +9,7 @@
  *     check.c    audit, approval, loading, containers
  *     request.c  a request to create an app, as the API has it
  *     places.c   where apps are: overlaps
- *     create.c reload.c update.c remove.c query.c   the operations
+ *     create.c reload.c update.c remove.c preview.c export.c query.c   the operations
  *     sync.c     applies that are done again and again
  *     webhook.c  tokens of webhooks
  *     wire.c     replies
@@ -98,7 +98,12 @@ bool op_hold(struct op *op, struct str key, struct err *err);
 /* The same for several keys at once; an operation that holds keys already must let go of them first. */
 bool op_hold_all(struct op *op, const struct str_list *keys, struct err *err);
 void op_let_go(struct op *op);
-/* The units of every main app that `glob` matches, newest first, with the apps held. */
+/* A path or glob as the user means it: "/x/" is "/x", and the domain "maps." is completed as it is at create. */
+struct str op_expand(struct op *op, struct str glob);
+/* True if it names one app rather than a pattern. */
+bool op_is_exact(struct str glob);
+/* The units of every main app that `glob` matches, newest first, with the apps held. Warns if it is an exact path
+ * and there is none. */
 bool op_select(struct op *op, struct str glob, struct err *err);
 /* The one entry at an exact path, of any kind. For reading. */
 bool op_find(struct op *op, struct str path, struct store_app *out, struct err *err);
@@ -226,10 +231,19 @@ bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, 
 /* Every value of an app config is TOML. */
 bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err);
 
+/* --- remove.c --- */
+
+/* Deletes an entry with its versions, in the transaction; traces outside of the store go after the commit. */
+bool remove_entry(struct op *op, struct store_tx *tx, struct str id, struct err *err);
+/* After the commit: containers and files of what was deleted. The apps are gone, so trouble is only told. */
+void remove_traces(struct op *op);
+
 /* --- wire.c --- */
 
 json_t *wire_path(const struct store_app *app);     /* {"Path", "Domain"} */
 json_t *wire_app_info(const struct store_app *app); /* AppInfo */
+/* Where it is served; empty when that listener is off. */
+struct str wire_url(struct op *op, const struct store_app *app, const char *scheme);
 /* {dry_run, staged_update_results, promote_results}; takes over the two lists. */
 json_t *wire_staged(const struct op *op, json_t *staged, json_t *promoted);
 

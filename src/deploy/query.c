@@ -16,7 +16,7 @@ bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct
     op_open(&op, d, who, o, "read");
     struct src_appglob glob;
     scoped_store_tx *tx = store_read(d->config.store, err);
-    if (!tx || !src_appglob_compile(&op.arena, o->app, &glob, err))
+    if (!tx || !src_appglob_compile(&op.arena, op_expand(&op, o->app), &glob, err))
         return false;
     buf_add_z(reply, "{\"apps\":[");
     if (!store_app_list_text(tx, o->internal ? STORE_APPS_ALL : STORE_APPS_MAIN, pick, &glob, reply, err))

@@ -4,6 +4,14 @@
 
 enum { DRAIN_SECS = 30 };
 
+bool remove_entry(struct op *op, struct store_tx *tx, struct str id, struct err *err)
+{
+    if (!store_app_delete(tx, id, err))
+        return false;
+    str_list_add(&op->arena, &op->deleted, id);
+    return true;
+}
+
 /* Deletes every selected app and what is linked to it. */
 static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct err *err)
 {
@@ -16,18 +24,12 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
             return false;
         *vec_push(&op->arena, &linked) = *(*u)->main.app;
         (*u)->main.is_deleted = true;
-        vec_foreach(app, &linked)
-        {
-            if (!store_app_delete(tx, app->id, err))
-                return false;
-            str_list_add(&op->arena, &op->deleted, app->id);
-        }
+        vec_foreach(app, &linked) if (!remove_entry(op, tx, app->id, err)) return false;
     }
     return true;
 }
 
-/* After the commit: the apps are gone, so trouble here is only told. */
-static void remove_traces(struct op *op)
+void remove_traces(struct op *op)
 {
     const struct deploy_config *c = &op->deploy->config;
     vec_foreach(id, &op->deleted)

@@ -38,13 +38,16 @@ static bool edit_unit(struct op *op, struct unit *u, edit_fn *edit, const void *
            (!op->opts->promote || check_promote(op, u, false, promoted, err));
 }
 
-/* `edit` NULL: there is nothing to change. */
-static bool staged_update(struct op *op, edit_fn *edit, const void *arg, json_t **reply, struct err *err)
+/* `edit` NULL: there is nothing to change; `is_no_change` (may be NULL): nothing for this app. */
+static bool staged_update(struct op *op, edit_fn *edit, bool (*is_no_change)(const struct op *, const struct store_app *),
+                          const void *arg, json_t **reply, struct err *err)
 {
     json_t *staged = json_array(), *promoted = json_array();
     bool ok = op_select(op, op->opts->app, err);
     for (size_t i = 0; ok && edit && i < op->units.len; i++) {
         struct unit *u = op->units.items[i];
+        if (is_no_change && is_no_change(op, unit_staged(u)->app))
+            continue;
         ok = edit_unit(op, u, edit, arg, staged, promoted, err) ||
              err_wrap(err, "error updating app " STR_FMT,
                       STR_ARG(store_path_domain(&op->arena, u->main.app->path, u->main.app->domain)));
@@ -70,7 +73,16 @@ bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, cons
     op_open(&op, d, who, o, "update-param");
     if (str_is_empty(o->name))
         return err_set(err, ERR_INVALID, "paramName is required");
-    return staged_update(&op, edit_param, NULL, reply, err);
+    return staged_update(&op, edit_param, NULL, NULL, reply, err);
+}
+
+static bool has_account(const struct store_app *app, struct str plugin)
+{
+    const struct store_account_list *list = &app->metadata.accounts;
+    for (size_t i = 0; i < list->len; i++)
+        if (str_eq(list->items[i].plugin, plugin))
+            return true;
+    return false;
 }
 
 static bool edit_account(struct op *op, struct store_app *app, const void *arg, struct err *err)
@@ -87,6 +99,11 @@ static bool edit_account(struct op *op, struct store_app *app, const void *arg, 
     return true;
 }
 
+static bool unlinks_nothing(const struct op *op, const struct store_app *app)
+{
+    return str_eq(op->opts->value, STR("-")) && !has_account(app, op->opts->name);
+}
+
 bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                          json_t *body, json_t **reply, struct err *err)
 {
@@ -94,7 +111,7 @@ bool deploy_account_link(struct deploy *d, const struct deploy_caller *who, cons
     op_open(&op, d, who, o, "account-link");
     if (str_is_empty(o->name) || str_is_empty(o->value))
         return err_set(err, ERR_INVALID, "%s is required", str_is_empty(o->name) ? "plugin" : "account");
-    return staged_update(&op, edit_account, NULL, reply, err);
+    return staged_update(&op, edit_account, unlinks_nothing, NULL, reply, err);
 }
 
 /* --- app update --- */
@@ -211,7 +228,7 @@ bool deploy_metadata_update(struct deploy *d, const struct deploy_caller *who, c
     if (!read_change(&op, body, &change, err))
         return false;
     bool is_empty = !change.has_spec && str_is_empty(change.type);
-    return staged_update(&op, is_empty ? NULL : edit_metadata, &change, reply, err);
+    return staged_update(&op, is_empty ? NULL : edit_metadata, NULL, &change, reply, err);
 }
 
 /* --- settings: not staged, not versioned --- */
@@ -232,6 +249,28 @@ static void set_flag(bool *flag, int64_t wire)
         *flag = wire == 1;
 }
 
+/* The previews of the selected apps, as units of their own. */
+static bool add_previews(struct op *op, struct err *err)
+{
+    scoped_store_tx *tx = store_read(op->deploy->config.store, err);
+    if (!tx)
+        return false;
+    for (size_t i = 0, n = op->units.len; i < n; i++) {
+        struct store_app_list linked = {0};
+        if (!store_app_linked(tx, &op->arena, op->units.items[i]->main.app->id, &linked, err))
+            return false;
+        vec_foreach(app, &linked)
+        {
+            if (store_app_kind(app->id) != STORE_PREVIEW)
+                continue;
+            struct unit *u = arena_new(&op->arena, struct unit);
+            u->main.app = app;
+            *vec_push(&op->arena, &op->units) = u;
+        }
+    }
+    return true;
+}
+
 bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                             json_t *body, json_t **reply, struct err *err)
 {
@@ -239,7 +278,8 @@ bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, c
     op_open(&op, d, who, o, "update_settings");
     int64_t stage, preview;
     if (!read_flag(body, "stage_write_access", &stage, err) ||
-        !read_flag(body, "preview_write_access", &preview, err) || !op_select(&op, o->app, err))
+        !read_flag(body, "preview_write_access", &preview, err) || !op_select(&op, o->app, err) ||
+        !add_previews(&op, err))
         return false;
     json_t *updated = json_array();
     vec_foreach(u, &op.units)

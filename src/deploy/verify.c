@@ -30,13 +30,18 @@ static bool verify_version(struct verify *v, const struct store_app *app, struct
     if (!store_version_get(v->tx, v->a, app->id, version, &row, &own)) {
         if (own.code != ERR_NOT_FOUND)
             return err_move(err, &own);
-        found(v, app, "its version %lld does not exist", (long long)version);
+        found(v, app,
+              "its version %lld does not exist: switch to one that \"openrun version list\" shows",
+              (long long)version);
         return true;
     }
     scoped_json *live = store_metadata_to_json(&app->metadata),
                 *stored = store_metadata_to_json(&row.metadata);
     if (!json_equal(live, stored))
-        found(v, app, "its metadata differs from that of its version %lld", (long long)version);
+        found(v, app,
+              "its metadata differs from that of its version %lld: what is served is right, the next change of the "
+              "app stores both",
+              (long long)version);
     return true;
 }
 
@@ -46,19 +51,22 @@ static void verify_links(struct verify *v, const struct store_app *app)
     const struct store_app *other;
     if (kind == STORE_DEV) {
         if (!str_is_empty(app->main_app))
-            found(v, app, "a dev app that belongs to " STR_FMT, STR_ARG(app->main_app));
+            found(v, app, "a dev app that belongs to " STR_FMT ": delete it and create it again", STR_ARG(app->main_app));
         return;
     }
     bool is_main = kind == STORE_PROD;
     other = map_get(&v->by_id, is_main ? store_app_id_of(v->a, app->id, STORE_STAGE) : app->main_app);
     if (!other) {
-        found(v, app, is_main ? "it has no staging entry" : "its production entry does not exist");
+        found(v, app,
+              is_main ? "it has no staging entry: delete it and create it again"
+                      : "its production entry does not exist: restore a backup of the metadata to keep it");
         return;
     }
     if (is_main ? !str_is_empty(app->main_app) : str_is_empty(app->main_app))
-        found(v, app, "main_app is \"" STR_FMT "\"", STR_ARG(app->main_app));
+        found(v, app, "main_app is \"" STR_FMT "\": delete it and create it again", STR_ARG(app->main_app));
     if (!str_eq(app->linked_app_path, store_path_domain(v->a, other->path, other->domain)))
-        found(v, app, "linked_app_path is \"" STR_FMT "\"", STR_ARG(app->linked_app_path));
+        found(v, app, "linked_app_path is \"" STR_FMT "\": delete it and create it again",
+              STR_ARG(app->linked_app_path));
 }
 
 bool deploy_check(struct store *store, struct arena *a, struct str_list *problems, struct err *err)
@@ -79,4 +87,33 @@ bool deploy_check(struct store *store, struct arena *a, struct str_list *problem
     }
     *problems = list;
     return true;
+}
+
+/* --- on a running server --- */
+
+/* Contents that are in the store ahead of their version are no problem: no operation may be at that point. */
+static bool check_now(struct deploy *d, bool fix, json_t **reply, struct err *err)
+{
+    scoped_arena a = {0};
+    struct str_list problems = {0};
+    pthread_rwlock_wrlock(&d->contents);
+    bool ok = (!fix || deploy_fix(d->config.store, err)) && deploy_check(d->config.store, &a, &problems, err);
+    pthread_rwlock_unlock(&d->contents);
+    if (!ok)
+        return false;
+    *reply = json_object();
+    json_set_list(*reply, "problems", &problems);
+    return true;
+}
+
+bool deploy_check_all(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
+                      json_t **reply, struct err *err)
+{
+    return check_now(d, false, reply, err);
+}
+
+bool deploy_check_fix(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
+                      json_t **reply, struct err *err)
+{
+    return check_now(d, true, reply, err);
 }

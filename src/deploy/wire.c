@@ -43,3 +43,13 @@ json_t *wire_staged(const struct op *op, json_t *staged, json_t *promoted)
     json_object_set_new(j, "promote_results", promoted);
     return j;
 }
+
+struct str wire_url(struct op *op, const struct store_app *app, const char *scheme)
+{
+    const struct app_env *env = op->deploy->config.env;
+    struct src_apppath at = {.domain = app->domain, .path = app->path};
+    int port = strcmp(scheme, "https") == 0 ? env->https_port : env->http_port;
+    if (port <= 0)
+        return (struct str){0};
+    return src_apppath_url(&op->arena, &at, scheme, env->default_domain, (unsigned)port);
+}

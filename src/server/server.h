@@ -16,5 +16,8 @@ int server_main(const struct home *home);
  * {"specs": [...]} and {"spec": {...}}. Without a server, for its client. A new reference; NULL on failure. */
 json_t *server_spec_list(struct arena *a, struct str home);
 json_t *server_spec_get(struct arena *a, struct str home, struct str name, struct err *err);
+/* `openrun server check` when no server runs: deploy_check() on the metadata of the home, with `fix` after
+ * deploy_fix(). Fails while a server holds the home, and when there is no metadata yet. */
+bool server_check_home(const struct home *home, bool fix, struct arena *a, struct str_list *problems, struct err *err);
 
 #endif

@@ -11,18 +11,18 @@ static const struct {
 } checks[] = {
     {"SELECT version, appid FROM app_versions v WHERE NOT EXISTS (SELECT 1 FROM apps WHERE id = v.appid) "
      "ORDER BY appid, version",
-     "version ", " is of an app that does not exist: ", ""},
+     "version ", " is of an app that does not exist, ", ": nothing uses it, and nothing need be done"},
     {"SELECT DISTINCT version, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM app_versions v WHERE "
      "v.appid = "
      "f.appid AND v.version = f.version) ORDER BY appid, version",
-     "files of version ", " of app ", " without that version"},
+     "files of version ", " of app ", " without that version: nothing uses them, and nothing need be done"},
     {"SELECT name, appid FROM app_files f WHERE NOT EXISTS (SELECT 1 FROM files WHERE sha = f.sha) ORDER BY "
      "appid, name",
-     "file ", " of app ", " has lost its content"},
+     "file ", " of app ", " has lost its content: reload the app with --force-reload, and promote it"},
     {"SELECT sha, compression_type FROM files f WHERE NOT EXISTS (SELECT 1 FROM app_files a WHERE a.sha = "
      "f.sha) "
      "ORDER BY sha",
-     "content ", " (", ") is used by no version"},
+     "content ", " (", ") is used by no version: \"openrun server check --fix\" removes it"},
 };
 
 bool store_check(struct store_tx *tx, struct arena *a, struct str_list *problems, struct err *err)
