@@ -1,6 +1,7 @@
 """Fixtures: servers, sources, upstreams and container engines, each cleaned up and checked behind every test."""
 # SPDX-License-Identifier: Apache-2.0
 import shutil
+import signal
 
 import pytest
 
@@ -8,6 +9,9 @@ import engines
 import openrun
 import sources
 import upstream
+
+# A run in the background of a script ignores Ctrl-C, and what it starts would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
