@@ -20,6 +20,7 @@ struct http_loop;
 struct http_loops;
 struct http_req;
 struct jobs;
+struct jobs_lane;
 struct plugin_rules;
 struct src_files;
 struct star_value;
@@ -45,6 +46,7 @@ struct app_env {
     struct ctr_manager *containers;
     struct http_loops *loops;
     struct jobs *jobs;
+    struct jobs_lane *commands; /* single commands that handlers wait for */
 };
 
 struct app;
@@ -104,14 +106,14 @@ struct app_progress {
     atomic_bool *cancel; /* may be NULL */
 };
 
-/* Builds the app's image if it is missing and starts its container, waiting until it is healthy; true at
- * once for an app without container. Used by reload and --verify; requests do the same through the app's
+/* Builds the app's image if it is missing and starts its container, waiting until it is healthy; with lifetime
+ * "command" there is but the image; true at once for an app without container. Used by reload and --verify; requests do the same through the app's
  * own wake-up. */
 bool app_start_container(struct app *app, const struct app_progress *progress, struct err *err);
 /* After a change that was not committed: stops the container if app_start_container() of this app started it.
  * Requests to a live app that uses the same container wake it again. */
 void app_undo_start(struct app *app);
-/* True if the app has a long-running container. */
+/* True if the app has a container, or with lifetime "command" an image to run commands in. */
 bool app_has_container(const struct app *app);
 /* Takes the app out of service: no request is sent to its container any more; when those in flight have
  * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). Does

@@ -259,7 +259,9 @@ struct app {
     int headers_level;
 
     struct held_files *held;               /* of an app with a container */
-    struct ctr_service *service;           /* NULL: no container */
+    struct ctr_service *image;             /* of an app with a container: makes its image. The service, if there is one */
+    struct ctr_service *service;           /* of an app whose container serves requests, else NULL */
+    struct ctr_run run;                    /* what its containers are made of */
     struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
     unsigned n_upstreams;                  /* an app may outlive the loops */
@@ -299,6 +301,11 @@ void wait_reply_failure(struct app *app, const struct app_request *request, cons
 /* Serves the page's own status; false: it is not asked for. */
 bool wait_serve(struct app *app, const struct app_request *request);
 
+/* --- command.c --- */
+
+/* A plugin_command_fn; `app` is the struct app. */
+bool command_run(void *app, const struct plugin_command *c, struct plugin_command_end *end, struct err *err);
+
 /* --- request.c, reply.c --- */
 
 /* A handler run: in the request's arena, alive until it has answered. */
@@ -313,6 +320,7 @@ struct visit {
     struct str body; /* of the request, read whole */
     star_v args[2];
     bool in_error_handler;
+    bool watches_client;
     star_v req_value; /* the Request object */
     struct {
         bool is_set;

@@ -70,6 +70,54 @@ static void fault(struct visit *v, struct str message, const struct star_error *
     step(v);
 }
 
+/* --- waiting for a call that blocks */
+
+/* On the loop again. */
+static void on_worked(struct http_loop *loop, void *arg)
+{
+    struct visit *v = arg;
+    struct plugin_wait *w = v->plugin.waits;
+    v->plugin.waits = NULL;
+    if (v->request.req->is_aborted || v->request.req->is_gone) {
+        plugin_wait_free(w);
+        end(v, "Failed");
+        http_resp_abort(v->request.req);
+        return;
+    }
+    plugin_wait_end(w, v->run);
+    step(v);
+}
+
+/* The request, and with it the visit and the app, live until the loop has ended it. */
+static void work(void *arg)
+{
+    struct visit *v = arg;
+    plugin_wait_work(v->plugin.waits);
+    http_loop_post(v->request.req->loop, on_worked, v);
+}
+
+static void on_client_left(struct http_req *req, void *arg)
+{
+    struct visit *v = arg;
+    if (v->plugin.waits)
+        plugin_wait_cancel(v->plugin.waits);
+}
+
+static void suspend(struct visit *v)
+{
+    struct http_req *req = v->request.req;
+    if (!v->watches_client) {
+        http_req_on_abort(req, on_client_left, v);
+        v->watches_client = true;
+    }
+    if (req->is_gone || req->is_aborted)
+        plugin_wait_cancel(v->plugin.waits);
+    if (v->app->env->commands && jobs_lane_submit(v->app->env->commands, work, v))
+        return;
+    plugin_wait_fail(v->plugin.waits, "the server is stopping or overloaded: try again");
+    http_loop_post(req->loop, on_worked, v);
+}
+
 static void step(struct visit *v)
 {
     switch (star_run_resume(v->run)) {
@@ -83,7 +131,7 @@ static void step(struct visit *v)
         reply_value(v, star_run_result(v->run));
         return;
     case STAR_ERROR: fault(v, star_run_error(v->run)->msg, star_run_error(v->run)); return;
-    case STAR_SUSPENDED: fault(v, STR("a blocking call is not available here"), NULL); return;
+    case STAR_SUSPENDED: suspend(v); return;
     }
 }
 

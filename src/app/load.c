@@ -20,6 +20,10 @@ static bool bool_field(star_v s, const char *name)
 /* Whether what the proxy routes and the container want of each other is there. */
 static bool check_container(const struct app *app, struct err *err)
 {
+    if (app->image && !app->service && app->n_container_proxies > 0)
+        return err_set(err, ERR_INVALID,
+                       "a proxy route goes to the app's container, but that has lifetime \"command\": it serves no "
+                       "requests");
     return app->service || app->n_container_proxies == 0 ||
            err_set(err, ERR_INVALID,
                    "a proxy route goes to the app's container, but there is none: set "
@@ -106,8 +110,8 @@ void app_unref(struct app *app)
 {
     if (!app || atomic_fetch_sub_explicit(&app->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (app->service)
-        ctr_service_unref(app->service);
+    if (app->image)
+        ctr_service_unref(app->image);
     held_files_unref(app->held);
     proxy_release(app);
     arena_release(&app->code);
@@ -133,7 +137,7 @@ const struct store_app *app_entry(const struct app *app)
 
 bool app_has_container(const struct app *app)
 {
-    return app->service != NULL;
+    return app->image != NULL;
 }
 
 static void on_line(void *arg, struct str line)
@@ -146,7 +150,7 @@ static void on_line(void *arg, struct str line)
 bool app_start_container(struct app *app, const struct app_progress *progress, struct err *err)
 {
     if (!app->service)
-        return true;
+        return !app->image || ctr_service_make_image(app->image, err);
     scoped_arena a = {0};
     struct ctr_service_status status;
     ctr_service_status(app->service, &a, &status);

@@ -20,6 +20,7 @@ struct plan {
     struct ctr_file file;
     struct ctr_kv_list build_args;
     struct ctr_service_config out;
+    bool is_command;            /* lifetime "command": an image, and no container of its own */
 };
 
 static struct str text_field(const struct plan *p, const char *name)
@@ -117,10 +118,7 @@ static bool choose_build_dir(struct plan *p, struct err *err)
 
 static bool choose_source(struct plan *p, struct err *err)
 {
-    struct str source = text_field(p, "source"), lifetime = text_field(p, "lifetime");
-    if (str_eq(lifetime, STR("command")))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "containers with lifetime \"command\" are not available in this version");
+    struct str source = text_field(p, "source");
     if (str_eq(source, STR("nixpacks")))
         return err_set(err, ERR_UNSUPPORTED, "nixpacks is not supported yet");
     if (str_starts(source, STR("image:"))) {
@@ -138,6 +136,8 @@ static bool choose_port(struct plan *p, struct err *err)
     star_to_i64(star_struct_get(p->config, STR("port")), &port);
     if (port == 0)
         port = p->file.port;
+    if (p->is_command)
+        return true;
     if (port == 0)
         return err_set(err, ERR_INVALID,
                        "port not specified in app config and in container file%s" STR_FMT
@@ -184,7 +184,8 @@ static bool gather_env(struct plan *p, struct err *err)
     struct str url = src_apppath_url(p->a, &at, tls ? "https" : "http", app->env->default_domain,
                                      (unsigned)MAX(tls ? app->env->https_port : app->env->http_port, 0));
     ctr_kv_set(p->a, env, STR("CL_APP_PATH"), app->path);
-    ctr_kv_set(p->a, env, STR("PORT"), str_printf(p->a, "%d", p->out.run.port));
+    if (!p->is_command)
+        ctr_kv_set(p->a, env, STR("PORT"), str_printf(p->a, "%d", p->out.run.port));
     ctr_kv_set(p->a, env, STR("CL_APP_URL"), str_trim_right(url, '/'));
     return true;
 }
@@ -372,6 +373,7 @@ bool service_load(struct app *app, star_v container, struct err *err)
                        "app requires container support, which is not enabled on this server: install Docker "
                        "or Podman, or set "
                        "system.container_command");
+    p.is_command = str_eq(text_field(&p, "lifetime"), STR("command"));
     app->scheme = text_field(&p, "scheme");
     if (!str_eq(app->scheme, STR("http")) && !str_eq(app->scheme, STR("https")))
         return err_set(err, ERR_INVALID,
@@ -399,6 +401,10 @@ bool service_load(struct app *app, star_v container, struct err *err)
         p.out.build_file = p.file_in_context;
         p.out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p.build_dir)};
     }
-    app->service = ctr_service_get(app->env->containers, &p.out);
+    app->image = ctr_service_get(app->env->containers, &p.out);
+    app->service = p.is_command ? NULL : app->image;
+    app->run = p.out.run;
+    app->ctx.run_command = command_run;
+    app->ctx.run_command_app = app;
     return true;
 }

@@ -642,6 +642,14 @@ bool ctr_api_store(struct arena *a, struct str socket, struct str *dir)
     return dir->len > 0;
 }
 
+/* In the foreground: what the API has for that (attach) takes over the connection, as the program does for us. */
+static bool api_task(void *ctx, const struct ctr_run *run, const struct ctr_task_io *io, struct ctr_task_end *end,
+                     struct err *err)
+{
+    struct api *api = ctx;
+    return ctr_program_backend.task(api->program, run, io, end, err);
+}
+
 const struct ctr_backend ctr_api_backend = {
     .close = api_close,
     .ping = api_ping,
@@ -651,6 +659,7 @@ const struct ctr_backend ctr_api_backend = {
     .image_build = api_image_build,
     .volume_ensure = api_volume_ensure,
     .run = api_run,
+    .task = api_task,
     .inspect = api_inspect,
     .start = api_start,
     .stop = api_stop,

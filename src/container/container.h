@@ -3,6 +3,7 @@
  *     ctr_manager ── the engine, worker threads, one timer thread, the table of services
  *        ├ ctr_engine   docker or podman, by unix socket where it answers, else by program
  *        └ ctr_service  the container of one app version: start, readiness, idle stop, wake, drain
+ *     ctr_task        single commands, each in a container of its own
  *     ctr_file, ctr_ident, ctr_options: pure: Containerfiles, names and hashes, options and volumes
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -14,5 +15,6 @@
 #include "ctr_options.h"
 #include "ctr_engine.h"
 #include "ctr_service.h"
+#include "ctr_task.h"
 
 #endif

@@ -18,6 +18,7 @@ enum {
     CTR_INSPECT_MS = 10 * 1000,
     CTR_CHANGE_MS = 60 * 1000,       /* create, start, pause, remove */
     CTR_LIST_MS = 30 * 1000,
+    CTR_TASK_GRACE_MS = 3000,        /* between TERM and KILL of a command that is ended */
     CTR_PULL_MS = 30 * 60 * 1000,
     CTR_BUILD_MS = 60 * 60 * 1000,
     CTR_ANSWER_MAX = 16 << 20,       /* bytes of one answer of the engine */
@@ -53,6 +54,9 @@ struct ctr_backend {
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
                  struct ctr_info_list *out, struct err *err);
     bool (*stats)(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err);
+    /* As ctr_container_task(), but for what may be left of it after a cancel. NULL: not supported. */
+    bool (*task)(void *ctx, const struct ctr_run *run, const struct ctr_task_io *io, struct ctr_task_end *end,
+                 struct err *err);
     /* As ctr_engine_events(). */
     bool (*events)(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
                    const atomic_bool *cancel, struct err *err);

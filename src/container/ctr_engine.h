@@ -98,6 +98,24 @@ struct ctr_run {
  * container's own address. Fails if the name is taken (ERR_CONFLICT). */
 bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err);
 
+/* A command that runs to its end in a container of its own, which is removed with it. */
+struct ctr_task_io {
+    /* Output as it comes, on the calling thread. False ends the command as cancelled. May be NULL. */
+    bool (*on_output)(void *arg, bool is_stderr, struct str chunk);
+    void *arg;
+    int64_t timeout_ms;                 /* 0: none */
+    const atomic_bool *cancel;          /* may be NULL */
+};
+struct ctr_task_end {
+    int exit_code;                      /* 0..255; 137 for a command that was ended by force */
+    bool timed_out, cancelled;          /* why we ended it; at most one is set */
+    int64_t took_ms;
+};
+/* Runs `run` (its `port` does not count) and waits. True whatever its exit; false when the engine could not run it.
+ * Nothing of it is left, also after a cancel. Fails if the name is taken. */
+bool ctr_container_task(struct ctr_engine *e, const struct ctr_run *run, const struct ctr_task_io *io,
+                        struct ctr_task_end *end, struct err *err);
+
 enum ctr_status {
     CTR_STATUS_NONE,                    /* no such container */
     CTR_STATUS_CREATED,

@@ -52,6 +52,9 @@ struct str ctr_volume_name(struct arena *a, struct str app_id, struct str key);
 #define CTR_LABEL_GIT_SHA      "dev.openrun.git.sha"
 #define CTR_LABEL_GIT_MESSAGE  "dev.openrun.git.message"
 #define CTR_LABEL_VERSION_HASH "dev.openrun.version.hash"
+/* Of containers for a single command, which have none of the labels of an app's: nothing may mistake them for it. */
+#define CTR_LABEL_TASK_HOME    "dev.openrun.task.home"
+#define CTR_LABEL_TASK_APP_ID  "dev.openrun.task.app.id"
 
 /* `text` cut to 200 bytes at a character border, with control bytes and commas (which break label lists of
  * some engines) as spaces: for the git message. */

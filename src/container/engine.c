@@ -382,7 +382,8 @@ static bool run_once(struct ctr_engine *e, const struct ctr_run *run, bool publi
     return false;
 }
 
-bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
+/* What both kinds of run check, and the volumes that they need. */
+static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
 {
     if (!check_name(e, run->name, err) || !check_image(e, run->image, err) ||
         !check_no_nul(&run->labels, "label", true, err) ||
@@ -394,6 +395,13 @@ bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct e
         if (!run->mounts[i].is_bind && !ctr_volume_ensure(e, run->mounts[i].source, NULL, err))
             return err_wrap(err, "making a volume for " STR_FMT, STR_ARG(run->mounts[i].target));
     }
+    return true;
+}
+
+bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
+{
+    if (!prepare_run(e, run, err))
+        return false;
     direct_learn(e, false);
     int direct = atomic_load(&e->direct);
     bool publish = run->port > 0 && (direct == 0 || !e->is_local);
@@ -408,6 +416,27 @@ bool ctr_container_run(struct ctr_engine *e, const struct ctr_run *run, struct e
     if (!e->ops->remove(e->ctx, run->name, err))
         return false;
     return run_once(e, run, true, err);
+}
+
+bool ctr_container_task(struct ctr_engine *e, const struct ctr_run *run, const struct ctr_task_io *io,
+                        struct ctr_task_end *end, struct err *err)
+{
+    struct ctr_task_end got;
+    scoped_err ignored = {0};
+    if (!prepare_run(e, run, err))
+        return false;
+    if (!e->ops->task)
+        return err_set(err, ERR_UNSUPPORTED, "this container engine cannot run single commands");
+    for (size_t i = 0; i < run->command.len; i++)
+        if (str_chr(run->command.items[i], '\0') != STR_NPOS)
+            return err_set(err, ERR_INVALID, "an argument of a command has a NUL byte in it");
+    bool ok = e->ops->task(e->ctx, run, io, &got, err);
+    /* A name that was taken is somebody else's container. */
+    if (ok ? got.timed_out || got.cancelled || got.exit_code == 137 : err->code != ERR_CONFLICT)
+        e->ops->remove(e->ctx, run->name, &ignored);
+    if (ok)
+        *end = got;
+    return ok;
 }
 
 bool ctr_container_inspect(struct ctr_engine *e, struct arena *a, struct str name, uint16_t port,

@@ -350,6 +350,7 @@ static void sweep_job(void *arg)
             log_warn("stopping a stale container", LOG_STR("container", name), LOG_ERR(&e));
         svc_claim_end(m);
     }
+    ctr_manager_clean_tasks(m);
     struct ctr_prune_list pruned;
     if (m->keep_versions > 0 && !ctr_manager_prune(m, m->keep_versions, false, &a, &pruned, &err))
         log_warn("removing superseded containers and images", LOG_ERR(&err));

@@ -312,6 +312,35 @@ static bool run_mounts(struct arena *a, const struct ctr_run *run, struct str_li
     return true;
 }
 
+/* Everything from the labels to the command, for `run` after its own flags. */
+static bool run_args(const struct ctr_program *p, struct arena *a, const struct ctr_run *run, struct str_list *args,
+                     struct str_list *own, struct str *input, struct err *err)
+{
+    for (size_t i = 0; i < run->labels.len; i++) {
+        add(a, args, "--label");
+        str_list_add(a, args,
+                     str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(run->labels.items[i].key),
+                                STR_ARG(run->labels.items[i].value)));
+    }
+    if (p->kind == CTR_DOCKER)
+        add(a, args, "--add-host=host.docker.internal:host-gateway");
+    if (!run_mounts(a, run, args, err) || !run_env(a, &run->env, args, own, input, err))
+        return false;
+    run_limits(a, &run->limits, args);
+    if (run->workdir.len > 0) {
+        add(a, args, "--workdir");
+        str_list_add(a, args, run->workdir);
+    }
+    if (run->entrypoint.len > 0) {
+        add(a, args, "--entrypoint");
+        str_list_add(a, args, run->entrypoint);
+    }
+    str_list_add(a, args, run->image);
+    for (size_t i = 0; i < run->command.len; i++)
+        str_list_add(a, args, run->command.items[i]);
+    return true;
+}
+
 static bool program_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
 {
     struct ctr_program *p = ctx;
@@ -326,29 +355,59 @@ static bool program_run(void *ctx, const struct ctr_run *run, bool publish, stru
         add(&a, &args, "--publish");
         str_list_add(&a, &args, str_printf(&a, "127.0.0.1::%u", (unsigned)run->port));
     }
-    for (size_t i = 0; i < run->labels.len; i++) {
-        add(&a, &args, "--label");
-        str_list_add(&a, &args,
-                     str_printf(&a, STR_FMT "=" STR_FMT, STR_ARG(run->labels.items[i].key),
-                                STR_ARG(run->labels.items[i].value)));
-    }
-    if (p->kind == CTR_DOCKER)
-        add(&a, &args, "--add-host=host.docker.internal:host-gateway");
-    if (!run_mounts(&a, run, &args, err) || !run_env(&a, &run->env, &args, &own, &input, err))
-        return false;
-    run_limits(&a, &run->limits, &args);
-    if (run->workdir.len > 0) {
-        add(&a, &args, "--workdir");
-        str_list_add(&a, &args, run->workdir);
-    }
-    if (run->entrypoint.len > 0) {
-        add(&a, &args, "--entrypoint");
-        str_list_add(&a, &args, run->entrypoint);
-    }
-    str_list_add(&a, &args, run->image);
-    for (size_t i = 0; i < run->command.len; i++)
-        str_list_add(&a, &args, run->command.items[i]);
-    return ctr_program_run(p, &a, &args, &own, input, CTR_CHANGE_MS, NULL, err);
+    return run_args(p, &a, run, &args, &own, &input, err) &&
+           ctr_program_run(p, &a, &args, &own, input, CTR_CHANGE_MS, NULL, err);
+}
+
+/* Output on its way to the caller, and the beginning of stderr: the engine's own words when it fails. */
+struct task_output {
+    const struct ctr_task_io *io;
+    struct buf said;
+};
+
+static bool on_task_output(void *arg, enum proc_stream stream, struct str chunk)
+{
+    struct task_output *o = arg;
+    if (stream == PROC_STDERR)
+        buf_add_str(&o->said, str_slice(chunk, 0, o->said.max - o->said.len));
+    return !o->io->on_output || o->io->on_output(o->io->arg, stream == PROC_STDERR, chunk);
+}
+
+/* Both programs end with 125 when they failed themselves, and say so as themselves; a command may use it too. */
+static bool is_own_failure(const struct ctr_program *p, int exit_code, struct str said)
+{
+    return exit_code == 125 && (str_starts(said, str_from(p->name)) || str_starts(said, STR("docker:")) ||
+                                str_starts(said, STR("Error:")) || str_starts(said, STR("error")));
+}
+
+static bool program_task(void *ctx, const struct ctr_run *run, const struct ctr_task_io *io, struct ctr_task_end *end,
+                         struct err *err)
+{
+    struct ctr_program *p = ctx;
+    scoped_arena a = {0};
+    struct task_output o = {.io = io, .said = BUF_INIT(4096)};
+    struct proc_spec spec = {.on_output = on_task_output,
+                             .arg = &o,
+                             .timeout_ms = io->timeout_ms,
+                             .grace_ms = CTR_TASK_GRACE_MS,
+                             .cancel = (atomic_bool *)io->cancel};
+    struct proc_result res;
+    static const char *const head[] = {"run", "--rm", "--pull=never", "--name"};
+    add(&a, &spec.argv, p->path);
+    for (size_t i = 0; i < ARRAY_LEN(head); i++)
+        add(&a, &spec.argv, head[i]);
+    str_list_add(&a, &spec.argv, run->name);
+    bool ok = run_args(p, &a, run, &spec.argv, &spec.env, &spec.stdin_data, err) &&
+              (proc_run(&spec, &res, err) || err_wrap(err, "running %s", p->path));
+    if (ok && !res.timed_out && !res.cancelled && is_own_failure(p, res.exit_code, buf_str(&o.said)))
+        ok = complain(p, STR("run"), str_trim(buf_str(&o.said)), err);
+    if (ok)
+        *end = (struct ctr_task_end){.exit_code = res.exit_code >= 0 ? res.exit_code : 128 + res.signal,
+                                     .timed_out = res.timed_out,
+                                     .cancelled = res.cancelled,
+                                     .took_ms = res.took_ms};
+    buf_release(&o.said);
+    return ok;
 }
 
 static bool program_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
@@ -589,6 +648,7 @@ const struct ctr_backend ctr_program_backend = {
     .image_build = program_image_build,
     .volume_ensure = program_volume_ensure,
     .run = program_run,
+    .task = program_task,
     .inspect = program_inspect,
     .start = program_start,
     .stop = program_stop,

@@ -5,6 +5,7 @@
  *     start.c     the start operation: image, container, probe; and the check of a running one
  *     prune.c     what newer versions have replaced
  *     image.c     images made once: build slots
+ *     task.c      single commands
  *     probe.c     asks an app whether it is up
  *
  * One lock, ctr_manager.lock, guards everything marked (L). No call to the engine, a callback or a loop is
@@ -149,6 +150,7 @@ struct ctr_service {
 };
 
 struct build_slot;
+struct svc_task;
 struct jobs;
 
 struct ctr_manager {
@@ -171,6 +173,7 @@ struct ctr_manager {
     int64_t timer_wakes_ms;               /* (L) when the timer thread looks next; INT64_MAX: when told */
     int building;                         /* (L) */
     struct build_slot *slots;             /* (L) */
+    struct svc_task *tasks;               /* (L) single commands that run */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
     int keep_versions;
     int64_t paused_max;                   /* bytes; 0: no limit */

@@ -47,13 +47,21 @@ static bool container_config(struct star_run *run, const struct star_call *call,
         return false;
     if (!star_to_i64(v[1], &port) || port < 0 || port > 65535)
         return err_set(err, ERR_INVALID, "container.config: port must be between 0 and 65535");
+    struct str lifetime = {0};
+    star_to_str(v[4], &lifetime);
+    if (!str_eq(lifetime, STR("app")) && !str_eq(lifetime, STR("command")))
+        return err_set(err, ERR_INVALID, "container.config: lifetime must be \"app\" or \"command\", not \"" STR_FMT
+                       "\"", STR_ARG(lifetime));
     if (!check_dev_settings(v[8], err))
         return false;
     *value = star_struct(a, "container_config", names, v, ARRAY_LEN(params));
     return true;
 }
 
-static const struct plugin_function functions[] = {{"config", false, container_config}};
+static const struct plugin_function functions[] = {
+    {"config", false, container_config, NULL},
+    {"run", true, NULL, container_run},
+};
 static const struct plugin_constant constants[] = {
     {"URL", "<CONTAINER_URL>"}, {"AUTO", "auto"},       {"NIXPACKS", "nixpacks"},
     {"IMAGE_PREFIX", "image:"}, {"COMMAND", "command"},

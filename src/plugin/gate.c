@@ -127,6 +127,25 @@ static enum star_ret explain(struct star_run *run, const struct bound *b, const 
                      STR_ARG(s->candidate->arguments.items[s->mismatch]));
 }
 
+/* A function that blocks: the run is suspended, and the embedder sees to the work. */
+static enum star_ret begin_wait(struct star_run *run, const struct bound *b, const struct star_call *call,
+                                struct plugin_request *request, star_v *out)
+{
+    scoped_err err = {0};
+    if (!request || !request->owner)
+        return star_fail(run, STR_FMT ".%s can only be called by a handler, not while the app is loaded",
+                         STR_ARG(b->path), b->function->name);
+    struct plugin_wait *w = plugin_wait_new();
+    w->ctx = b->ctx;
+    if (b->function->start(run, call, w, &err)) {
+        request->waits = w;
+        return STAR_BLOCK;
+    }
+    plugin_wait_free(w);
+    *out = plugin_response_failed(star_run_arena(run), request, str_from(err_msg(&err)), 1);
+    return STAR_OK;
+}
+
 static enum star_ret call_guarded(struct star_run *run, const struct star_call *call, star_v *out)
 {
     const struct bound *b = call->data;
@@ -143,6 +162,8 @@ static enum star_ret call_guarded(struct star_run *run, const struct star_call *
         return explain(run, b, call, &search);
     if (request && request->failed.ptr)
         return star_fail(run, "previous plugin call failed: " STR_FMT, STR_ARG(request->failed));
+    if (b->function->start)
+        return begin_wait(run, b, call, request, out);
     star_v value = STAR_NONE;
     if (b->function->call(run, call, &value, &err))
         *out = plugin_response_ok(a, value);

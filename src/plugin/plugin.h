@@ -13,6 +13,8 @@
 #include "base.h"
 #include "starlark.h"
 
+#include <stdatomic.h>
+
 struct toml_value;
 
 /* --- permissions ---------------------------------------------------------------------------------- */
@@ -47,6 +49,27 @@ struct plugin_matchers;
 bool plugin_matchers_new(struct arena *a, const struct plugin_permission *items, size_t n,
                          const struct plugin_matchers **out, struct err *err);
 
+/* --- commands in the app's container ---------------------------------------------------------------- */
+
+/* One command, in a container of its own made from the app's image. */
+struct plugin_command {
+    struct str_list argv;           /* goes where the image's own command would */
+    struct str_list env;            /* "NAME=value", over the app's own */
+    struct str cwd;                 /* absolute in the container; empty: the image's */
+    int64_t timeout_ms;
+    const atomic_bool *cancel;
+    /* Output as it comes, on the calling thread; false ends the command. */
+    bool (*on_output)(void *arg, bool is_stderr, struct str chunk);
+    void *arg;
+};
+struct plugin_command_end {
+    int exit_code;
+    bool timed_out, cancelled;
+};
+/* Blocks, for job threads. False when it could not be run. */
+typedef bool plugin_command_fn(void *app, const struct plugin_command *c, struct plugin_command_end *end,
+                               struct err *err);
+
 /* --- modules for one app ---------------------------------------------------------------------------- */
 
 /* Whose code it is. Everything is borrowed and must live as long as the values made with it. */
@@ -58,6 +81,8 @@ struct plugin_context {
     const struct str_list *loads;              /* approved */
     const struct plugin_matchers *permissions; /* approved; NULL: none */
     bool is_audit;                             /* functions do nothing and return an empty struct */
+    plugin_command_fn *run_command;            /* NULL: the app has no container */
+    void *run_command_app;
 };
 
 /* True for a module that is a plugin ("x.in", "x.in#account", "x.ex"), not a .star file. */
@@ -72,11 +97,22 @@ bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str m
 
 /* State of one request (or of one load of an app); the run's user pointer points at it, and it lives as long
  * as the run's values that are not frozen. */
+struct plugin_wait;
 struct plugin_request {
+    struct plugin_wait *waits;  /* of a run that is suspended; whoever resumes it takes it out */
     struct str failed;  /* error of a failed call that nobody has looked at; ptr NULL: none */
     struct str user_id; /* who asks; empty at load time */
     void *owner;        /* the embedder's request; NULL at load time */
 };
+
+/* What a suspended run waits for. The embedder calls plugin_wait_work() on a job thread, then, on the run's thread, takes
+ * it out of the request and calls plugin_wait_end() and resumes the run; or plugin_wait_free() when nobody waits for the
+ * run any more. */
+void plugin_wait_work(struct plugin_wait *w);   /* blocks */
+void plugin_wait_cancel(struct plugin_wait *w); /* from any thread, as long as it is there: the work ends early */
+void plugin_wait_fail(struct plugin_wait *w, const char *why); /* instead of the work */
+void plugin_wait_end(struct plugin_wait *w, struct star_run *run); /* frees it */
+void plugin_wait_free(struct plugin_wait *w);
 
 /* The result of a plugin call. */
 bool plugin_is_response(star_v v);

@@ -10,11 +10,31 @@
 typedef bool plugin_call_fn(struct star_run *run, const struct star_call *call, star_v *value,
                             struct err *err);
 
+/* The same for a function whose work blocks (wait.c): reads the arguments into `w`, whose arena outlives the call, and
+ * sets its functions. */
+typedef bool plugin_start_fn(struct star_run *run, const struct star_call *call, struct plugin_wait *w,
+                             struct err *err);
+
 struct plugin_function {
     const char *name;
     bool is_write;
     plugin_call_fn *call;
+    plugin_start_fn *start; /* instead of `call` */
 };
+
+struct plugin_wait {
+    struct arena arena;
+    const struct plugin_context *ctx; /* the app's */
+    atomic_bool cancel;
+    bool (*work)(struct plugin_wait *w, struct err *err);
+    bool (*finish)(struct plugin_wait *w, struct star_run *run, star_v *value, struct err *err);
+    void (*release)(struct plugin_wait *w); /* of what is not in the arena; may be NULL */
+    void *data;
+    bool is_ok;     /* of the work; else `err` */
+    struct err err;
+    int error_code; /* of the response; 0: 1 */
+};
+struct plugin_wait *plugin_wait_new(void);
 struct plugin_constant {
     const char *name, *value;
 };
@@ -28,6 +48,7 @@ struct plugin_module {
 };
 
 extern const struct plugin_module plugin_proxy_in, plugin_container_in;
+plugin_start_fn container_run; /* container_run.c */
 
 /* star_unpack() whose failure is a soft error. */
 struct plugin_param {

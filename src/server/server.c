@@ -23,6 +23,7 @@ const char server_version[] = VERSION_GEN, server_commit[] = COMMIT_GEN;
 enum {
     JOB_THREADS = 64,       /* they mostly wait: git, builds, disks */
     API_THREADS = 32,       /* of those: for calls of the management API */
+    TASK_THREADS = 64,      /* for commands in containers, which may take hours */
     API_DRAIN_MS = 10000,   /* a call that takes longer to end is cancelled at a stop */
     CERTS_CHECK_SECS = 60,
     KEYS_SWEEP_SECS = 60,
@@ -184,6 +185,11 @@ static bool open_containers(struct server *s, struct err *err)
     return ctr_manager_open(&config, &s->containers, err);
 }
 
+static unsigned task_limit(const struct config *c, const char *key)
+{
+    return (unsigned)MIN(MAX(config_int(c, key), (int64_t)1), (int64_t)TASK_THREADS);
+}
+
 static bool fill_env(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
@@ -210,6 +216,7 @@ static bool fill_env(struct server *s, struct err *err)
         .containers = s->containers,
         .loops = s->loops,
         .jobs = s->jobs,
+        .commands = jobs_lane_new(s->task_jobs, task_limit(c, "system.max_concurrent_commands")),
     };
     return true;
 }
@@ -327,6 +334,7 @@ static bool init(struct server *s, struct err *err)
     if (!lock_home(s, err) || !open_logs(s, err) || !open_store(s, err) || !init_dynamic_config(s, err))
         return false;
     s->jobs = jobs_open("job", JOB_THREADS);
+    s->task_jobs = jobs_open("task", TASK_THREADS);
     s->api_lane = jobs_lane_new(s->jobs, API_THREADS);
     s->operations = operations_open();
     s->scheduler = scheduler_open();
@@ -390,6 +398,7 @@ static void clean_job(void *arg)
 {
     struct server *s = arg;
     deploy_clean(s->deploy);
+    ctr_manager_clean_tasks(s->containers);
 }
 
 static void check_certs(struct server *s)
@@ -460,6 +469,7 @@ static void finish(struct server *s)
     http_server_close(s->http);
     http_server_close(s->control);
     operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
+    jobs_close(s->task_jobs);
     jobs_close(s->jobs);
     deploy_close(s->deploy);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */

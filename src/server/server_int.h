@@ -47,6 +47,7 @@ struct server {
     struct log_file *access_file;     /* NULL: no access log */
     struct store *store;
     struct jobs *jobs;
+    struct jobs *task_jobs;           /* threads of their own for work that takes minutes or hours */
     struct jobs_lane *api_lane;       /* calls of the management API: they wait for each other, and must leave threads
                                          for loading apps and checking passwords */
     struct http_loops *loops;

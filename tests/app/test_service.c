@@ -232,7 +232,7 @@ static const struct {
     {"a broken file", "'auto'", {"Containerfile", "RUN x"}, NULL, "Containerfile"},
     {"nixpacks", "container.NIXPACKS", {"x", ""}, NULL, "nixpacks is not supported yet"},
     {"an image without a name", "'image: '", {"x", ""}, NULL, "image: needs the image's name"},
-    {"lifetime command", "'auto', lifetime=container.COMMAND", {"x", ""}, NULL, "lifetime \"command\""},
+    {"another lifetime", "'auto', lifetime='day'", {"x", ""}, NULL, "lifetime must be \"app\" or \"command\""},
     {"another scheme",
      "'auto', scheme='ftp'",
      {"Containerfile", "FROM x"},

@@ -1,0 +1,107 @@
+"""container.run: single commands from a handler, in containers that are gone afterwards."""
+# SPDX-License-Identifier: Apache-2.0
+import contextlib
+import re
+import threading
+
+import pytest
+import requests
+
+import engines
+import web
+from openrun import wait_for
+
+APP = """
+load("container.in", "container")
+
+def run(req):
+    q = req.Query
+    one = lambda name, default: q[name][0] if name in q else default
+    r = container.run("sh", ["-c", one("sh", "true")], [e for e in one("env", "").split(";") if e],
+                      parse=one("parse", ""), timeout=int(one("timeout", "120")), cwd=one("cwd", ""),
+                      include_stderr=one("stderr", "") != "")
+    return {"error": r.error, "code": r.error_code, "value": r.value if not r.error else None}
+
+def not_approved(req):
+    return container.run("rm", ["-r", "/"]).value
+
+app = ace.app("tool",
+    routes=[ace.api("/run", run), ace.api("/rm", not_approved)],
+    container=container.config("image:alpine", lifetime=container.COMMAND, volumes=["data:/data"]),
+    permissions=[ace.permission("container.in", "run", ["sh"])])
+"""
+
+
+@pytest.fixture
+def path(box, request):
+    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    yield path
+    box.cli("app", "delete", path)
+
+
+@pytest.fixture(scope="module")
+def alpine(engine):
+    engines.ensure(engine, "alpine")
+
+
+def tasks(box, engine):
+    return engine.run("ps", "--all", "-q", "--filter", f"label=dev.openrun.task.home={box.home}").split()
+
+
+def test_commands(box, engine, alpine, folder, path):
+    text = 'a "b" \'c\'\nd=$HOME \\n'
+    box.cli("app", "create", "--approve", "--param", f"TEXT={text}", "--copt", "memory=64m", str(folder({"app.star": APP})),
+            path)
+
+    def run(sh, **query):
+        r = box.get(path + "/run", params={"sh": sh, **query})
+        assert r.status_code == 200, r.text
+        return r.json()
+    # Lines, the app's environment whole, more of it, another folder.
+    assert run("echo one; echo; echo two; echo no >&2")["value"] == ["one", "", "two"]
+    assert run('printf %s "$TEXT"')["value"] == text.split("\n")
+    assert run("echo $X-$CL_APP_PATH", env="X=1 2;Y=3")["value"] == [f"1 2-{path}"]
+    assert run("pwd", cwd="/tmp")["value"] == ["/tmp"]
+    assert sorted(run("echo out; echo err >&2", stderr="1")["value"]) == ["err", "out"]
+    # Parsed, refused, failed.
+    assert run("""echo '{"a": [1, 2.5]}'""", parse="json")["value"] == [{"a": [1, 2.5]}]
+    assert run("""printf '{"a": 1}\\n{"a": 2}\\n'""", parse="jsonlines")["value"] == [{"a": 1}, {"a": 2}]
+    assert "not JSON" in run("echo no", parse="json")["error"]
+    failed = run("echo it broke >&2; exit 7")
+    assert failed["code"] == 7 and failed["error"] == "exit status 7: it broke"
+    r = box.get(path + "/rm")
+    assert r.status_code == 500 and "is not permitted to call container.in.run" in r.text
+    # Volumes are the app's, and outlive the containers.
+    run("echo kept > /data/file")
+    assert run("cat /data/file")["value"] == ["kept"]
+    # Nothing of any of it is left, and nothing serves.
+    wait_for(lambda: not tasks(box, engine), "the containers of commands to go")
+    assert not engine.containers(box.home)
+
+
+def test_a_deadline_and_a_client_that_leaves(box, engine, alpine, folder, path):
+    box.cli("app", "create", "--approve", str(folder({"app.star": APP})), path)
+    r = box.get(path + "/run", params={"sh": "trap '' TERM; echo begun; sleep 1000", "timeout": "1"})
+    assert r.json()["error"] == "the command was ended after 1 s (timeout)"
+    wait_for(lambda: not tasks(box, engine), "the container to go")
+
+    with web.session() as s:
+        with pytest.raises(requests.RequestException):
+            s.get(box.url(path + "/run"), params={"sh": "sleep 1000"}, timeout=3)
+    wait_for(lambda: not tasks(box, engine), "the container to go with its client")
+
+
+def test_a_killed_server_leaves_nothing_for_long(new_box, docker, folder):
+    engines.ensure(docker, "alpine")
+    box = new_box(docker).start()
+    box.cli("app", "create", "--approve", str(folder({"app.star": APP})), "/tool")
+
+    def ask():
+        with contextlib.suppress(requests.RequestException):
+            box.get("/tool/run", params={"sh": "sleep 1000"})
+    threading.Thread(target=ask, daemon=True).start()
+    wait_for(lambda: tasks(box, docker), "the command to run")
+    box.kill()
+    assert tasks(box, docker)
+    box.start()
+    wait_for(lambda: not tasks(box, docker), "the next server to remove it")
