@@ -1,6 +1,6 @@
-/* app/node_config.c: what config(key, default) gives, in app code and in declarative files alike: values of the
- * server's [node_config], with the environment variables that it allows.
- * SPDX-License-Identifier: Apache-2.0 */
+/* app/node_config.c: what config(key, default) gives, in app code and in declarative files alike: values of
+ * the server's [node_config], with the environment variables that it allows. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>

@@ -48,7 +48,8 @@ extern const struct command cmd_root;
 extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
 extern const struct command cmd_app_settings, cmd_app_update, cmd_operation, cmd_app_logs, cmd_container, cmd_spec;
 extern const struct command cmd_preview;
-extern const struct command cmd_apply, cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
+extern const struct command cmd_apply, cmd_plan, cmd_diff; /* cmd_apply.c */
+extern const struct command cmd_export, cmd_pretty_print, cmd_sync, cmd_service, cmd_provider,
     cmd_binding, cmd_replication, cmd_secret, cmd_app_webhook, cmd_user; /* later.c */
 
 /* Flags that many commands have. */
@@ -221,6 +222,13 @@ void print_dry_run(struct cli *c, const json_t *reply);
 void print_applied(struct cli *c, const json_t *reply, bool is_approved); /* applied.c */
 /* Prints the reply if --format asks for JSON; else leaves it to the caller to print text, false. */
 bool print_result_json(struct cli *c, const json_t *reply);
+
+/* ---- cmd_apply.c ---- */
+
+/* Fails on a --reload that is none of the three. */
+bool want_reload_mode(const struct cli *c, struct err *err);
+/* The place of a declarative file as the server needs it: a local path absolute; it may be a glob. */
+bool resolve_apply_path(struct cli *c, struct str text, struct str *out, struct err *err);
 
 /* ---- input.c ---- */
 

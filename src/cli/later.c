@@ -6,7 +6,7 @@
 static const struct flag dry_run_flags[] = {FLAG_DRY_RUN, FLAG_END};
 static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 
-/* ---- apply, export, pretty-print ---- */
+/* ---- export, pretty-print ---- */
 
 #define FLAG_APPROVE  {"approve", "a", FLAG_BOOL, NULL, "approve the permissions that apps ask for"}
 #define FLAG_BRANCH   {"branch", "b", FLAG_STR, "main", "git branch of the apply file"}
@@ -15,28 +15,6 @@ static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 #define FLAG_VERIFY   {"verify", NULL, FLAG_BOOL, NULL, "start new versions' containers before the change is made"}
 #define FLAG_CLOBBER  {"clobber", NULL, FLAG_BOOL, NULL, "overwrite changes that were made by other commands"}
 #define FLAG_FORCE    {"force-reload", "f", FLAG_BOOL, NULL, "reload even if sources have not changed"}
-
-static const struct flag apply_flags[] = {
-    {"dev", "d", FLAG_BOOL, NULL, "create apps in development mode"},
-    FLAG_BRANCH,
-    {"commit", "c", FLAG_STR, NULL, "git commit of the apply file"},
-    FLAG_GIT_AUTH,
-    FLAG_APPROVE,
-    FLAG_RELOAD,
-    FLAG_PROMOTE,
-    FLAG_VERIFY,
-    FLAG_CLOBBER,
-    FLAG_FORCE,
-    FLAG_DRY_RUN,
-    FLAG_END,
-};
-
-const struct command cmd_apply = {
-    .name = "apply",
-    .words = "<filePath> [<appPathGlob>]",
-    .summary = "make apps what a declarative file says",
-    .flags = apply_flags,
-};
 
 static const struct flag export_flags[] = {
     {"service-ref", "s", FLAG_STR, "default", "how services are named: default or exact"},

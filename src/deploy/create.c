@@ -1,8 +1,7 @@
 /* deploy/create.c: a new app: its production and its stage entry, or a dev entry.
  *
- * Creating audits but starts nothing unless it is to be verified: without approval the app exists, and answers
- * 500 until it is approved.
- * SPDX-License-Identifier: Apache-2.0 */
+ * Creating audits but starts nothing unless it is to be verified: without approval the app exists, and
+ * answers 500 until it is approved. SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 static bool find_place(struct op *op, struct str path, struct str stage_at, bool is_dev, struct place *out,
@@ -136,13 +135,13 @@ bool create_unit(struct op *op, const struct request *r, struct places *places, 
     struct unit *u = arena_new(a, struct unit);
     struct place place = {0};
     scoped_json *approvals = json_array();
-    if (!find_place(op, r->path, r->stage_at, r->is_dev, &place, err) ||
-        !places_take(places, &place, err) || !request_to_app(op, r, app, err) ||
-        !request_snapshot_spec(op, &app->metadata, err) || !fetch_check_source(op, app, err) ||
-        !make_unit(op, app, &place, u, err))
+    if (!find_place(op, r->path, r->stage_at, r->is_dev, &place, err) || !places_take(places, &place, err) ||
+        !request_to_app(op, r, app, err) || !request_snapshot_spec(op, &app->metadata, err) ||
+        !fetch_check_source(op, app, err) || !make_unit(op, app, &place, u, err))
         return false;
     *vec_push(a, &op->units) = u;
-    if (!audit_unit(op, u, &place, approvals, err) || ((r->verify || op->opts->verify) && !verify_unit(op, u, err)))
+    if (!audit_unit(op, u, &place, approvals, err) ||
+        ((r->verify || op->opts->verify) && !verify_unit(op, u, err)))
         return false;
     *out = u;
     *result = created(op, u, approvals);

@@ -193,9 +193,86 @@ void results_release(struct results *r);
 #define scoped_results CLEANUP(results_release) struct results
 
 /* The next version of the app: with `files` (NULL: served from disk) from its source, or if `is_same` with those
- * that it has. Audited and evaluated, its container started; promoted if the operation says so. */
-bool unit_advance(struct op *op, struct unit *u, bool is_same, const struct src_files *files,
+ * that it has. Audited, evaluated, and promoted if the operation says so. Its container is started, or if not
+ * `starts` only where it runs now. */
+bool unit_advance(struct op *op, struct unit *u, bool is_same, bool starts, const struct src_files *files,
                   struct results *r, struct err *err);
+
+/* --- files.c --- */
+
+struct config_file {
+    struct str name; /* as people know it: relative to where the pattern starts */
+    struct str text;
+};
+struct config_files {
+    struct config_file *items;
+    size_t len, cap;
+    bool is_git;
+    struct str commit, branch; /* of git: what was read; the branch as asked for */
+    struct str dir;            /* of local files: what relative sources are relative to; else empty */
+    bool is_skipped;           /* nothing was read: the commit is that of the last run, and that is enough */
+};
+/* The files that the operation's options name, by name. */
+bool files_read(struct op *op, struct config_files *out, struct err *err);
+
+/* --- declare.c --- */
+
+/* An app as a file says it is to be. */
+struct declaration {
+    struct request request;
+    struct src_apppath at; /* of its path, the domain completed */
+    struct str file;
+};
+struct declarations {
+    struct declaration *items; /* in the order of the files and in them */
+    size_t len, cap;
+    struct str_list warnings;
+};
+struct declare_env {
+    const struct app_env *env;
+    struct str branch; /* config("_branch") */
+    bool is_dev;       /* config("_dev"), and every app is a dev app */
+    atomic_bool *cancel; /* may be NULL */
+};
+/* Evaluates the files, each on its own. Fails naming file, line and what is wrong; nothing that a file does
+ * takes more than a bounded amount of time and memory. */
+bool declare_eval(struct arena *a, const struct declare_env *env, const struct config_files *files,
+                  struct declarations *out, struct err *err);
+/* A name of something that should not be readable: a password, a token, a key. */
+bool declare_is_secret(struct str name);
+
+/* --- merge.c --- */
+
+/* `old` is what was declared last, `now` what is declared, `live` what is (spec app-lifecycle.md 19.3). */
+enum merge_mode {
+    MERGE_NORMAL,  /* what the declaration changes is changed, what was changed by hand beside it is kept */
+    MERGE_ADOPT,   /* nothing was declared before: what is declared is set, the rest is kept */
+    MERGE_CLOBBER, /* it becomes what is declared, and nothing else */
+};
+/* Whether the live value is to become `now`. */
+bool merge_scalar(enum merge_mode mode, struct str old, struct str now, struct str live);
+/* Change *live; true if they did. Maps are of `struct str *`. */
+bool merge_map(struct arena *a, enum merge_mode mode, const struct map *old, const struct map *now,
+               struct map *live);
+bool merge_list(struct arena *a, enum merge_mode mode, const struct str_list *old, const struct str_list *now,
+                struct str_list *live);
+
+/* --- changes.c --- */
+
+/* New references: what differs, as [{"field", "old", "new"}], null for what is not there; secrets are masked. The
+ * fields are named as in declarative files. */
+json_t *changes_metadata(struct arena *a, const struct store_metadata *old, const struct store_metadata *now);
+/* {"added", "changed", "removed"}: names. */
+json_t *changes_files(const struct src_files *old, const struct src_files *now);
+bool changes_have_files(const struct src_files *old, const struct src_files *now);
+/* Calls `fn` for each name of two sets in order; NULL for the one that lacks it. NULL sets are empty. */
+typedef void changes_file_fn(void *arg, const struct src_file *old, const struct src_file *now);
+void changes_each_file(const struct src_files *old, const struct src_files *now, changes_file_fn *fn, void *arg);
+
+/* --- textdiff.c --- */
+
+/* Adds the hunks of a unified diff; nothing if the texts are the same. False if `out` is full. */
+bool textdiff(struct arena *arena, struct str old, struct str now, struct buf *out);
 
 /* --- fetch.c --- */
 

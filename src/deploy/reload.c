@@ -44,7 +44,7 @@ static bool evaluate(struct op *op, struct entry *e, struct err *err)
     return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, e->app)));
 }
 
-bool unit_advance(struct op *op, struct unit *u, bool is_same, const struct src_files *files,
+bool unit_advance(struct op *op, struct unit *u, bool is_same, bool starts, const struct src_files *files,
                   struct results *r, struct err *err)
 {
     const struct deploy_opts *o = op->opts;
@@ -68,8 +68,6 @@ bool unit_advance(struct op *op, struct unit *u, bool is_same, const struct src_
         json_decref(approval);
     if (needs_approval && !o->approve)
         return err_set(err, ERR_INVALID, "app " STR_FMT " needs approval", STR_ARG(text_of(op, app)));
-    /* A container whose source is the same is started when it is needed, unless somebody is using it now. */
-    bool starts = !is_same || o->verify;
     if (starts ? !evaluate(op, staged, err)
                : !check_load(op, staged, err) || !check_awake_container(op, staged, err))
         return false;
@@ -94,7 +92,7 @@ static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct
         choose_commit(o, &app->metadata.version_metadata);
     if (!fetch_source(op, app, &files, err))
         return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
-    if (!unit_advance(op, u, false, files, r, err))
+    if (!unit_advance(op, u, false, true, files, r, err))
         return false;
     json_array_append_new(r->reloaded, wire_path(app));
     if (o->promote && u->stage.app)

@@ -1,5 +1,5 @@
-/* deploy/request.c: a request to create an app (CreateAppRequest, spec management-api.md 5): what `app create`
- * sends, what a declarative file says, and what is remembered of it in apply_info.
+/* deploy/request.c: a request to create an app (CreateAppRequest, spec management-api.md 5): what `app
+ * create` sends, what a declarative file says, and what is remembered of it in apply_info.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 

@@ -101,6 +101,8 @@ static const struct api_route routes[] = {
     {"POST", "/approve", "approve_apps", NEEDS_GLOB | SHOWS_PROMOTE, deploy_approve, NULL},
     {"POST", "/reload", "reload_apps", NEEDS_GLOB | SHOWS_PROMOTE, deploy_reload, NULL},
     {"POST", "/promote", "promote_apps", NEEDS_GLOB, deploy_promote, NULL},
+    {"GET", "/diff", "diff_app", NEEDS_PATH, deploy_diff, NULL},
+    {"POST", "/apply", "apply", NEEDS_GLOB | SHOWS_PROMOTE, deploy_apply, NULL},
     {"POST", "/app_settings", "update_settings", NEEDS_GLOB | HAS_BODY, deploy_settings_update, NULL},
     {"POST", "/app_metadata", "update_metadata", NEEDS_GLOB | HAS_BODY | SHOWS_PROMOTE, deploy_metadata_update, NULL},
     {"POST", "/link_account", "account_link", NEEDS_GLOB | SHOWS_PROMOTE, deploy_account_link, NULL},
@@ -297,6 +299,8 @@ static void submit(struct api_call *call)
     /* What an operation is about is in the query, but for a creation. */
     call->target = call->body && str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0})
                                                               : call->opts.app;
+    if (call->route->op == deploy_apply)
+        call->target = call->opts.path;
     if (call->route->query_fn)
         http_pairs_get(&call->query, STR("id"), &call->target);
     make_operation(call);
