@@ -303,6 +303,9 @@ struct star_program *star_compile(struct arena *a, struct str file, struct str s
 /* Only parses and resolves, and collects every error it finds, in order of position. True if none. */
 bool star_check(struct arena *a, struct str file, struct str source, const struct star_options *opts,
                 const struct star_env *env, struct star_error_list *errors);
+/* The text of a file in its canonical layout, in `a`: comments kept, meaning unchanged, the same for a text that was
+ * formatted already. Only syntax is looked at. Fails as star_compile() does. */
+bool star_fmt(struct arena *a, struct str file, struct str source, struct str *out, struct err *err);
 /* The program's load statements in order of appearance. */
 size_t star_program_loads(const struct star_program *p, const struct star_load **loads);
 struct str star_program_file(const struct star_program *p);
