@@ -354,7 +354,7 @@ static bool run_prune(struct cli *c, struct err *err)
     if (is_text) {
         scoped_buf b = BUF_INIT(64);
         cell_size(&b, reply, "size");
-        say(c->out, "%s up to %s of images\n", is_dry_run ? "Would free" : "Freed", buf_z(&b));
+        say(c->out, "%s up to %s\n", is_dry_run ? "Would free" : "Freed", buf_z(&b));
     }
     return true;
 }
@@ -364,8 +364,9 @@ static const struct flag prune_flags[] = {FLAG_DRY_RUN, FLAG_FORMAT, FLAG_END};
 static const struct command prune_command = {
     .name = "prune",
     .summary = "remove superseded containers and images, as the server does by itself now and then",
-    .about = "   Stopped containers and images of older versions, beyond the newest few of each app\n"
-             "   (system.container_versions_to_keep). Only what this server has made; never volumes.\n",
+    .about = "   Stopped containers and images of older versions, beyond the few of each app that were used last\n"
+             "   (system.container_versions_to_keep), those used longest ago beyond system.container_disk_budget_mb,\n"
+             "   and what is left of deleted apps. Only what this server has made; never volumes.\n",
     .flags = prune_flags,
     .exec = run_prune,
 };

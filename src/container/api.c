@@ -339,6 +339,19 @@ static bool api_inspect(void *ctx, struct arena *a, struct str name, uint16_t po
     return true;
 }
 
+static bool api_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+{
+    scoped_arena a = {0};
+    struct str n = escape(&a, name);
+    bool absent = false;
+    scoped_json *j = get_json(ctx, &a, str_printf(&a, "/containers/" STR_FMT "/json?size=true", STR_ARG(n)), "inspect", name,
+                              CTR_CHANGE_MS, &absent, err);
+    if (!j)
+        return absent ? err_set(err, ERR_NOT_FOUND, "there is no container " STR_FMT, STR_ARG(name)) : false;
+    *bytes = MAX(json_get_int(j, "SizeRw", 0), 0);
+    return true;
+}
+
 static bool api_stop(void *ctx, struct str name, int grace_secs, struct err *err)
 {
     scoped_arena a = {0};
@@ -661,6 +674,7 @@ const struct ctr_backend ctr_api_backend = {
     .run = api_run,
     .task = api_task,
     .inspect = api_inspect,
+    .size = api_size,
     .start = api_start,
     .stop = api_stop,
     .kill = api_kill,

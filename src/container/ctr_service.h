@@ -33,6 +33,10 @@ struct ctr_manager_config {
     int max_build_wait_secs;            /* system.max_build_wait_secs */
     int64_t paused_bytes_max;           /* system.paused_memory_mb: of all paused containers; <= 0: no limit */
     int keep_versions;                  /* container_versions_to_keep, for the sweep; <= 0: all */
+    int64_t image_bytes_max;            /* container_disk_budget_mb, for the sweep; <= 0: no limit */
+    /* The current version of the app `id`, empty if there is no such app. Called on job threads. NULL: not known. */
+    bool (*app_version)(void *arg, struct arena *a, struct str id, struct str *version, struct err *err);
+    void *app_arg;
     int sweep_interval_secs;            /* stale_container_cleanup_interval_mins * 60; <= 0 off */
 };
 
@@ -50,20 +54,27 @@ struct ctr_service *ctr_manager_find(struct ctr_manager *m, struct str name);
 bool ctr_manager_end_app(struct ctr_manager *m, struct str app_id, struct str keep, bool remove,
                          int drain_secs, struct err *err);
 
-/* What a newer version has replaced: stopped containers of this home beyond the newest `keep` (at least 1) of each
- * app, and images that we built, likewise, unless something uses them. */
+/* What a newer version has replaced: stopped containers of this home beyond those `keep` of each app that were used last,
+ * and images that we built, likewise, unless something uses them; what is left of apps that are gone; and versions used
+ * longest ago while all images together have more than `bytes_max`. Never what an app's current version is made of, as far
+ * as labels tell, nor what runs or is loaded. */
+struct ctr_prune_policy {
+    int keep;                           /* <= 0: all */
+    int64_t bytes_max;                  /* <= 0: no limit */
+    bool is_dry_run;                    /* only tells */
+};
 struct ctr_prune_item {
     bool is_image;
     struct str name, app_id;
-    int64_t bytes;                      /* of an image, with the layers that it shares; 0: not known */
+    int64_t bytes;                      /* an image with the layers that it shares; what a container has written */
     struct str problem;                 /* why it is still there; empty: removed, or would be */
 };
 struct ctr_prune_list {
     struct ctr_prune_item *items;
     size_t len, cap;
 };
-/* Removes it, or with `is_dry_run` only tells. Blocking; for job threads. */
-bool ctr_manager_prune(struct ctr_manager *m, int keep, bool is_dry_run, struct arena *a, struct ctr_prune_list *out,
+/* Blocking; for job threads. */
+bool ctr_manager_prune(struct ctr_manager *m, const struct ctr_prune_policy *policy, struct arena *a, struct ctr_prune_list *out,
                        struct err *err);
 
 /* How the build context comes into being when the image is missing. Called on the manager's threads. */

@@ -352,7 +352,8 @@ static void sweep_job(void *arg)
     }
     ctr_manager_clean_tasks(m);
     struct ctr_prune_list pruned;
-    if (m->keep_versions > 0 && !ctr_manager_prune(m, m->keep_versions, false, &a, &pruned, &err))
+    struct ctr_prune_policy policy = {.keep = m->keep_versions, .bytes_max = m->image_bytes_max};
+    if (!ctr_manager_prune(m, &policy, &a, &pruned, &err))
         log_warn("removing superseded containers and images", LOG_ERR(&err));
     pthread_mutex_lock(&m->lock);
     m->sweep_runs = false;
@@ -397,6 +398,9 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
     m->keep_versions = config->keep_versions;
+    m->image_bytes_max = config->image_bytes_max;
+    m->app_version = config->app_version;
+    m->app_arg = config->app_arg;
     m->paused_max = MAX(config->paused_bytes_max, 0);
     m->sweep_secs = config->sweep_interval_secs;
     m->next_sweep_ms = m->sweep_secs > 0 && ctr_engine_kind(engine) != CTR_OFF

@@ -429,6 +429,22 @@ static bool program_inspect(void *ctx, struct arena *a, struct str name, uint16_
     return true;
 }
 
+static bool program_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+{
+    static const char *const words[] = {"container", "inspect", "--size", "--format", "{{.SizeRw}}"};
+    scoped_arena a = {0};
+    struct str_list args = {0};
+    struct str text;
+    uint64_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        add(&a, &args, words[i]);
+    str_list_add(&a, &args, name);
+    if (!ctr_program_run(ctx, &a, &args, NULL, (struct str){0}, CTR_CHANGE_MS, &text, err))
+        return false;
+    *bytes = str_to_u64(str_trim(text), &n) && n <= INT64_MAX ? (int64_t)n : 0; /* podman may say nothing */
+    return true;
+}
+
 static bool program_start(void *ctx, struct str name, struct err *err)
 {
     return run_simple(ctx, WORDS("start"), name, CTR_CHANGE_MS, false, err);
@@ -650,6 +666,7 @@ const struct ctr_backend ctr_program_backend = {
     .run = program_run,
     .task = program_task,
     .inspect = program_inspect,
+    .size = program_size,
     .start = program_start,
     .stop = program_stop,
     .kill = program_kill,

@@ -685,8 +685,12 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event)
     bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
     bool is_awake = svc->state == CTR_PAUSED && event->kind == CTR_EVENT_UNPAUSED && svc->op == OP_NONE;
     bool is_end = event->kind == CTR_EVENT_DIED || event->kind == CTR_EVENT_REMOVED;
-    if (event->at_ns < svc->began_ns)
-        return; /* of an earlier run */
+    if (event->at_ns < svc->began_ns) {
+        /* Of an earlier run; or of an engine whose clock is behind ours, or has been set back. */
+        if (!is_up)
+            svc_look(svc);
+        return;
+    }
     if (is_awake && !svc->is_retired) {
         svc_set_state(svc, CTR_READY); /* it was healthy, and is where it was */
         return;

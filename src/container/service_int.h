@@ -176,6 +176,9 @@ struct ctr_manager {
     struct svc_task *tasks;               /* (L) single commands that run */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
     int keep_versions;
+    int64_t image_bytes_max;
+    bool (*app_version)(void *arg, struct arena *a, struct str id, struct str *version, struct err *err);
+    void *app_arg;
     int64_t paused_max;                   /* bytes; 0: no limit */
     int64_t next_sweep_ms;                /* (L) */
     bool sweep_runs;                      /* (L) */

@@ -394,7 +394,12 @@ bool api_container_prune(struct server *s, struct arena *a, const struct http_pa
     struct str dry_run = param(&ask, "dryRun"); /* checked by the reader of the query */
     bool is_dry_run = str_eq(dry_run, STR("1")) || str_eq_nocase(dry_run, STR("t")) || str_eq_nocase(dry_run, STR("true"));
     int64_t keep = config_int(&s->config, "system.container_versions_to_keep"), bytes = 0;
-    if (!ctr_manager_prune(s->containers, (int)MAX(MIN(keep, INT32_MAX), 1), is_dry_run, a, &list, err))
+    struct ctr_prune_policy policy = {
+        .keep = (int)MAX(MIN(keep, INT32_MAX), 1),
+        .bytes_max = MIN(config_int(&s->config, "system.container_disk_budget_mb"), INT64_MAX >> 20) * (1 << 20),
+        .is_dry_run = is_dry_run,
+    };
+    if (!ctr_manager_prune(s->containers, &policy, a, &list, err))
         return false;
     json_t *rows = json_array();
     vec_foreach (item, &list) {

@@ -169,6 +169,21 @@ static bool open_auth(struct server *s, struct err *err)
     return true;
 }
 
+/* For a prune, which must tell what is current from what is left over. */
+static bool current_version(void *arg, struct arena *a, struct str id, struct str *version, struct err *err)
+{
+    struct server *s = arg;
+    struct store_app app;
+    scoped_err e = {0};
+    scoped_store_tx *tx = store_read(s->store, err);
+    if (!tx)
+        return false;
+    *version = (struct str){0};
+    if (store_app_get_by_id(tx, a, id, &app, &e))
+        *version = str_printf(a, "%lld", (long long)app.metadata.version_metadata.version);
+    return e.code == ERR_NOT_FOUND || !err_is_set(&e) || err_move(err, &e);
+}
+
 static bool open_containers(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
@@ -180,6 +195,9 @@ static bool open_containers(struct server *s, struct err *err)
         .max_build_wait_secs = (int)config_int(c, "system.max_build_wait_secs"),
         .paused_bytes_max = MIN(config_int(c, "system.paused_memory_mb"), INT64_MAX >> 20) * (1 << 20),
         .keep_versions = (int)MIN(config_int(c, "system.container_versions_to_keep"), INT32_MAX),
+        .image_bytes_max = MIN(config_int(c, "system.container_disk_budget_mb"), INT64_MAX >> 20) * (1 << 20),
+        .app_version = current_version,
+        .app_arg = s,
         .sweep_interval_secs = (int)config_int(c, "system.stale_container_cleanup_interval_mins") * 60,
     };
     return ctr_manager_open(&config, &s->containers, err);

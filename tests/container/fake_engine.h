@@ -16,7 +16,7 @@ struct fake {
     struct {
         char name[80];
         enum ctr_status status;
-        const char *app, *image, *created, *home; /* NULL: none; home: /home */
+        const char *app, *image, *created, *started, *version, *home; /* NULL: none; home: /home */
         uint16_t ip_tail;
         int dies_in_probes; /* exits after so many probes; 0: lives */
     } list[FAKE_MAX];
@@ -172,11 +172,19 @@ static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uin
     *out = (struct ctr_info){.status = CTR_STATUS_NONE};
     if (i >= 0) {
         *out = (struct ctr_info){.status = f->list[i].status,
+                                 .started_at = str_from(f->list[i].started),
                                  .name = str_dup(a, name),
                                  .exit_code = 3,
                                  .at = {.ip = 0x0A000000u + f->list[i].ip_tail, .port = port}};
     }
     pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+{
+    (void)ctx, (void)name, (void)err;
+    *bytes = 10;
     return true;
 }
 
@@ -283,6 +291,8 @@ static inline bool fake_list(void *ctx, struct arena *a, struct str key, struct 
         ctr_kv_set(a, &info.labels, STR(CTR_LABEL_HOME), f->list[i].home ? str_from(f->list[i].home) : STR("/home"));
         if (f->list[i].app)
             ctr_kv_set(a, &info.labels, STR(CTR_LABEL_APP_ID), str_from(f->list[i].app));
+        if (f->list[i].version)
+            ctr_kv_set(a, &info.labels, STR(CTR_LABEL_APP_VERSION), str_from(f->list[i].version));
         info.image = str_from(f->list[i].image);
         info.created_at = str_from(f->list[i].created);
         *vec_push(a, out) = info;
@@ -313,6 +323,10 @@ static inline bool fake_image_remove(void *ctx, struct str name, struct err *err
     size_t n = strlen(f->removed);
     snprintf(f->removed + n, sizeof f->removed - n, "%.*s ", STR_ARG(name));
     bool ok = !str_ends(name, STR(":busy")) || err_set(err, ERR_CONFLICT, "it is used");
+    for (size_t i = 0; i < f->image_count && ok; i++) {
+        if (str_eq(f->images[i].name, name))
+            f->images[i] = f->images[--f->image_count];
+    }
     pthread_mutex_unlock(&f->lock);
     return ok;
 }
@@ -388,6 +402,7 @@ static const struct ctr_backend fake_backend = {
     .volume_ensure = fake_volume_ensure,
     .run = fake_run,
     .inspect = fake_inspect,
+    .size = fake_size,
     .start = fake_start,
     .stop = fake_stop,
     .kill = fake_nothing,

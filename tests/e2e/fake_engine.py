@@ -217,6 +217,7 @@ class Engine:
         self.rules, self.calls, self.journal = [], collections.Counter(), collections.deque(maxlen=100000)
         self.streams, self.history = set(), collections.deque(maxlen=10000)
         self.released = asyncio.Event()
+        self.skew_s = 0
         self.bases = {"scratch", "alpine:latest", "openrun-test/webapp:latest"}
         self.add_image("openrun-test/webapp:latest", {"ExposedPorts": {"8080/tcp": {}}, "Cmd": ["/webapp"]}, 2 << 20)
 
@@ -252,7 +253,7 @@ class Engine:
         return True
 
     def event(self, c, action, **more):
-        now = time.time_ns()
+        now = time.time_ns() + self.skew_s * 10**9
         e = {"status": action, "id": c.id, "from": c.spec.get("Image"), "Type": "container", "Action": action, "scope": "local",
              "Actor": {"ID": c.id, "Attributes": {"name": c.name, "image": c.spec.get("Image"), **c.labels, **more}},
              "time": now // 10**9, "timeNano": now}
@@ -502,7 +503,9 @@ class Engine:
                 say(rule.spec.get("message", "told to fail"))
                 return 1
         if call == "build":
-            return self.build(argv[1:], ask["cwd"], ask["env"], say)
+            code = self.build(argv[1:], ask["cwd"], ask["env"], say)
+            await asyncio.sleep(rule.wait_s("after_ms") if rule else 0)
+            return code
         try:
             self.image(name)
         except Refused:
@@ -678,6 +681,8 @@ class Api:
                 c = e.container(ask["name"])
                 for key, value in ask["values"].items():
                     setattr(c, key, value)
+            case "skew":
+                e.skew_s = ask["seconds"]
             case "say":
                 e.container(ask["name"]).say(ask["text"])
             case _:
