@@ -150,6 +150,8 @@ static bool run_list(struct cli *c, struct err *err)
     call_bool(c, &call, "internal", args_is_on(c->args, "internal"));
     if (c->args->words.len == 1)
         call_text(c, &call, "appPathGlob", arg_word(c, 0));
+    if (args_is_on(c->args, "reveal"))
+        call_bool(c, &call, "reveal", true);
     json_t *reply = call_server(c, &call, err);
     if (!reply)
         return false;
@@ -234,10 +236,12 @@ static bool run_get(struct cli *c, struct err *err)
         return false;
     struct call call = {.method = "GET", .path = "/app"};
     call_text(c, &call, "appPath", arg_word(c, 0));
+    bool reveal = args_is_on(c->args, "reveal");
+    if (reveal)
+        call_bool(c, &call, "reveal", true);
     json_t *reply = call_server(c, &call, err);
     if (!reply)
         return false;
-    bool reveal = args_is_on(c->args, "reveal");
     scoped_json *app = record_shape(record_app, json_get(reply, "app_entry"), reveal);
     if (format == FORMAT_BASIC) {
         print_app(c, app);

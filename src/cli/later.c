@@ -46,33 +46,6 @@ const struct command cmd_pretty_print = {
     .flags = pretty_print_flags,
 };
 
-/* ---- sync ---- */
-
-static const struct flag schedule_flags[] = {
-    FLAG_BRANCH,
-    FLAG_GIT_AUTH,
-    FLAG_APPROVE,
-    FLAG_RELOAD,
-    FLAG_PROMOTE,
-    FLAG_VERIFY,
-    FLAG_CLOBBER,
-    FLAG_FORCE,
-    {"minutes", "s", FLAG_INT, "0", "how often to look; 0 is the server's default"},
-    FLAG_DRY_RUN,
-    FLAG_END,
-};
-static const struct flag sync_list_flags[] = {FLAG_FORMAT, FLAG_DRY_RUN, FLAG_END};
-
-static const struct command sync_table[] = {
-    {"schedule", NULL, "<filePath>", "apply a declarative file now and again and again", NULL, schedule_flags},
-    {"run", NULL, "<syncId>", "run a sync job now", NULL, dry_run_flags},
-    {"list", NULL, NULL, "list sync jobs", NULL, sync_list_flags},
-    {"delete", NULL, "<syncId>", "delete a sync job", NULL, dry_run_flags},
-};
-static const struct command *const sync_commands[] = {&sync_table[0], &sync_table[1], &sync_table[2], &sync_table[3],
-                                                      NULL};
-const struct command cmd_sync = {.name = "sync", .summary = "keep apps what a declarative file says", .subs = sync_commands};
-
 /* ---- service ---- */
 
 #define FLAG_CONFIG {"config", "c", FLAG_LIST, NULL, "configuration entry: key=value"}
@@ -206,16 +179,6 @@ static const struct command secret_table[] = {
 static const struct command *const secret_commands[] = {&secret_table[0], &secret_table[1], &secret_table[2],
                                                         &secret_table[3], &secret_table[4], NULL};
 const struct command cmd_secret = {.name = "secret", .summary = "manage secrets", .subs = secret_commands};
-
-/* ---- app-webhook ---- */
-
-static const struct command webhook_table[] = {
-    {"list", NULL, "<appPath>", "list the webhooks of an app", NULL, format_flags},
-    {"create", NULL, "<webhookType> <appPath>", "make a webhook: reload, reload_promote or promote", NULL, dry_run_flags},
-    {"delete", NULL, "<webhookType> <appPath>", "delete a webhook", NULL, dry_run_flags},
-};
-static const struct command *const webhook_commands[] = {&webhook_table[0], &webhook_table[1], &webhook_table[2], NULL};
-const struct command cmd_app_webhook = {.name = "app-webhook", .summary = "manage webhooks of apps", .subs = webhook_commands};
 
 /* ---- user ---- */
 

@@ -314,6 +314,10 @@ bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err
 bool remove_entry(struct op *op, struct store_tx *tx, struct str id, struct err *err);
 /* After the commit: containers and files of what was deleted. The apps are gone, so trouble is only told. */
 void remove_traces(struct op *op);
+/* --- webhook.c --- */
+
+/* What webhook URLs start with. */
+struct str hook_base(struct arena *a, const struct deploy *d);
 
 /* --- wire.c --- */
 

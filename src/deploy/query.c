@@ -19,7 +19,8 @@ bool deploy_list(struct deploy *d, const struct deploy_caller *who, const struct
     if (!tx || !src_appglob_compile(&op.arena, op_expand(&op, o->app), &glob, err))
         return false;
     buf_add_z(reply, "{\"apps\":[");
-    if (!store_app_list_text(tx, o->internal ? STORE_APPS_ALL : STORE_APPS_MAIN, pick, &glob, reply, err))
+    if (!store_app_list_text(tx, o->internal ? STORE_APPS_ALL : STORE_APPS_MAIN, o->reveal, pick, &glob, reply,
+                             err))
         return false;
     buf_add_z(reply, "]}");
     return true;
@@ -33,6 +34,8 @@ bool deploy_get(struct deploy *d, const struct deploy_caller *who, const struct 
     struct store_app app;
     if (!op_find(&op, o->app, &app, err))
         return false;
+    if (!o->reveal)
+        store_settings_mask(&app.settings);
     *reply = json_object();
     json_object_set_new(*reply, "app_entry", store_app_to_json(&app));
     return true;

@@ -115,6 +115,13 @@ static const struct api_route routes[] = {
     {"DELETE", "/preview", "preview_delete", NEEDS_PATH, deploy_preview_delete, NULL},
     {"GET", "/check", "check", 0, deploy_check_all, NULL},
     {"POST", "/check", "check_fix", 0, deploy_check_fix, NULL},
+    {"GET", "/app_webhook_token", "token_list", NEEDS_PATH, deploy_webhook_list, NULL},
+    {"POST", "/app_webhook_token", "token_create", NEEDS_PATH, deploy_webhook_create, NULL},
+    {"DELETE", "/app_webhook_token", "token_delete", NEEDS_PATH, deploy_webhook_delete, NULL},
+    {"GET", "/sync", "list_sync", 0, deploy_sync_list, NULL},
+    {"POST", "/sync", "sync_create", HAS_BODY, deploy_sync_create, NULL},
+    {"POST", "/sync/run", "sync_run", 0, deploy_sync_run, NULL},
+    {"DELETE", "/sync", "sync_delete", 0, deploy_sync_delete, NULL},
     {"GET", "/containers", "list_containers", 0, NULL, NULL, api_container_list},
     {"GET", "/container", "get_container", 0, NULL, NULL, api_container_get},
     {"GET", "/container/logs", "container_logs", 0, NULL, NULL, api_container_logs},
@@ -249,6 +256,8 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"account", &o->value}, {"version", &o->version}, {"applyPath", &o->path}, {"reload", &o->reload},
         {"commitId", &o->commit}, {"serviceRef", &o->service_ref}, {"gitAuthRef", &o->git_auth_ref},
         {"exactCommit", NULL, &o->exact_commit}, {"excludeDeclarative", NULL, &o->exclude_declarative}, {"clobber", NULL, &o->clobber}, {"dev", NULL, &o->is_dev},
+        {"webhookType", &o->name}, {"path", &o->path}, {"id", &o->sync_id}, {"scheduled", NULL, &o->is_scheduled},
+        {"webhook", NULL, &o->has_webhook}, {"reveal", NULL, &o->reveal},
         {"dryRun", NULL, &o->is_dry_run},
         {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
         {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
@@ -301,6 +310,8 @@ static void submit(struct api_call *call)
                                                               : call->opts.app;
     if (call->route->op == deploy_apply)
         call->target = call->opts.path;
+    if (str_is_empty(call->target))
+        call->target = str_is_empty(call->opts.sync_id) ? call->opts.path : call->opts.sync_id;
     if (call->route->query_fn)
         http_pairs_get(&call->query, STR("id"), &call->target);
     make_operation(call);

@@ -7,6 +7,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
+#include "webhook.h"
+
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -298,8 +300,11 @@ static bool reserved(struct visit *v, struct str path)
         return false;
     struct str rest = str_from_off(path, strlen("/_openrun"));
     bool is_ours = str_is_empty(rest) || rest.ptr[0] == '/';
+    v->is_api |= str_starts(rest, STR("_webhook/"));
     if (str_eq(rest, STR("/health")))
         http_reply(req, 200, STR("text/plain; charset=utf-8"), STR("OK"));
+    else if (v->is_api)
+        webhook_serve(v->server->webhooks, req, str_from_off(rest, strlen("_webhook/")), v->number, v->client_ip);
     else if (is_ours && auth_route(v->server->auth, req, v->is_https))
         ;
     else if (is_ours && v->server->admin_over_tcp)

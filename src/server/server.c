@@ -5,7 +5,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
+#include "background.h"
+#include "syncs.h"
 #include "version_gen.h"
+#include "webhook.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -260,11 +263,24 @@ static bool open_deploy(struct server *s, struct err *err)
         .stage_write_access = config_bool(c, "security.stage_enable_write_access"),
         .preview_write_access = config_bool(c, "security.preview_enable_write_access"),
         .default_retain_versions = config_int(c, "app_config.fs.retain_versions"),
+        .callback_url = config_str(c, "security.callback_url"),
+        .default_schedule_mins = config_int(c, "system.default_schedule_mins"),
+        .max_sync_failure_count = config_int(c, "system.max_sync_failure_count"),
         .check_auth = check_auth,
         .publish = publish_site,
         .arg = s,
     };
     return deploy_open(&config, &s->deploy, err);
+}
+
+/* What happens without anybody waiting for it. */
+static bool open_background(struct server *s)
+{
+    struct background_config config = {
+        .jobs = s->jobs, .operations = s->operations, .store = s->store, .deploy = s->deploy};
+    s->background = background_open(&config);
+    s->syncs = syncs_open(s);
+    return true;
 }
 
 /* --- listening ---------------------------------------------------------------------------------------- */
@@ -356,6 +372,7 @@ static bool init(struct server *s, struct err *err)
     s->api_lane = jobs_lane_new(s->jobs, API_THREADS);
     s->operations = operations_open();
     s->scheduler = scheduler_open();
+    s->webhooks = webhooks_open(s);
     s->loops = http_loops_open(0, err);
     if (!s->loops || !open_auth(s, err) || !open_containers(s, err) || !pipeline_trust(s, &trusted, err))
         return false;
@@ -373,7 +390,7 @@ static bool start(struct server *s, struct err *err)
         return err_set_errno(err, errno, "changing to " STR_FMT, STR_ARG(s->home->dir));
     loops_start(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
-           fill_env(s, err) && open_deploy(s, err) && publish_site(s, NULL, err) && listen_control(s, err) &&
+           fill_env(s, err) && open_deploy(s, err) && open_background(s) && publish_site(s, NULL, err) && listen_control(s, err) &&
            write_pid(s, err) && scheduler_start(s->scheduler, err);
 }
 
@@ -479,6 +496,7 @@ static void finish(struct server *s)
     if (drain_secs <= 0)
         drain_secs = 300;
     scheduler_close(s->scheduler);
+    background_stop(s->background);
     /* Requests first, with the control socket still taking none of theirs; then what they stood on. */
     if (s->http)
         http_server_drain(s->http, drain_secs * 1000);
@@ -489,9 +507,12 @@ static void finish(struct server *s)
     operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
     jobs_close(s->task_jobs);
     jobs_close(s->jobs);
+    syncs_close(s->syncs);
+    background_close(s->background);
     deploy_close(s->deploy);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
     http_loops_close(s->loops);
+    webhooks_close(s->webhooks);
     operations_close(s->operations);
     certs_unref(s->certs);
     http_tls_close(s->tls);

@@ -6,6 +6,9 @@
  *     api.c       the management API: a route table over deploy/
  *     operation.c operation_api.c  long work as an object that can be watched and cancelled
  *     scheduler.c what is called again and again
+ *     background.c operations that nobody waits for
+ *     syncs.c     scheduled syncs
+ *     webhook.c hook.c  the public webhooks, and what a call of one proves and says
  *     config.c site.c certs.c access.c bootstrap.c  their nouns
  *
  * Threads: `struct server` is written by the main thread before the listeners open and read-only after,
@@ -57,6 +60,9 @@ struct server {
     struct deploy *deploy;
     struct operations *operations;
     struct scheduler *scheduler;      /* of everything that happens by the clock */
+    struct background *background;    /* operations that nobody waits for */
+    struct syncs *syncs;
+    struct webhooks *webhooks;
     struct certs_config certs_config;
     struct http_tls *tls;
     struct http_server *http;         /* TCP listeners */

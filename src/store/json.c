@@ -316,6 +316,15 @@ json_t *store_metadata_to_json(const struct store_metadata *m)
     return j;
 }
 
+void store_settings_mask(struct store_settings *s)
+{
+    struct str *const tokens[] = {&s->webhook_tokens.reload, &s->webhook_tokens.reload_promote,
+                                  &s->webhook_tokens.promote};
+    for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
+        if (!str_is_empty(*tokens[i]))
+            *tokens[i] = STORE_MASK;
+}
+
 json_t *store_settings_to_json(const struct store_settings *s)
 {
     json_t *j = json_object(), *tokens = json_object();
@@ -431,6 +440,16 @@ bool store_sync_read_json(struct arena *a, const json_t *m, const json_t *st, st
            read_str(a, st, "commit_id", &s->status.commit_id, err) &&
            json_read_bool(st, "is_apply", false, &s->status.is_apply, err) &&
            read_raw(a, st, "app_apply_response", &s->status.app_apply_response);
+}
+
+bool store_sync_metadata_from_json(struct arena *a, const json_t *j, struct store_sync *out, struct err *err)
+{
+    struct store_sync s = {0};
+    scoped_json *no_status = json_object();
+    if (!store_sync_read_json(a, j, no_status, &s, err))
+        return false;
+    out->metadata = s.metadata;
+    return true;
 }
 
 json_t *store_sync_to_json(const struct store_sync *s)

@@ -202,9 +202,16 @@ static void add_app(struct buf *out, const struct db_rows *r, const struct store
     buf_add_z(out, staged_changes ? ",\"staged_changes\":true}" : ",\"staged_changes\":false}");
 }
 
+/* True if none of the webhooks has a token; in our shape, so that there is one way to say it. */
+static bool has_no_tokens(struct str settings)
+{
+    return str_find(settings, STR("{\"reload\":\"\",\"reload_promote\":\"\",\"promote\":\"\"}")) != STR_NPOS;
+}
+
 /* What is known of all entries before the first one is written. */
 struct listing {
     struct arena arena;
+    bool reveal;
     struct map mains;      /* id -> struct store_row *; only for lists with linked apps */
     struct map staged;     /* id of a stage -> int64_t *: its version */
 };
@@ -272,9 +279,12 @@ static bool add_row(const struct db_rows *r, const struct listing *l, const stru
     struct str settings = db_peek(r, COL_SETTINGS), metadata = db_peek(r, COL_METADATA);
     struct store_settings s;
     struct store_metadata m;
-    if (!is_ours(settings, settings_shape) || !is_ours(metadata, metadata_shape)) {
+    bool hides = !l->reveal && !has_no_tokens(settings);
+    if (hides || !is_ours(settings, settings_shape) || !is_ours(metadata, metadata_shape)) {
         if (!read_columns(r, a, &s, &m, err))
             return false;
+        if (hides)
+            store_settings_mask(&s);
         settings = store_json_text(a, store_settings_to_json(&s));
         metadata = store_json_text(a, store_metadata_to_json(&m));
     }
@@ -309,10 +319,10 @@ static bool add_all(struct store_tx *tx, enum store_app_filter filter, const str
     return db_end(&r, err);
 }
 
-bool store_app_list_text(struct store_tx *tx, enum store_app_filter filter, store_pick_fn *pick, void *arg, struct buf *out,
-                         struct err *err)
+bool store_app_list_text(struct store_tx *tx, enum store_app_filter filter, bool reveal, store_pick_fn *pick, void *arg,
+                         struct buf *out, struct err *err)
 {
-    struct listing l = {0};
+    struct listing l = {.reveal = reveal};
     bool is_ok = note_all(tx, filter, &l, err) && add_all(tx, filter, &l, pick, arg, out, err);
     arena_release(&l.arena);
     return is_ok;

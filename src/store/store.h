@@ -161,6 +161,9 @@ bool store_permission_eq(const struct store_permission *x, const struct store_pe
 json_t *store_app_to_json(const struct store_app *app);
 json_t *store_metadata_to_json(const struct store_metadata *m);
 json_t *store_settings_to_json(const struct store_settings *s);
+/* Webhook tokens become STORE_MASK: who may see an app may not see how its webhooks are called. */
+void store_settings_mask(struct store_settings *s);
+#define STORE_MASK STR("********")
 json_t *store_permission_to_json(const struct store_permission *p);
 json_t *store_permissions_to_json(const struct store_permission_list *l);
 bool store_app_from_json(struct arena *a, const json_t *j, struct store_app *out, struct err *err);
@@ -213,10 +216,10 @@ struct store_row {
     struct str main_path, main_domain;   /* of its main app, whom it follows; its own if it is one */
 };
 /* Adds to `out` the entries that `pick` wants, newest first, as the AppResponse objects of a JSON list with commas
- * between them. */
+ * between them. Webhook tokens are masked unless `reveal`. */
 typedef bool store_pick_fn(void *arg, const struct store_row *row);
-bool store_app_list_text(struct store_tx *tx, enum store_app_filter filter, store_pick_fn *pick, void *arg, struct buf *out,
-                         struct err *err);
+bool store_app_list_text(struct store_tx *tx, enum store_app_filter filter, bool reveal, store_pick_fn *pick, void *arg,
+                         struct buf *out, struct err *err);
 /* Stage and previews of a prod app, newest first. */
 bool store_app_linked(struct store_tx *tx, struct arena *a, struct str main_id, struct store_app_list *out,
                       struct err *err);
@@ -337,6 +340,8 @@ struct store_sync_list {
 };
 struct str store_sync_id_new(struct arena *a);
 json_t *store_sync_to_json(const struct store_sync *s);
+/* Reads SyncMetadata into out->metadata. */
+bool store_sync_metadata_from_json(struct arena *a, const json_t *j, struct store_sync *out, struct err *err);
 bool store_sync_insert(struct store_tx *tx, struct store_sync *s, struct err *err);
 bool store_sync_update_status(struct store_tx *tx, const struct store_sync *s, struct err *err);
 bool store_sync_delete(struct store_tx *tx, struct str id, struct err *err);

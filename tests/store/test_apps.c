@@ -98,7 +98,7 @@ static void check_list(struct store *s, enum store_app_filter filter, const char
     struct store_app_list apps;
     scoped_store_tx *tx = store_read(s, &err);
     buf_add_char(&text, '[');
-    MUST(store_app_list_text(tx, filter, pick_all, &seen, &text, &err) && store_app_list(tx, &a, filter, &apps, &err), &err);
+    MUST(store_app_list_text(tx, filter, true, pick_all, &seen, &text, &err) && store_app_list(tx, &a, filter, &apps, &err), &err);
     buf_add_char(&text, ']');
     assert_str(seen, str_from(want));
     scoped_json *got = json_parse(buf_str(&text), &err);
@@ -168,12 +168,12 @@ static void a_list_is_the_text_of_the_rows(void **state)
     set_foreign("{\"name\":");
     tx = store_read(s, &err);
     scoped_buf text = BUF_INIT(1 << 20);
-    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, pick_all, &seen, &text, &err), &err, ERR_INTERNAL, "damaged JSON");
+    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, true, pick_all, &seen, &text, &err), &err, ERR_INTERNAL, "damaged JSON");
     MUST_FAIL(store_app_each(tx, note_brief, &seen, &err), &err, ERR_INTERNAL, "damaged JSON");
     store_rollback(&tx);
     tx = store_read(s, &err);
     scoped_buf small = BUF_INIT(100);
-    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, pick_all, &seen, &small, &err), &err, ERR_TOO_LARGE, "narrower");
+    MUST_FAIL(store_app_list_text(tx, STORE_APPS_ALL, true, pick_all, &seen, &small, &err), &err, ERR_TOO_LARGE, "narrower");
     store_rollback(&tx);
     store_close(s);
 }
