@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 enum {
-    LOOK_EVERY_MS = 10000,
+    LOOK_EVERY_MS = 5000,
     WAIT_CANCELLED_MS = 600000, /* after somebody has cancelled it */
     WAIT_FAILED_MS = 60000,     /* in case the failure could not be written down */
 };

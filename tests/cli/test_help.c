@@ -97,7 +97,7 @@ static void what_comes_later_is_marked(void **state)
     want("manage secrets (later)\n");
     help_of("server help");
     want("restart the server in place, keeping its listeners (later)\n");
-    help_of("sync run --help");
+    help_of("replication status --help");
     want("(later: not in this version yet)");
     help_of("app help");
     assert_null(strstr(text, "later"));

@@ -232,8 +232,8 @@ static const struct {
      "POST /_openrun/version?appPath=%2Fa&version=revert&dryRun=true", NULL, 0,
      "Reverted /a from version 3 to version 1\n" DRY_RUN, ""},
 
-    {"a command of a later version", "sync run x", {0}, NULL, NULL, 1, "",
-     "error: \"openrun sync run\" is not available in this version yet\n"},
+    {"a command of a later version", "replication status", {0}, NULL, NULL, 1, "",
+     "error: \"openrun replication status\" is not available in this version yet\n"},
     {"a usage error", "app lst", {0}, NULL, NULL, 1, "", "error: No help topic for 'lst'. Did you mean \"list\"?\n"},
     {"hostile text in a message", "server status", {500, "a\x1b[2Jb"}, "GET /_openrun/server_status", NULL, 1, "",
      "error: a?[2Jb\n"},

@@ -76,8 +76,10 @@ def make_due(server, sync_id):
         db.execute("UPDATE sync SET status = ? WHERE id = ?", (json.dumps(status), sync_id))
 
 
-def operations(server, name="sync_run"):
-    return [o for o in json.loads(server.cli("operation", "list", "--format", "json")) if o["name"] == name]
+def operations(server, sync_id):
+    """The runs of a sync, newest first."""
+    return [o for o in json.loads(server.cli("operation", "list", "--format", "json"))
+            if o["name"] == "sync_run" and o["target"] == sync_id]
 
 
 def test_schedule_applies_and_the_clock_takes_what_is_new(server, fleet):
@@ -95,7 +97,7 @@ def test_schedule_applies_and_the_clock_takes_what_is_new(server, fleet):
     make_due(server, sync_id)
     wait_for(lambda: server.get(fleet.path("a")).text == "two" and server.get(fleet.path("c")).text == "new", "the clock")
     wait_for(lambda: entry(server, sync_id)["status"]["commit_id"] == head, "the status")
-    run = operations(server)[0]
+    run = operations(server, sync_id)[0]
     assert (run["target"], run["user_id"], run["state"]) == (sync_id, "admin", "done") and run["line_count"] > 0
     apps = server.apps()
     assert apps[fleet.path("a")]["metadata"]["version_metadata"]["applied_sync_id"] == sync_id or \
@@ -137,9 +139,9 @@ def test_run_by_hand_fails_and_gets_well(server, fleet):
     assert "Disabled" in server.cli("sync", "list")
     make_due(server, sync_id)
     fleet.declare({"a": "three", "b": "two"})
-    before = len(operations(server))
+    before = len(operations(server, sync_id))
     out = server.cli("sync", "run", sync_id)
-    assert "1 app(s) created" in out and len(operations(server)) == before + 1
+    assert "1 app(s) created" in out and len(operations(server, sync_id)) == before + 1
     assert entry(server, sync_id)["status"]["state"] == "Enabled"
     assert server.get(fleet.path("a")).text == "three"
 
@@ -155,9 +157,8 @@ def test_a_repository_that_goes_away_and_comes_back(server, fleet, world):
     assert server.get(fleet.path("a")).text == "one"
     hidden.rename(world.base / fleet.name)
     fleet.declare({"a": "two"})
-    make_due(server, sync_id)
-    wait_for(lambda: entry(server, sync_id)["status"]["state"] == "Enabled", "the recovery", 180)
-    assert server.get(fleet.path("a")).text == "two"
+    server.cli("sync", "run", sync_id)
+    assert entry(server, sync_id)["status"]["state"] == "Enabled" and server.get(fleet.path("a")).text == "two"
 
 
 def test_history_that_is_rewritten(server, fleet):
@@ -270,7 +271,7 @@ def test_bad_arguments(server):
     assert "no args expected" in server.fails("sync", "list", "x")
     assert "reload" in server.fails("sync", "schedule", "--reload", "always", "github.com/a/b/c.star")
     assert "negative" in server.fails("sync", "schedule", "--minutes", "-1", "github.com/a/b/c.star")
-    assert "apply file name has to be specified" in server.fails("sync", "schedule", f"{'http://127.0.0.1:1'}/a/b")
+    assert "apply file name has to be specified" in server.fails("sync", "schedule", "http://127.0.0.1:1/a/b")
 
 
 class TestWebhook:
@@ -298,7 +299,7 @@ class TestWebhook:
         assert answer.status_code == 202
         operation = answer.json()["operation"]
         wait_for(lambda: server.get(fleet.path("a")).text == "two", "the run")
-        wait_for(lambda: any(o["id"] == operation and o["state"] == "done" for o in operations(server)), "its operation")
+        wait_for(lambda: any(o["id"] == operation and o["state"] == "done" for o in operations(server, hook.id)), "its operation")
         fleet.declare({"a": "three"})
         assert hook.call(b"", {"Authorization": "Bearer " + hook.secret}).status_code == 202
         wait_for(lambda: server.get(fleet.path("a")).text == "three", "the script's run")
@@ -317,7 +318,7 @@ class TestWebhook:
         for target in ("cl_syn_none", scheduled):
             answers.append(server.post(f"/_openrun_webhook/sync?id={target}", data=b"{}", headers=bearer))
         assert {(a.status_code, a.text) for a in answers} == {(401, answers[0].text)}
-        assert operations(server) == []
+        assert operations(server, hook.id) == []
 
     def test_failure_is_in_the_list(self, server, fleet, hook):
         fleet.repo.commit({"a/app.star": "nonsense ("})
@@ -343,5 +344,5 @@ class TestWebhook:
         fleet.declare({"a": "two"})
         answers = [hook.call() for _ in range(20)]
         assert {a.status_code for a in answers} == {202}
-        wait_for(lambda: all(o["state"] == "done" for o in operations(server)), "the runs")
-        assert len(operations(server)) < 20 and server.get(fleet.path("a")).text == "two"
+        wait_for(lambda: all(o["state"] == "done" for o in operations(server, hook.id)), "the runs")
+        assert len(operations(server, hook.id)) < 20 and server.get(fleet.path("a")).text == "two"

@@ -215,7 +215,7 @@ static void a_server_starts_serves_and_stops(void **state)
     struct running r = begin(quiet);
     must_answer(&r, "GET", "/_openrun/health", NULL, 200, "OK");
     must_answer(&r, "GET", "/nothing", NULL, 404, "no matching app found");
-    must_answer(&r, "GET", "/_openrun_webhook/reload", NULL, 404, "404 page not found");
+    must_answer(&r, "POST", "/_openrun_webhook/other", NULL, 404, "404 page not found");
     must_answer(&r, "GET", "/_openrun/apps", NULL, 404, "404 page not found");
     must_answer(&r, "GET", "/%zz", NULL, 400, "percent-encoding");
     write_file("src/app.star", hello);
