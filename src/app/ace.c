@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-enum fallback { NEEDED, NOTHING, EMPTY, LIST, DICT, NO, ZERO_CODE_200, CODE_303, GET, TYPE_JSON, TYPE_AUTO };
+enum fallback { NEEDED, NOTHING, EMPTY, AN_HOUR, POST, LIST, DICT, NO, ZERO_CODE_200, CODE_303, GET, TYPE_JSON, TYPE_AUTO };
 
 struct ace_param {
     const char *name;
@@ -87,8 +87,21 @@ static const struct ace_function functions[] = {
       {"static_only", STAR_BOOL, NO},
       {"index", STAR_STR, EMPTY},
       {"single_file", STAR_BOOL, NO},
-      {"redirect_bare_path", STAR_BOOL, NO}},
+      {"redirect_bare_path", STAR_BOOL, NO},
+      {"jobs", STAR_LIST, LIST}},
      NULL},
+    {"job",
+     "ace.job",
+     {{"name", STAR_STR, NEEDED},
+      {"schedule", STAR_STR, NEEDED},
+      {"command", STAR_LIST, LIST},
+      {"path", STAR_STR, EMPTY},
+      {"method", STAR_STR, POST},
+      {"time_zone", STAR_STR, EMPTY},
+      {"timeout", STAR_INT, AN_HOUR},
+      {"overlap", STAR_STR, EMPTY},
+      {"catch_up", STAR_BOOL, NO}},
+     jobs_check},
     {"html",
      "ace.html",
      {{"path", STAR_STR, NEEDED},
@@ -183,6 +196,8 @@ static star_v fallback_value(struct arena *a, enum fallback f)
     case LIST: return star_list(a, NULL, 0);
     case DICT: return star_dict(a, 0);
     case NO: return STAR_FALSE;
+    case AN_HOUR: return star_int(a, 3600);
+    case POST: return star_string_z(a, "POST");
     case ZERO_CODE_200: return star_int(a, 200);
     case CODE_303: return star_int(a, 303);
     case GET: return star_string_z(a, "GET");

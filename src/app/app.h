@@ -61,6 +61,7 @@ struct app_audit {
     const struct store_permission *permissions; /* [n_permissions], declared order */
     size_t n_permissions;
     bool needs_approval; /* differs from what entry->metadata approves */
+    struct str jobs;     /* as app_jobs() */
 };
 
 /* Evaluates `files` (as in app_load) under `entry`'s params with plugin functions replaced by ones that do
@@ -123,6 +124,39 @@ void app_retire(struct app *app, const struct app *successor, int drain_secs);
 struct str app_id(const struct app *app);
 const struct store_app *app_entry(const struct app *app);
 
+/* --- Scheduled jobs --------------------------------------------------------------------------------- */
+
+enum app_overlap { APP_OVERLAP_SKIP, APP_OVERLAP_QUEUE, APP_OVERLAP_PARALLEL };
+
+/* One that app.star declares with ace.job(): a command in the app's image, or a request to the app. */
+struct app_job {
+    struct str name;          /* letters, digits, '-', '_'; at most 64 */
+    struct str schedule, time_zone;
+    struct cron cron;
+    const void *zone;         /* for star_zone_offset() */
+    struct str_list command;  /* empty: a request */
+    struct str path, method;  /* of the request, inside the app */
+    int64_t timeout_secs;
+    enum app_overlap overlap; /* when the last run has not ended */
+    bool catch_up;            /* a run that was missed happens later, once */
+};
+struct app_job_list {
+    struct app_job *items;
+    size_t len, cap;
+};
+/* What an app declares, as JSON: kept in its metadata (store_metadata.jobs), so that a schedule is known without the app
+ * being loaded. Empty: no jobs. */
+struct str app_jobs(const struct app *app);
+/* Reads that JSON; slices are borrowed from `a`. Fails on what no version of ours has written. */
+bool app_jobs_parse(struct arena *a, struct str text, struct app_job_list *out, struct err *err);
+const char *app_overlap_name(enum app_overlap o);
+
+/* Runs a command in a container of its own from the app's image, as container.run does. Blocking; false when it could not
+ * be run. */
+struct plugin_command;
+struct plugin_command_end;
+bool app_run_command(struct app *app, const struct plugin_command *c, struct plugin_command_end *end, struct err *err);
+
 /* --- Slots: an app of the site, loaded on first use -------------------------------------------------
  * A slot is made from an entry when a site is built and passes from site to site while its entry is
  * unchanged, so a loaded app and its container survive other apps' deploys. It is small: the rest of the entry is
@@ -141,6 +175,8 @@ typedef void (*app_ready_fn)(struct http_loop *loop, struct app *app, const stru
 /* Loads the app on a job thread (once, however many ask) and calls `ready` on `loop`: with the app, or
  * with the error that every waiter shares. The next call after a failure tries again. */
 void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn ready, void *arg);
+/* The same for a job thread: waits, and gives the app with a reference. */
+bool app_slot_wait(struct app_slot *slot, struct app **app, struct err *err);
 
 /* --- Serving (loop thread) ------------------------------------------------------------------------ */
 

@@ -9,6 +9,7 @@
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
  *     static.c   static files                  proxy.c    proxy routes         service.c  the container
+ *     command.c  single commands with the app's image    jobs.c  scheduled jobs, as declared
  *     slot.c     lazy loading                  wait.c     those who wait for the container
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef APP_INT_H
@@ -265,6 +266,7 @@ struct app {
     struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
     unsigned n_upstreams;                  /* an app may outlive the loops */
+    struct str jobs;                       /* JSON */
     bool did_start;                        /* app_start_container() started it */
 };
 
@@ -300,6 +302,15 @@ void wait_reply_late(struct app *app, struct http_req *req);
 void wait_reply_failure(struct app *app, const struct app_request *request, const struct ctr_failure *why);
 /* Serves the page's own status; false: it is not asked for. */
 bool wait_serve(struct app *app, const struct app_request *request);
+
+/* --- jobs.c --- */
+
+/* The check of ace.job(); completes the values in place. */
+enum star_ret jobs_check(struct star_run *run, star_v *values);
+/* The jobs of ace.app(jobs=) as JSON in `a`, empty without. Fails on two of one name, and too many. */
+bool jobs_read(struct arena *a, star_v app, struct str *out, struct err *err);
+/* Jobs that the loaded app cannot run. */
+bool jobs_load(struct app *app, struct err *err);
 
 /* --- command.c --- */
 

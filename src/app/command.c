@@ -17,6 +17,11 @@ static void fill_env(struct arena *a, const struct app *app, const struct str_li
     }
 }
 
+bool app_run_command(struct app *app, const struct plugin_command *c, struct plugin_command_end *end, struct err *err)
+{
+    return command_run(app, c, end, err);
+}
+
 bool command_run(void *arg, const struct plugin_command *c, struct plugin_command_end *end, struct err *err)
 {
     struct app *app = arg;

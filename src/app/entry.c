@@ -59,6 +59,7 @@ static void own_metadata(struct arena *a, struct store_metadata *m)
     own_map(a, &m->appconfig);
     own_map(a, &m->spec_files);
     own(a, &m->applied_sync_id);
+    own(a, &m->jobs);
 }
 
 void entry_copy(struct arena *a, const struct store_app *from, struct store_app *to)

@@ -320,6 +320,8 @@ static bool audit_into(struct eval *e, struct arena *a, struct app_audit *out, s
     if (!plugin_matchers_new(e->keep, asked, permissions.len, &ignored,
                              err)) /* never approve what cannot work */
         return false;
+    if (!jobs_read(a, e->app, &audit.jobs, err))
+        return false;
     audit.needs_approval = needs_approval(e->keep, e->env, e->entry, &audit, asked);
     *out = audit;
     return true;

@@ -75,7 +75,7 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
         if (!service_load(app, container, err))
             return false;
     }
-    return check_container(app, err);
+    return check_container(app, err) && jobs_load(app, err);
 }
 
 bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,

@@ -19,7 +19,7 @@ enum { RETRY_FACTOR = 10, RETRY_MAX_MS = 5000 };
 
 struct slot_waiter {
     struct slot_waiter *next;
-    struct http_loop *loop;
+    struct http_loop *loop; /* NULL: on whatever thread ends the load */
     app_ready_fn ready;
     void *arg;
     struct app *app; /* the result; the slot keeps it alive */
@@ -42,7 +42,8 @@ struct app_slot {
 /* The texts of `entry` in `room`, or their size if that is NULL. */
 static size_t own_texts(struct store_brief *entry, char *room)
 {
-    struct str *texts[] = {&entry->id, &entry->path, &entry->domain, &entry->main_app, &entry->user_id, &entry->authn_type};
+    struct str *texts[] = {&entry->id, &entry->path, &entry->domain, &entry->main_app, &entry->user_id,
+                           &entry->authn_type, &entry->jobs};
     size_t size = 0;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         if (room && texts[i]->len > 0)
@@ -109,6 +110,14 @@ static void tell(struct http_loop *loop, void *arg)
     free(w);
 }
 
+static void answer(struct slot_waiter *w)
+{
+    if (w->loop)
+        http_loop_post(w->loop, tell, w);
+    else
+        tell(NULL, w);
+}
+
 /* Ends LOADING: the waiters are for the caller. With the lock held. */
 static struct slot_waiter *take_waiters(struct app_slot *slot)
 {
@@ -125,7 +134,7 @@ static void answer_all(struct slot_waiter *w, struct app *app, const struct err 
         w->app = app;
         if (!app)
             err_set(&w->err, err->code, "%s", err_msg(err));
-        http_loop_post(w->loop, tell, w);
+        answer(w);
         w = next;
     }
 }
@@ -194,7 +203,7 @@ void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn r
     }
     pthread_mutex_unlock(&slot->lock);
     if (is_answered)
-        http_loop_post(loop, tell, w);
+        answer(w);
     if (!is_first || jobs_submit(slot->env->jobs, load_job, app_slot_ref(slot)))
         return;
     scoped_err err = {0};
@@ -204,4 +213,44 @@ void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn r
     pthread_mutex_unlock(&slot->lock);
     answer_all(waiters, NULL, &err);
     app_slot_unref(slot);
+}
+
+/* A thread that waits for a load. */
+struct blocked {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool is_done;
+    struct app *app;
+    struct err *err;
+};
+
+static void on_ready(struct http_loop *loop, struct app *app, const struct err *err, void *arg)
+{
+    struct blocked *b = arg;
+    pthread_mutex_lock(&b->lock);
+    if (app)
+        b->app = app_ref(app);
+    else
+        err_set(b->err, err->code, "%s", err_msg(err));
+    b->is_done = true;
+    pthread_cond_signal(&b->ended);
+    pthread_mutex_unlock(&b->lock);
+}
+
+bool app_slot_wait(struct app_slot *slot, struct app **app, struct err *err)
+{
+    struct blocked b = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER, .err = err};
+    struct app *loaded = app_slot_peek(slot);
+    if (loaded) {
+        *app = app_ref(loaded);
+        return true;
+    }
+    app_slot_load(slot, NULL, on_ready, &b);
+    pthread_mutex_lock(&b.lock);
+    while (!b.is_done)
+        pthread_cond_wait(&b.ended, &b.lock);
+    pthread_mutex_unlock(&b.lock);
+    if (b.app)
+        *app = b.app;
+    return b.app != NULL;
 }

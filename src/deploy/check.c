@@ -27,6 +27,7 @@ bool check_approval(struct op *op, struct store_app *app, const struct src_files
     *result = r;
     *needs_approval = audit.needs_approval;
     app->metadata.name = audit.name;
+    app->metadata.jobs = audit.jobs;
     if (approve) {
         app->metadata.loads = audit.loads;
         app->metadata.permissions = asked;
@@ -47,7 +48,10 @@ bool check_load(struct op *op, struct entry *e, struct err *err)
         app_unref(e->loaded);
         e->loaded = NULL;
     }
-    return app_load(op->deploy->config.env, e->app, files, &e->loaded, err);
+    if (!app_load(op->deploy->config.env, e->app, files, &e->loaded, err))
+        return false;
+    e->app->metadata.jobs = str_dup(&op->arena, app_jobs(e->loaded));
+    return true;
 }
 
 static void on_line(void *arg, struct str line)

@@ -58,6 +58,14 @@ static bool read_files(struct arena *a, const json_t *j, const char *key, struct
     return true;
 }
 
+static bool read_raw(struct arena *a, const json_t *j, const char *key, struct str *out)
+{
+    const json_t *value = json_get(j, key);
+    if (value)
+        *out = json_text(a, value, JSON_STYLE_COMPACT);
+    return true;
+}
+
 /* The members of a list of objects, one at a time: *item is NULL at the end. */
 static bool list_item(const json_t *j, const char *key, size_t i, const json_t **item, struct err *err)
 {
@@ -167,7 +175,7 @@ bool store_metadata_from_json(struct arena *a, const json_t *j, struct store_met
         !read_list(a, j, "bindings", &m.bindings, err) || !read_map(a, j, "appconfig", &m.appconfig, err) ||
         !read_files(a, j, "spec_files", &m.spec_files, err) ||
         !read_str(a, j, "applied_sync_id", &m.applied_sync_id, err) ||
-        !json_read_bool(j, "builder_published", false, &m.builder_published, err))
+        !json_read_bool(j, "builder_published", false, &m.builder_published, err) || !read_raw(a, j, "jobs", &m.jobs))
         return false;
     *out = m;
     return true;
@@ -279,6 +287,14 @@ static json_t *accounts_json(const struct store_account_list *l)
     return j;
 }
 
+/* JSON text kept as it is; what does not parse is left out rather than passed on. */
+static void set_raw(json_t *j, const char *key, struct str text)
+{
+    json_t *value = text.len > 0 ? json_loadb(text.ptr, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    if (value)
+        json_object_set_new(j, key, value);
+}
+
 static json_t *version_metadata_json(const struct store_version_metadata *v)
 {
     json_t *j = json_object();
@@ -313,6 +329,7 @@ json_t *store_metadata_to_json(const struct store_metadata *m)
     json_set_str(j, "applied_sync_id", m->applied_sync_id);
     if (m->builder_published)
         json_set_bool(j, "builder_published", true);
+    set_raw(j, "jobs", m->jobs);
     return j;
 }
 
@@ -373,14 +390,6 @@ json_t *store_version_to_json(const struct store_version *v, bool is_active)
 
 /* --- sync entries --- */
 
-/* JSON text kept as it is; what does not parse is left out rather than passed on. */
-static void set_raw(json_t *j, const char *key, struct str text)
-{
-    json_t *value = text.len > 0 ? json_loadb(text.ptr, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
-    if (value)
-        json_object_set_new(j, key, value);
-}
-
 json_t *store_sync_metadata_json(const struct store_sync *s)
 {
     json_t *j = json_object();
@@ -410,14 +419,6 @@ json_t *store_sync_status_json(const struct store_sync *s)
     json_set_bool(j, "is_apply", s->status.is_apply);
     set_raw(j, "app_apply_response", s->status.app_apply_response);
     return j;
-}
-
-static bool read_raw(struct arena *a, const json_t *j, const char *key, struct str *out)
-{
-    const json_t *value = json_get(j, key);
-    if (value)
-        *out = json_text(a, value, JSON_STYLE_COMPACT);
-    return true;
 }
 
 bool store_sync_read_json(struct arena *a, const json_t *m, const json_t *st, struct store_sync *s, struct err *err)

@@ -83,6 +83,8 @@ static bool scan_columns(struct str settings, struct str metadata, struct store_
     struct str key, value;
     json_scan_open(&s, metadata);
     while (json_scan_next(&s, &key, &value)) {
+        if (str_eq(key, STR("jobs")))
+            b->jobs = value;
         if (str_eq(key, STR("authn_type")) && !json_scan_plain(value, &b->authn_type))
             return false;
     }
@@ -109,6 +111,7 @@ static bool read_columns(const struct db_rows *r, struct arena *a, struct store_
 static void take_columns(struct store_brief *b, const struct store_settings *s, const struct store_metadata *m)
 {
     b->authn_type = m->authn_type;
+    b->jobs = m->jobs;
     b->stage_write_access = s->stage_write_access;
     b->preview_write_access = s->preview_write_access;
 }

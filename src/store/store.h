@@ -109,6 +109,7 @@ struct store_metadata {
     struct map spec_files;                         /* name -> content (bytes) */
     struct str applied_sync_id;
     bool builder_published;
+    struct str jobs;                               /* JSON: what the app declares as scheduled jobs; empty: none */
 };
 
 /* The part that is neither versioned nor staged. */
@@ -202,7 +203,7 @@ bool store_app_list(struct store_tx *tx, struct arena *a, enum store_app_filter 
 /* What the site's table needs of an entry: a row costs a microsecond, not the tens that its whole metadata does. Texts are borrowed: those of a row until the callback returns. */
 struct store_brief {
     struct str id, path, domain, main_app, user_id;
-    struct str authn_type;
+    struct str authn_type, jobs;
     bool is_dev, stage_write_access, preview_write_access;
     int64_t update_time;
 };
