@@ -40,7 +40,7 @@ class Browser:
             self.close()
             raise AssertionError("chromium did not start:\n" + "".join(said[-20:]))
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
-        self._ws = web.websocket(found[1], max_size=None)
+        self._ws = web.websocket(found[1], max_size=None, ping_interval=None)
         self._last = 0
         self._events = {}   # session -> events not looked at yet
 
@@ -142,11 +142,23 @@ class Page:
         find = f"document.querySelector({json.dumps(selector)})"
         self.wait(f"!!{find}", selector)
         self._click_at(find)
+        self.js("document.activeElement.select && document.activeElement.select()")   # what is there is replaced
         self.call("Input.insertText", text=text)
         if enter:
             for kind in ("keyDown", "keyUp"):
                 self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13,
                           text="\r" if kind == "keyDown" else "")
+
+    def until(self, act, condition, timeout=120):
+        """Acts until the JavaScript expression is true: a page that is drawn may not listen yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            act()
+            try:
+                return self.wait(condition, timeout=3)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
 
     def screenshot(self, path):
         with open(path, "wb") as f:
@@ -163,6 +175,8 @@ class Page:
         for e in self._events():
             p = e["params"]
             if e["method"] == "Network.responseReceived" and p["response"]["status"] >= 400:
+                if p["response"]["url"].endswith("/favicon.ico"):   # asked for by the browser, not by the page
+                    continue
                 bad.append(f"{p['response']['status']} {p['response']['url']}")
             elif e["method"] == "Network.webSocketHandshakeResponseReceived" and p["response"]["status"] != 101:
                 bad.append(f"{p['response']['status']} {e['method']}")
