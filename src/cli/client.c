@@ -9,6 +9,7 @@
  * wait, and the operation is cancelled by a call of its own.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
+#include "live.h"
 #include "http.h"
 
 #include <errno.h>
@@ -18,7 +19,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -31,8 +31,6 @@ enum {
     PROBE_EVERY_MS = 30 * 1000,  /* of a silent TCP server in a long call */
     PROBE_FAILURES_MAX = 3,
     ACCEPT_MS = 1000,
-    LINE_MAX_LEN = 512,          /* bytes of a line of progress that a terminal may show */
-    WIDTH_DEFAULT = 80,
 };
 
 #define API_PREFIX "/_openrun"
@@ -152,20 +150,17 @@ bool server_accepts(const struct cli *c)
 /* ---- waiting ---- */
 
 /* Static, since the signal handler has nothing else to look at. */
-static atomic_bool shows_progress; /* the terminal has our line */
 static atomic_bool may_cancel;     /* the call is an operation, which the first SIGINT cancels */
 static atomic_bool is_interrupted; /* it has come */
 static atomic_bool stops_call;     /* ends http_fetch() */
 
 static void on_interrupt(int signum)
 {
-    static const char clear[] = "\r\033[K";
     if (atomic_load(&may_cancel) && !atomic_exchange(&is_interrupted, true)) {
         atomic_store(&stops_call, true);
         return;
     }
-    if (atomic_load(&shows_progress) && write(STDERR_FILENO, clear, sizeof clear - 1) < 0)
-        _exit(130);
+    live_clear_now();
     _exit(130);
 }
 
@@ -182,53 +177,34 @@ struct watcher {
     bool is_probing;        /* of a TCP server in a long call */
     bool is_live;           /* the terminal shows where we are */
     atomic_bool lost;       /* the server is gone */
-    pthread_mutex_t mutex;  /* guards the next four */
+    int64_t start_ms;
+    pthread_mutex_t mutex;  /* guards the next three */
     pthread_cond_t changed;
     bool is_done;
-    char line[LINE_MAX_LEN];/* the last of progress, */
-    size_t line_len;        /* if there was one */
-    bool is_new_line;       /* not shown yet */
+    struct live live;
     pthread_t thread;
     bool is_running;
 };
 
-static size_t terminal_width(void)
-{
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : WIDTH_DEFAULT;
-}
-
-/* One line that fits: a wrapped one could not be erased. */
-static void show_waiting(const struct watcher *w, struct str line, int64_t ms)
-{
-    scoped_arena a = {0};
-    struct str text = line.len > 0 ? str_printf(&a, "%lld s  " STR_FMT, (long long)(ms / 1000), STR_ARG(line))
-                                   : str_printf(&a, "waiting for the server: %lld s", (long long)(ms / 1000));
-    atomic_store(&shows_progress, true);
-    fputs("\r\033[K", stderr);
-    say(stderr, STR_FMT, STR_ARG(cut_chars(text, terminal_width() - 1)));
-    fflush(stderr);
-}
-
 static void keep_line(struct watcher *w, struct str line)
 {
-    if (!w->is_running || str_trim(line).len == 0)
+    if (!w->is_running)
         return;
     pthread_mutex_lock(&w->mutex);
-    w->line_len = 0;
-    for (size_t i = 0; i < MIN(line.len, sizeof w->line); i++)
-        w->line[w->line_len++] = line.ptr[i] == '\t' || line.ptr[i] == '\n' ? ' ' : line.ptr[i];
-    w->is_new_line = true;
+    live_line(&w->live, line, clock_ms());
     pthread_mutex_unlock(&w->mutex);
 }
 
 /* Warnings are for everybody, also where progress is not shown. */
-static void show_warning(const struct watcher *w, struct str text)
+static void show_warning(struct watcher *w, struct str text)
 {
-    if (w->is_running && atomic_load(&shows_progress))
-        fputs("\r\033[K", stderr);
+    if (w->is_running)
+        pthread_mutex_lock(&w->mutex);
+    live_clear();
     say(w->cli->err, "Warning: " STR_FMT "\n", STR_ARG(text));
     fflush(w->cli->err);
+    if (w->is_running)
+        pthread_mutex_unlock(&w->mutex);
 }
 
 /* A line of progress, on the main thread. */
@@ -236,60 +212,57 @@ static void on_line(void *arg, struct str line)
 {
     struct watcher *w = arg;
     FILE *to = w->is_watch ? w->cli->out : w->cli->err;
-    if (!w->is_watch && !w->cli->is_verbose) {
-        if (str_starts(line, STR("warning: ")))
-            show_warning(w, str_from_off(line, strlen("warning: ")));
-        else
-            keep_line(w, line);
+    bool is_plain = w->is_watch || w->cli->is_verbose;
+    if (!is_plain && str_starts(line, STR("warning: "))) {
+        show_warning(w, str_from_off(line, strlen("warning: ")));
+        return;
+    }
+    if (w->is_live) {
+        keep_line(w, line);
         return;
     }
     say(to, STR_FMT "\n", STR_ARG(line));
     fflush(to);
 }
 
-/* Waits for a tick; the newest line comes into `line`. True once the call is over. */
-static bool wait_tick(struct watcher *w, char line[LINE_MAX_LEN], size_t *line_len, bool *is_new)
+/* Waits for a tick. True once the call is over. With the mutex. */
+static bool wait_tick(struct watcher *w)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TICK_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
-    pthread_mutex_lock(&w->mutex);
     while (!w->is_done && pthread_cond_clockwait(&w->changed, &w->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
-    bool is_done = w->is_done;
-    memcpy(line, w->line, w->line_len);
-    *line_len = w->line_len;
-    *is_new = w->is_new_line;
-    w->is_new_line = false;
-    pthread_mutex_unlock(&w->mutex);
-    return is_done;
+    return w->is_done;
 }
 
 static void *watch(void *arg)
 {
     struct watcher *w = arg;
-    int64_t start = clock_ms(), probed = start, shown_s = 0;
+    int64_t probed = w->start_ms, shown_s = 0;
     int failures = 0;
-    char line[LINE_MAX_LEN];
-    size_t line_len = 0;
-    bool is_new = false;
-    while (!wait_tick(w, line, &line_len, &is_new)) {
-        int64_t now = clock_ms();
-        bool is_due = is_new || (now - start) / 1000 != shown_s;
-        if (w->is_live && is_due && (line_len > 0 || now - start >= SHOW_AFTER_MS))
-            show_waiting(w, str_of(line, line_len), now - start);
-        shown_s = (now - start) / 1000;
+    pthread_mutex_lock(&w->mutex);
+    while (!wait_tick(w)) {
+        int64_t now = clock_ms(), since = now - w->start_ms;
+        bool is_due = w->live.is_new || since / 1000 != shown_s;
+        bool has_news = w->live.phase[0] != '\0' || w->live.n_lines > 0;
+        if (w->is_live && is_due && (has_news || since >= SHOW_AFTER_MS))
+            live_draw(&w->live, w->start_ms, now);
+        shown_s = since / 1000;
         if (!w->is_probing || now - probed < PROBE_EVERY_MS)
             continue;
         probed = now;
+        pthread_mutex_unlock(&w->mutex);
         failures = accepts_tcp(w->cli) ? 0 : failures + 1;
+        pthread_mutex_lock(&w->mutex);
         if (failures >= PROBE_FAILURES_MAX) {
             atomic_store(&w->lost, true);
             atomic_store(&stops_call, true);
         }
     }
+    pthread_mutex_unlock(&w->mutex);
     return NULL;
 }
 
@@ -303,7 +276,7 @@ static bool wants_live_view(const struct cli *c, const struct call *call)
 static void watcher_start(struct watcher *w, const struct cli *c, const struct call *call)
 {
     *w = (struct watcher){
-        .cli = c, .is_watch = call->is_watch, .is_probing = call->is_long && c->config.is_tcp, .is_live = wants_live_view(c, call)};
+        .cli = c, .start_ms = clock_ms(), .is_watch = call->is_watch, .is_probing = call->is_long && c->config.is_tcp, .is_live = wants_live_view(c, call)};
     if (!w->is_probing && !w->is_live)
         return;
     pthread_mutex_init(&w->mutex, NULL);
@@ -322,9 +295,9 @@ static void watcher_stop(struct watcher *w)
     pthread_join(w->thread, NULL);
     pthread_mutex_destroy(&w->mutex);
     pthread_cond_destroy(&w->changed);
-    if (atomic_exchange(&shows_progress, false)) {
-        fprintf(stderr, "\r\033[K");
-        fflush(stderr);
+    if (w->is_live) {
+        live_clear();
+        live_summary(&w->live, w->start_ms, clock_ms());
     }
 }
 

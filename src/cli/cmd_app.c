@@ -77,7 +77,7 @@ static json_t *create_request(struct cli *c, struct str source, struct err *err)
     json_object_set(r, "appconfig", config);
     json_object_set_new(r, "bindings", trimmed_list(args_list(args, "binding")));
     json_set_str(r, "stage_at", args_text(args, "stage-at"));
-    json_set_bool(r, "verify", false);
+    json_set_bool(r, "verify", args_is_on(args, "verify"));
     return r;
 }
 
@@ -120,6 +120,7 @@ static const struct flag create_flags[] = {
     {"binding", "bindings bind", FLAG_LIST, NULL, "path of a service binding"},
     {"app-config", "conf", FLAG_LIST, NULL, "app configuration: name=<TOML value>"},
     {"conf-str", NULL, FLAG_LIST, NULL, "app configuration: name=<text>"},
+    {"verify", NULL, FLAG_BOOL, NULL, "start its containers and wait until they are healthy, or create nothing"},
     FLAG_DRY_RUN,
     FLAG_RESULT_FORMAT,
     FLAG_END,

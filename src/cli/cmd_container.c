@@ -209,7 +209,7 @@ static const struct command get_command = {
 
 /* ---- logs ---- */
 
-enum { FOLLOW_PAUSE_MS = 1000 };
+enum { FOLLOW_PAUSE_MS = 1000, BUILD_PAUSE_MS = 300 };
 
 /* Prints the output of the container that `name` = `value` says; with -f goes on until interrupted. */
 static bool show_logs(struct cli *c, const char *name, struct str value, struct err *err)
@@ -242,15 +242,61 @@ static bool run_logs(struct cli *c, struct err *err)
     return want_words(c, 1, one_id, err) && show_logs(c, "id", arg_word(c, 0), err);
 }
 
-static bool run_app_logs(struct cli *c, struct err *err)
+static void print_lines(struct cli *c, struct str text)
 {
-    return want_words(c, 1, "requires one argument: <appPath>", err) && show_logs(c, "appPath", arg_word(c, 0), err);
+    struct str line;
+    text = str_trim_right(text, '\n');
+    while (text.len > 0 && str_next(&text, '\n', &line))
+        say(c->out, STR_FMT "\n", STR_ARG(line));
+    fflush(c->out);
 }
 
-static const struct flag logs_flags[] = {
-    {"follow", "f", FLAG_BOOL, NULL, "go on with what comes, until interrupted"},
-    {"tail", NULL, FLAG_STR, "100", "at most so many lines from the end"},
-    {"since", NULL, FLAG_STR, NULL, "only what is newer: 10m, 2h, 1d, or a time like 2026-01-31T12:00:00Z"},
+/* With -f until the build has ended. */
+static bool show_build_log(struct cli *c, struct err *err)
+{
+    struct str tail = args_text(c->args, "tail"), from = {0};
+    bool goes_on = args_is_on(c->args, "follow");
+    if (!args_has(c->args, "tail"))
+        tail = (struct str){0};
+    if (args_has(c->args, "since"))
+        return err_set(err, ERR_INVALID, "--since is for the output of containers: a build is shown whole, or its --tail");
+    do {
+        struct call call = {.method = "GET", .path = "/container/build_log"};
+        call_text(c, &call, "appPath", arg_word(c, 0));
+        if (from.len > 0)
+            call_text(c, &call, "from", from);
+        else if (tail.len > 0)
+            call_text(c, &call, "tail", tail);
+        json_t *reply = call_server(c, &call, err);
+        if (!reply)
+            return false;
+        if (!json_get_bool(reply, "exists", false) && !json_get_bool(reply, "running", false))
+            return err_set(err, ERR_NOT_FOUND, "no image of app " STR_FMT " has been built yet", STR_ARG(arg_word(c, 0)));
+        print_lines(c, json_get_str(reply, "logs", (struct str){0}));
+        from = json_get_str(reply, "next", (struct str){0});
+        goes_on = goes_on && json_get_bool(reply, "running", false);
+        if (goes_on)
+            nanosleep(&(struct timespec){.tv_nsec = BUILD_PAUSE_MS * 1000000L}, NULL);
+    } while (goes_on);
+    return true;
+}
+
+static bool run_app_logs(struct cli *c, struct err *err)
+{
+    if (!want_words(c, 1, "requires one argument: <appPath>", err))
+        return false;
+    return args_is_on(c->args, "build") ? show_build_log(c, err) : show_logs(c, "appPath", arg_word(c, 0), err);
+}
+
+#define LOGS_FLAGS                                                                              \
+    {"follow", "f", FLAG_BOOL, NULL, "go on with what comes, until interrupted"},               \
+    {"tail", NULL, FLAG_STR, "100", "at most so many lines from the end"},                      \
+    {"since", NULL, FLAG_STR, NULL, "only what is newer: 10m, 2h, 1d, or a time like 2026-01-31T12:00:00Z"}
+
+static const struct flag logs_flags[] = {LOGS_FLAGS, FLAG_END};
+static const struct flag app_logs_flags[] = {
+    LOGS_FLAGS,
+    {"build", NULL, FLAG_BOOL, NULL, "the output of the app's last build instead, all of it; with -f until it ends"},
     FLAG_END,
 };
 
@@ -266,8 +312,8 @@ static const struct command logs_command = {
 const struct command cmd_app_logs = {
     .name = "logs",
     .words = "<appPath>",
-    .summary = "show what the app's container has written",
-    .flags = logs_flags,
+    .summary = "show what the app's container, or with --build its last build, has written",
+    .flags = app_logs_flags,
     .exec = run_app_logs,
 };
 

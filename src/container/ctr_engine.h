@@ -191,6 +191,7 @@ struct ctr_event {
     struct str name;
     enum ctr_event_kind kind;
     int64_t at_ns;                      /* wall clock of the engine */
+    int exit_code;                      /* of one that died; 0 also when it is not told */
 };
 /* `event` is NULL once, when the stream is open. */
 typedef void ctr_event_fn(void *arg, const struct ctr_event *event);

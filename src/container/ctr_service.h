@@ -77,6 +77,17 @@ struct ctr_prune_list {
 bool ctr_manager_prune(struct ctr_manager *m, const struct ctr_prune_policy *policy, struct arena *a, struct ctr_prune_list *out,
                        struct err *err);
 
+/* What the last build of the app `app_id`, or of its stage, has written, at most the last 1 MiB. `from` is `next` of an
+ * earlier answer, or empty. Job threads. Fails if it cannot be read; not when there was none. */
+struct ctr_build_output {
+    struct str text;                    /* whole lines */
+    struct str next;
+    bool exists;                        /* there was a build */
+    bool is_running;                    /* more is to come */
+};
+bool ctr_build_log_read(struct ctr_manager *m, struct arena *a, struct str app_id, struct str from,
+                        struct ctr_build_output *out, struct err *err);
+
 /* How the build context comes into being when the image is missing. Called on the manager's threads. */
 struct ctr_source {
     /* Gives the folder to build in (absolute), in `a`. */

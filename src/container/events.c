@@ -33,6 +33,15 @@ static bool kind_of(struct str action, enum ctr_event_kind *kind)
     return false;
 }
 
+/* Text from docker and from podman's API, a number from podman's program. */
+static int exit_code_of(const json_t *event, const json_t *attributes)
+{
+    int64_t code = 0;
+    str_to_i64(json_get_str(attributes, "exitCode", json_get_str(attributes, "containerExitCode", STR("0"))), &code);
+    code = json_get_int(event, "ContainerExitCode", code);
+    return code > 0 && code <= 255 ? (int)code : 0;
+}
+
 bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out)
 {
     scoped_err ignored = {0};
@@ -45,6 +54,7 @@ bool ctr_event_parse(struct arena *a, struct str line, struct ctr_event *out)
     if (!kind_of(action, &out->kind) || name.len == 0)
         return false;
     out->name = str_dup(a, name);
+    out->exit_code = exit_code_of(j, attributes);
     /* Only seconds: as late as it can have been. */
     bool fits = second > 0 && second < INT64_MAX / 1000000000 - 1;
     out->at_ns = json_get_int(j, "timeNano", fits ? (second + 1) * 1000000000 - 1 : INT64_MAX);

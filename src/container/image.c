@@ -4,6 +4,7 @@
  * Slots beyond the ceiling of concurrent builds wait for their turn.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "service_int.h"
+#include "timefmt.h"
 
 #include <stdlib.h>
 
@@ -73,27 +74,40 @@ static bool turn_take(struct ctr_service *svc, struct err *err)
     return true;
 }
 
+/* Where the output of a build goes. */
+struct output {
+    struct ctr_service *svc;
+    struct build_log *log;
+};
+
 static void on_build_line(void *arg, struct str line)
 {
-    svc_log_line(arg, line);
+    const struct output *o = arg;
+    svc_log_line(o->svc, line);
+    build_log_line(o->log, line);
 }
 
-static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
+static void log_begin(struct output *o, struct arena *a)
 {
-    struct ctr_engine *e = svc->m->engine;
+    char now[TIME_TEXT_MAX];
+    size_t n = time_format_rfc3339_nano(now, wall_ns() / 1000000000 * 1000000000);
+    build_log_line(o->log, str_printf(a, CTR_PHASE_MARK "building image " STR_FMT ", " STR_FMT,
+                                      STR_ARG(o->svc->run.image), STR_ARG(str_of(now, n))));
+}
+
+/* An error repeats the last lines of the output: its first line says what happened. */
+static void log_end(struct output *o, struct arena *a, bool ok, int64_t took_ms, const struct err *err)
+{
+    struct str first;
+    str_cut(str_from(ok ? "built" : err_msg(err)), '\n', &first, NULL);
+    build_log_line(o->log, str_printf(a, CTR_PHASE_MARK STR_FMT " after %lld.%lld s", STR_ARG(str_trim_right(first, ':')),
+                                      (long long)took_ms / 1000, (long long)took_ms % 1000 / 100));
+    build_log_close(o->svc->m, o->log);
+}
+
+static bool build_from_source(struct ctr_service *svc, struct output *out, struct arena *a, struct err *err)
+{
     struct str dir;
-    bool exists = false;
-    /* Another server, or a build that ended while we waited, may have made it. */
-    if (!ctr_image_inspect(e, a, svc->run.image, &exists, NULL, err) || exists)
-        return exists;
-    if (svc->is_external_image) {
-        svc_phase(svc, "pulling the image");
-        return ctr_image_pull(e, a, svc->run.image, NULL, NULL, &svc->cancel, err);
-    }
-    if (!svc->source.fetch)
-        return err_set(err, ERR_INTERNAL,
-                       "image " STR_FMT " is missing and there is no source to build it from",
-                       STR_ARG(svc->run.image));
     svc_phase(svc, "getting the source");
     if (!svc->source.fetch(svc->source.arg, a, &dir, err))
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
@@ -108,11 +122,34 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
                           .args = &svc->build_args,
                           .labels = &labels,
                           .on_line = on_build_line,
-                          .line_arg = svc,
+                          .line_arg = out,
                           .cancel = &svc->cancel};
-    bool ok = ctr_image_build(e, &b, err);
+    bool ok = ctr_image_build(svc->m->engine, &b, err);
     if (svc->source.drop)
         svc->source.drop(svc->source.arg, dir);
+    return ok;
+}
+
+static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
+{
+    struct ctr_engine *e = svc->m->engine;
+    bool exists = false;
+    /* Another server, or a build that ended while we waited, may have made it. */
+    if (!ctr_image_inspect(e, a, svc->run.image, &exists, NULL, err) || exists)
+        return exists;
+    if (svc->is_external_image) {
+        svc_phase(svc, "pulling the image");
+        return ctr_image_pull(e, a, svc->run.image, NULL, NULL, &svc->cancel, err);
+    }
+    if (!svc->source.fetch)
+        return err_set(err, ERR_INTERNAL,
+                       "image " STR_FMT " is missing and there is no source to build it from",
+                       STR_ARG(svc->run.image));
+    struct output out = {svc, build_log_open(svc->m, svc->app_id)};
+    int64_t begin = clock_ms();
+    log_begin(&out, a);
+    bool ok = build_from_source(svc, &out, a, err);
+    log_end(&out, a, ok, clock_ms() - begin, err);
     return ok;
 }
 

@@ -527,7 +527,7 @@ void svc_kick(struct ctr_service *svc)
     if (svc->op != OP_NONE || m->is_closing)
         return;
     if (svc->stop_wanted) {
-        svc->stop_wanted = svc->restart_wanted = svc->check_wanted = svc->pause_wanted = false;
+        svc->stop_wanted = svc->restart_wanted = svc->check_wanted = svc->pause_wanted = svc->revive_wanted = false;
         if (svc->state == CTR_STARTING) /* suspected, and its look had not begun */
             svc_set_state(svc, CTR_UNKNOWN);
         if (svc->state != CTR_STOPPED) {
@@ -549,7 +549,8 @@ void svc_kick(struct ctr_service *svc)
         svc->is_restart = true;
         svc->was_stopped = svc->was_paused = false;
         op_begin(svc, OP_START);
-    } else if (svc->waiting && is_at_rest(svc->state)) {
+    } else if ((svc->waiting || svc->revive_wanted) && is_at_rest(svc->state)) {
+        svc->revive_wanted = false;
         if (svc->is_retired) {
             struct str text = STR("this version of the app has been replaced: try again");
             struct failure *why = failure_new(ERR_UNAVAILABLE, text, text);
@@ -680,6 +681,8 @@ void svc_tick(struct ctr_service *svc, int64_t now)
 
 /* --- Told by the engine --------------------------------------------------------------------------- */
 
+enum { EXIT_BY_TERM = 128 + 15 };
+
 void svc_event(struct ctr_service *svc, const struct ctr_event *event)
 {
     bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
@@ -700,6 +703,9 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event)
     log_warn(event->kind == CTR_EVENT_PAUSED ? "container was paused" : "container has ended",
              LOG_STR("container", svc->run.name), LOG_INT("in_flight", use_count(svc).in_flight));
     svc->has_ended = svc->state == CTR_READY && is_end;
+    /* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once. */
+    svc->revive_wanted = svc->has_ended && event->kind == CTR_EVENT_DIED && event->exit_code != 0 &&
+                         event->exit_code != EXIT_BY_TERM && !svc->is_retired;
     svc_set_state(svc, CTR_UNKNOWN);
     svc_kick(svc);
 }

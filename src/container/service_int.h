@@ -4,7 +4,7 @@
  *     service.c   the state machine: doors, waiters, operations
  *     start.c     the start operation: image, container, probe; and the check of a running one
  *     prune.c     what newer versions have replaced
- *     image.c     images made once: build slots
+ *     image.c     images made once: build slots; buildlog.c keeps what their builds wrote
  *     task.c      single commands
  *     probe.c     asks an app whether it is up
  *
@@ -127,6 +127,7 @@ struct ctr_service {
     int64_t paused_ms, paused_bytes;      /* in PAUSED: since when, and what it keeps */
     bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
+    bool revive_wanted;                   /* it has crashed: started again although nobody waits */
     bool has_ended;                       /* by itself or somebody else's hand: the next start is a restart */
     int64_t began_ns;                     /* of the newest start, wall clock: older events are history */
     int64_t stop_drain_until_ms;
@@ -151,6 +152,7 @@ struct ctr_service {
 
 struct build_slot;
 struct svc_task;
+struct build_log;
 struct jobs;
 
 struct ctr_manager {
@@ -174,6 +176,7 @@ struct ctr_manager {
     int building;                         /* (L) */
     struct build_slot *slots;             /* (L) */
     struct svc_task *tasks;               /* (L) single commands that run */
+    struct build_log *build_logs;         /* (L) of the builds that run */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
     int keep_versions;
     int64_t image_bytes_max;
@@ -186,6 +189,11 @@ struct ctr_manager {
 
 bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_engine *engine,
                            const struct ctr_hooks *hooks, struct ctr_manager **out, struct err *err);
+
+/* The file for a build of that app; never NULL, a failure to write is only logged. Then its lines, and its end. */
+struct build_log *build_log_open(struct ctr_manager *m, struct str app_id);
+void build_log_line(struct build_log *l, struct str line);
+void build_log_close(struct ctr_manager *m, struct build_log *l);
 
 /* Waits on `c` until `until_ms` (clock_ms) or a signal. (L) */
 void svc_wait(struct ctr_manager *m, pthread_cond_t *c, int64_t until_ms);

@@ -125,6 +125,7 @@ static const struct api_route routes[] = {
     {"GET", "/containers", "list_containers", 0, NULL, NULL, api_container_list},
     {"GET", "/container", "get_container", 0, NULL, NULL, api_container_get},
     {"GET", "/container/logs", "container_logs", 0, NULL, NULL, api_container_logs},
+    {"GET", "/container/build_log", "container_build_log", 0, NULL, NULL, api_build_log},
     {"GET", "/container/stats", "container_stats", 0, NULL, NULL, api_container_stats},
     {"POST", "/container/start", "container_start", 0, NULL, NULL, api_container_start},
     {"POST", "/container/stop", "container_stop", 0, NULL, NULL, api_container_stop},

@@ -153,7 +153,7 @@ bool operation_serve(struct server *s, struct http_req *req, struct str path, st
 /* Calls that read the query only; on a job thread. */
 typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err);
 api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
-    api_container_stats, api_container_prune;
+    api_container_stats, api_container_prune, api_build_log;
 
 /* --- api_spec.c --- */
 

@@ -1180,7 +1180,14 @@ static void lines_of_the_event_stream(void **state)
         bool ok;
         enum ctr_event_kind kind;
         int64_t at_ns;
+        int exit_code;
     } cases[] = {
+        {"{\"Action\":\"die\",\"Actor\":{\"Attributes\":{\"name\":\"n\",\"exitCode\":\"137\"}},\"timeNano\":1}", true,
+         CTR_EVENT_DIED, 1, 137},
+        {"{\"Action\":\"died\",\"Actor\":{\"Attributes\":{\"name\":\"n\",\"containerExitCode\":\"3\"}},\"timeNano\":1}", true,
+         CTR_EVENT_DIED, 1, 3},
+        {"{\"Name\":\"n\",\"Status\":\"died\",\"ContainerExitCode\":7,\"timeNano\":1}", true, CTR_EVENT_DIED, 1, 7},
+        {"{\"Name\":\"n\",\"Status\":\"died\",\"ContainerExitCode\":-7,\"timeNano\":1}", true, CTR_EVENT_DIED, 1, 0},
         {"{\"status\":\"die\",\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},"
          "\"time\":5,\"timeNano\":5000000007}", true, CTR_EVENT_DIED, 5000000007},
         {"{\"Action\":\"died\",\"Actor\":{\"Attributes\":{\"name\":\"n\"}},\"time\":5}", true, CTR_EVENT_DIED, 5999999999},
@@ -1204,6 +1211,7 @@ static void lines_of_the_event_stream(void **state)
         assert_true(str_eq_z(event.name, "n"));
         assert_int_equal(event.kind, cases[i].kind);
         assert_true(event.at_ns == cases[i].at_ns);
+        assert_int_equal(event.exit_code, cases[i].exit_code);
     }
 }
 
