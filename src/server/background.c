@@ -1,8 +1,9 @@
 /* server/background.c: operations that nobody waits for, and those that wait for each other.
  *
  *     background_start() ──> waiting ──a thread takes it──> running ──> gone
+ *                              └─ while another of its key runs, no thread is asked
  *
- * 1. At most one piece of a key is waiting; one more may be running.
+ * 1. At most one piece of a key is waiting, and at most one runs.
  * 2. An operation made here was made before background_stop(), or ends as cancelled.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "background.h"
@@ -23,6 +24,7 @@ struct piece {
     struct arena arena;
     struct background_work work;
     struct operation *operation;
+    bool is_submitted; /* to a lane; until then it waits for the one of its key that runs */
     bool is_running;
 };
 
@@ -106,6 +108,39 @@ static void perform(struct piece *p, json_t **reply, struct err *err)
         BUG("%s failed without a reason", p->work.name);
 }
 
+static void end(struct piece *p, json_t *reply, const struct err *err)
+{
+    operation_finish(p->operation, reply, err);
+    if (p->work.done)
+        p->work.done(p->work.arg, reply, err);
+    json_decref(reply);
+    free_piece(p);
+}
+
+static void run(void *arg);
+
+/* With the lock. */
+static bool submit(struct piece *p)
+{
+    p->is_submitted = jobs_lane_submit(p->work.is_serial ? p->b->serial : p->b->lane, run, p);
+    return p->is_submitted;
+}
+
+/* With the lock: takes the piece that has run out of the list, and hands on the one that has waited for it. NULL, or
+ * that one if it cannot be. */
+static struct piece *make_way(struct piece *p)
+{
+    struct piece *next;
+    unlink_piece(p);
+    for (next = p->b->pieces; next; next = next->next)
+        if (!next->is_submitted && str_eq(next->work.key, p->work.key))
+            break;
+    if (!next || submit(next))
+        return NULL;
+    unlink_piece(next);
+    return next;
+}
+
 static void run(void *arg)
 {
     struct piece *p = arg;
@@ -118,21 +153,27 @@ static void run(void *arg)
     perform(p, &reply, &err);
     audit(p, &err);
     pthread_mutex_lock(&b->lock);
-    unlink_piece(p);
+    struct piece *stranded = make_way(p);
     pthread_mutex_unlock(&b->lock);
-    operation_finish(p->operation, reply, &err);
-    if (p->work.done)
-        p->work.done(p->work.arg, reply, &err);
-    json_decref(reply);
-    free_piece(p);
+    end(p, reply, &err);
+    if (stranded) {
+        scoped_err why = {0};
+        err_set(&why, ERR_UNAVAILABLE, "the server is stopping or overloaded");
+        end(stranded, NULL, &why);
+    }
 }
 
-/* With the lock. */
-static struct piece *find(struct background *b, const struct background_work *w)
+/* With the lock: the piece that serves `w` too. *runs: there is one of its key that runs. */
+static struct piece *find(struct background *b, const struct background_work *w, bool *runs)
 {
-    for (struct piece *p = b->pieces; p; p = p->next)
-        if (str_eq(p->work.key, w->key) && (!p->is_running || w->is_lazy))
+    *runs = false;
+    for (struct piece *p = b->pieces; p; p = p->next) {
+        if (!str_eq(p->work.key, w->key))
+            continue;
+        if (!p->is_running || w->is_lazy)
             return p;
+        *runs = true;
+    }
     return NULL;
 }
 
@@ -154,7 +195,8 @@ static struct piece *new_piece(struct background *b, const struct background_wor
 static enum background_start start(struct background *b, const struct background_work *w, struct arena *a,
                                    struct str *id)
 {
-    struct piece *p = find(b, w);
+    bool runs;
+    struct piece *p = find(b, w, &runs);
     if (p) {
         *id = str_dup(a, operation_id(p->operation));
         return BACKGROUND_JOINED;
@@ -163,7 +205,7 @@ static enum background_start start(struct background *b, const struct background
         return BACKGROUND_REFUSED;
     p = new_piece(b, w);
     *id = str_dup(a, operation_id(p->operation));
-    if (!jobs_lane_submit(w->is_serial ? b->serial : b->lane, run, p)) {
+    if (!runs && !submit(p)) {
         scoped_err err = {0};
         err_set(&err, ERR_UNAVAILABLE, "the server is stopping or overloaded");
         operation_finish(p->operation, NULL, &err);

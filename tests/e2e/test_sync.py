@@ -12,6 +12,7 @@ import sources
 from openrun import wait_for
 from sources import Repo, text_app
 
+CONFIG = {"git_auth": {"mine": {"user_id": "git", "password": "s3cret"}}}
 ALL = os.environ.get("OPENRUN_TEST_ALL") == "1"
 
 
@@ -220,6 +221,21 @@ def test_local_file_and_glob(server, fleet, tmp_path):
     assert {fleet.path("one"), fleet.path("two")} <= set(server.apps())
     assert entry(server, sync_id)["path"] == str(tmp_path / "*.ace")
     assert "path does not exist" in server.fails("sync", "schedule", str(tmp_path / "none.ace"))
+
+
+def test_private_repository(server, world):
+    """The file by the credential of the sync, the app by its own."""
+    repo = Repo(world.base / "private" / "fleet")
+    base = f"{world.http.url}/private/fleet"
+    repo.commit({"apps.star": f'app("/private", "{base}/a", git_auth="mine")\n', "a/app.star": text_app("one")["app.star"]})
+    message = server.fails("sync", "schedule", f"{base}/apps.star")
+    assert "authentication failed" in message and entries(server) == []
+    sync_id = schedule(server, "--git-auth", "mine", f"{base}/apps.star")
+    repo.commit({"a/app.star": text_app("two")["app.star"]})
+    server.cli("sync", "run", sync_id)
+    assert server.get("/private").text == "two" and entry(server, sync_id)["metadata"]["git_auth"] == "mine"
+    server.cli("sync", "delete", sync_id)
+    server.cli("app", "delete", "/private")
 
 
 def test_dry_runs_change_nothing(server, fleet):
