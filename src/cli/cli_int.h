@@ -47,10 +47,9 @@ struct cli {
 extern const struct command cmd_root;
 extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
 extern const struct command cmd_app_settings, cmd_app_update, cmd_operation, cmd_app_logs, cmd_container, cmd_spec;
-extern const struct command cmd_preview, cmd_sync, cmd_app_webhook;
+extern const struct command cmd_preview, cmd_export, cmd_pretty_print, cmd_sync, cmd_app_webhook;
 extern const struct command cmd_apply, cmd_plan, cmd_diff; /* cmd_apply.c */
-extern const struct command cmd_export, cmd_pretty_print, cmd_service, cmd_provider,
-    cmd_binding, cmd_replication, cmd_secret, cmd_user; /* later.c */
+extern const struct command cmd_service, cmd_provider, cmd_binding, cmd_replication, cmd_secret, cmd_user; /* later.c */
 
 /* Flags that many commands have. */
 #define FLAG_DRY_RUN {"dry-run", NULL, FLAG_BOOL, NULL, "show what would be done, change nothing"}

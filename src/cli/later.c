@@ -6,45 +6,6 @@
 static const struct flag dry_run_flags[] = {FLAG_DRY_RUN, FLAG_END};
 static const struct flag format_flags[] = {FLAG_FORMAT, FLAG_END};
 
-/* ---- export, pretty-print ---- */
-
-#define FLAG_APPROVE  {"approve", "a", FLAG_BOOL, NULL, "approve the permissions that apps ask for"}
-#define FLAG_BRANCH   {"branch", "b", FLAG_STR, "main", "git branch of the apply file"}
-#define FLAG_GIT_AUTH {"git-auth", "g", FLAG_STR, NULL, "git_auth entry for the apply file"}
-#define FLAG_RELOAD   {"reload", "r", FLAG_STR, "matched", "which apps to reload: none, updated or matched"}
-#define FLAG_VERIFY   {"verify", NULL, FLAG_BOOL, NULL, "start new versions' containers before the change is made"}
-#define FLAG_CLOBBER  {"clobber", NULL, FLAG_BOOL, NULL, "overwrite changes that were made by other commands"}
-#define FLAG_FORCE    {"force-reload", "f", FLAG_BOOL, NULL, "reload even if sources have not changed"}
-
-static const struct flag export_flags[] = {
-    {"service-ref", "s", FLAG_STR, "default", "how services are named: default or exact"},
-    {"git-auth", "g", FLAG_STR, "default", "how git_auth entries are named: default or exact"},
-    {"exact-commit", "c", FLAG_BOOL, NULL, "pin the commit each app is at"},
-    {"exclude-declarative", "x", FLAG_BOOL, NULL, "leave out apps that an apply file manages"},
-    {"output", "o", FLAG_STR, NULL, "write to this file"},
-    FLAG_END,
-};
-
-const struct command cmd_export = {
-    .name = "export",
-    .words = "[<appPathGlob>]",
-    .summary = "write apps as a declarative file",
-    .flags = export_flags,
-};
-
-static const struct flag pretty_print_flags[] = {
-    {"output", "o", FLAG_STR, NULL, "write to this file"},
-    {"write", "w", FLAG_BOOL, NULL, "write back to the file"},
-    FLAG_END,
-};
-
-const struct command cmd_pretty_print = {
-    .name = "pretty-print",
-    .aliases = "fmt",
-    .words = "<filePath>",
-    .summary = "format a declarative file",
-    .flags = pretty_print_flags,
-};
 
 /* ---- service ---- */
 

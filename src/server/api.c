@@ -6,6 +6,8 @@
  * asked for, up to the commit. Every call leaves a system event in the audit trail.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
+#include "source.h"
+#include "starlark.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -89,6 +91,21 @@ static bool call_config(struct api_call *call, json_t **reply, struct err *err)
     return true;
 }
 
+/* A file on this machine in its layout. */
+static bool call_pretty_print(struct api_call *call, json_t **reply, struct err *err)
+{
+    struct str path = call->opts.path, text;
+    if (str_is_empty(path))
+        return err_set(err, ERR_INVALID, "applyPath is required");
+    if (src_is_git(path) || !path_is_abs(path) || fs_is_dir(path))
+        return err_set(err, ERR_INVALID, "applyPath must be the absolute path of a local file, not " STR_FMT, STR_ARG(path));
+    if (!fs_read_all(&call->arena, path, BODY_MAX, &text, err) || !star_fmt(&call->arena, path, text, &text, err))
+        return false;
+    *reply = json_object();
+    json_set_str(*reply, "config", text);
+    return true;
+}
+
 static const struct api_route routes[] = {
     {"POST", "/stop", "stop_server", 0, NULL, call_stop},
     {"GET", "/server_status", "server_status", 0, NULL, call_status},
@@ -113,6 +130,8 @@ static const struct api_route routes[] = {
     {"POST", "/preview", "preview_app", NEEDS_PATH | SHOWS_PROMOTE, deploy_preview_create, NULL},
     {"GET", "/preview", "list_previews", 0, deploy_preview_list, NULL},
     {"DELETE", "/preview", "preview_delete", NEEDS_PATH, deploy_preview_delete, NULL},
+    {"GET", "/export", "export_apps", OPTIONAL_GLOB, deploy_export, NULL},
+    {"GET", "/pretty_print", "pretty_print", 0, NULL, call_pretty_print},
     {"GET", "/check", "check", 0, deploy_check_all, NULL},
     {"POST", "/check", "check_fix", 0, deploy_check_fix, NULL},
     {"GET", "/app_webhook_token", "token_list", NEEDS_PATH, deploy_webhook_list, NULL},

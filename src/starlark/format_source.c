@@ -871,10 +871,11 @@ static bool read_or_fail(const struct reading *r)
     jmp_buf fail;
     if (setjmp(fail) != 0)
         return false;
-    source_init(s, r->tmp, r->tmp, r->file, r->text, &star_options_config, NULL, r->errors);
+    struct str text = r->text.ptr ? r->text : STR("");
+    source_init(s, r->tmp, r->tmp, r->file, text, &star_options_config, NULL, r->errors);
     s->fail = &fail;
     parse_file(s);
-    source_init(s, r->tmp, r->tmp, r->file, r->text, &star_options_config, NULL, r->errors);
+    source_init(s, r->tmp, r->tmp, r->file, text, &star_options_config, NULL, r->errors);
     s->fail = &fail;
     read_tokens(s, r->layout);
     judge_tokens(r->layout);
