@@ -100,6 +100,7 @@ json_t *changes_metadata(struct arena *a, const struct store_metadata *old, cons
                  json_from_list(&now->container_volumes));
     compare_json(out, "bindings", json_from_list(&old->bindings), json_from_list(&now->bindings));
     compare_json(out, "accounts", accounts_of(a, &old->accounts), accounts_of(a, &now->accounts));
+    compare_text(out, "jobs", old->jobs, now->jobs);
     compare_json(out, "plugins", json_from_list(&old->loads), json_from_list(&now->loads));
     compare_json(out, "permissions", store_permissions_to_json(&old->permissions),
                  store_permissions_to_json(&now->permissions));

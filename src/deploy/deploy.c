@@ -298,54 +298,85 @@ static bool put_batch(struct op *op, const struct store_blob *blobs, size_t n, s
     return store_commit(&tx, err);
 }
 
-/* Which contents the store lacks, as flags. */
-static bool missing_contents(struct op *op, const struct src_files *files, bool *have, struct err *err)
+/* Contents on their way into the store: few transactions, however many apps they are of. */
+struct batch {
+    struct op *op;
+    struct arena arena; /* of the contents in `blobs` */
+    VEC(struct store_blob) blobs;
+    size_t bytes;
+    struct map seen; /* hashes that were looked at */
+};
+
+static bool flush(struct batch *b, struct err *err)
 {
-    struct str *shas = arena_array(&op->arena, struct str, files->len);
-    for (size_t i = 0; i < files->len; i++)
-        shas[i] = files->items[i].sha;
-    scoped_store_tx *tx = store_read(op->deploy->config.store, err);
-    return tx && store_blobs_have(tx, shas, files->len, have, err);
+    if (!put_batch(b->op, b->blobs.items, b->blobs.len, err))
+        return false;
+    arena_reset(&b->arena);
+    memset(&b->blobs, 0, sizeof b->blobs);
+    b->bytes = 0;
+    return true;
 }
 
-static bool put_contents(struct op *op, const struct src_files *files, struct err *err)
+static bool put_content(struct batch *b, const struct src_file *f, struct err *err)
 {
-    bool *have = arena_array(&op->arena, bool, files->len);
-    if (!missing_contents(op, files, have, err))
+    struct str data;
+    struct store_blob blob;
+    if (op_is_cancelled(b->op, err) || !src_file_read(&b->arena, f, &data, err) ||
+        !store_blob_prepare(&b->arena, f->name, data, &blob, err))
         return false;
-    scoped_arena batch = {0};
-    VEC(struct store_blob) blobs = {0};
-    size_t bytes = 0;
+    *vec_push(&b->arena, &b->blobs) = blob;
+    b->op->has_put = true;
+    b->bytes += data.len;
+    return b->bytes < CONTENT_BATCH_BYTES || flush(b, err);
+}
+
+/* The contents of one version that the store lacks, and that are not on their way. */
+static bool put_contents(struct batch *b, const struct src_files *files, struct err *err)
+{
+    struct arena *a = &b->op->arena;
+    struct str *shas = arena_array(a, struct str, files->len);
+    const struct src_file **wanted = arena_array(a, const struct src_file *, files->len);
+    bool *have = arena_array(a, bool, files->len);
+    size_t n = 0;
     for (size_t i = 0; i < files->len; i++) {
-        if (have[i])
+        const struct src_file *f = &files->items[i];
+        if (map_has(&b->seen, f->sha))
             continue;
-        struct str data;
-        if (op_is_cancelled(op, err) || !src_file_read(&batch, &files->items[i], &data, err) ||
-            !store_blob_prepare(&batch, files->items[i].name, data, vec_push(&batch, &blobs), err))
-            return false;
-        op->has_put = true;
-        bytes += data.len;
-        if (bytes < CONTENT_BATCH_BYTES)
-            continue;
-        if (!put_batch(op, blobs.items, blobs.len, err))
-            return false;
-        arena_reset(&batch);
-        memset(&blobs, 0, sizeof blobs);
-        bytes = 0;
+        map_set(&b->seen, f->sha, b);
+        wanted[n] = f;
+        shas[n++] = f->sha;
     }
-    return put_batch(op, blobs.items, blobs.len, err);
+    if (n == 0)
+        return true;
+    scoped_store_tx *tx = store_read(b->op->deploy->config.store, err);
+    if (!tx || !store_blobs_have(tx, shas, n, have, err))
+        return false;
+    store_rollback(&tx);
+    for (size_t i = 0; i < n; i++)
+        if (!have[i] && !put_content(b, wanted[i], err))
+            return false;
+    return true;
+}
+
+static bool put_units(struct batch *b, struct err *err)
+{
+    vec_foreach(u, &b->op->units)
+    {
+        const struct entry *entries[] = {&(*u)->stage, &(*u)->main};
+        for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+            if (entries[i]->files && !entries[i]->is_copied && !put_contents(b, entries[i]->files, err))
+                return false;
+    }
+    return flush(b, err);
 }
 
 static bool put_all_contents(struct op *op, struct err *err)
 {
-    vec_foreach(u, &op->units)
-    {
-        const struct entry *entries[] = {&(*u)->stage, &(*u)->main};
-        for (size_t i = 0; i < ARRAY_LEN(entries); i++)
-            if (entries[i]->files && !entries[i]->is_copied && !put_contents(op, entries[i]->files, err))
-                return false;
-    }
-    return true;
+    struct batch b = {.op = op};
+    map_init(&b.seen, &op->arena);
+    bool ok = put_units(&b, err);
+    arena_release(&b.arena);
+    return ok;
 }
 
 /* --- the commit --- */

@@ -329,8 +329,8 @@ static bool write_sparse(struct git *g, const struct session_repo *repo, struct 
            fs_write_atomic(path_join(g->scratch, info, STR("sparse-checkout")), buf_str(&text), 0600, err);
 }
 
-/* Checks out `folder` besides what is checked out already. An operation that wants a second folder wants more, as
- * a rule: then everything comes in one fetch, rather than each folder in its own. */
+/* Checks out `folder` besides what is checked out already. An operation that wants a second folder wants
+ * more, as a rule: then everything comes in one fetch, rather than each folder in its own. */
 static enum git_fault check_out(struct git *g, struct session_repo *repo, struct str folder, struct err *err)
 {
     if (repo->folders.len > 0)
@@ -436,7 +436,12 @@ static void warn_submodules(struct git *g, const struct session_repo *repo, stru
 {
     scoped_err ignored = {0};
     struct str modules = path_join(g->scratch, repo->dir, STR(".gitmodules"));
-    if (str_is_empty(folder) && !fs_exists(modules))
+    bool is_whole = false;
+    for (size_t i = 0; i < repo->folders.len; i++)
+        is_whole |= str_is_empty(repo->folders.items[i]);
+    if (is_whole && !fs_exists(modules))
+        return; /* there are none, and many folders may be asked for */
+    if (g->env.len == 0 && !git_prepare(g, &ignored))
         return;
     const char *commit = str_z(g->scratch, repo->commit);
     const char *under = str_is_empty(folder) ? "." : str_z(g->scratch, folder);
@@ -469,7 +474,8 @@ static bool has_folder(const struct session_repo *repo, struct str folder)
     return false;
 }
 
-/* Parses the source, and prepares git for it. */
+/* Parses the source. What the session has already is found with that; git_prepare() is for asking the server.
+ */
 static bool start(struct git *g, const struct src_git_opts *o, struct str *folder, struct err *err)
 {
     struct src_giturl url;
@@ -482,7 +488,33 @@ static bool start(struct git *g, const struct src_git_opts *o, struct str *folde
         return false;
     g->repo = url.repo;
     *folder = url.folder;
-    return git_prepare(g, err);
+    return true;
+}
+
+/* Makes sure that the session has the repository with the folder checked out. */
+static bool get_repo(struct git *g, struct want *w, struct str key, struct session_repo **out,
+                     struct err *err)
+{
+    struct src_session *s = g->session;
+    struct session_repo *repo = *out = find_repo(s, key);
+    if (repo && has_folder(repo, w->folder)) {
+        /* All that there is has come: the folder is there, or nowhere. */
+        if (str_is_empty(w->folder) || fs_is_dir(path_join(g->scratch, repo->dir, w->folder)))
+            return true;
+        return git_prepare(g, err) && folder_exists(g, repo, w->folder, err) == GIT_OK;
+    }
+    if (!git_prepare(g, err))
+        return false;
+    if (repo)
+        return folder_exists(g, repo, w->folder, err) == GIT_OK &&
+               check_out(g, repo, w->folder, err) == GIT_OK;
+    repo = arena_new(&s->arena, struct session_repo);
+    if (!fetch_repo(w, repo, err))
+        return false;
+    repo->key = key;
+    *vec_push(&s->arena, &s->repos) = repo;
+    *out = repo;
+    return true;
 }
 
 bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_opts *opts,
@@ -493,18 +525,9 @@ bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_
     struct want w = {0};
     if (!start(&g, opts, &w.folder, err) || !read_want(&g, opts, &w, err))
         return false;
-    struct str key = session_key(&s->arena, &g, opts);
-    struct session_repo *repo = find_repo(s, key);
-    if (repo && !has_folder(repo, w.folder)) {
-        if (folder_exists(&g, repo, w.folder, err) != GIT_OK || check_out(&g, repo, w.folder, err) != GIT_OK)
-            return false;
-    } else if (!repo) {
-        repo = arena_new(&s->arena, struct session_repo);
-        if (!fetch_repo(&w, repo, err))
-            return false;
-        repo->key = key;
-        *vec_push(&s->arena, &s->repos) = repo;
-    }
+    struct session_repo *repo;
+    if (!get_repo(&g, &w, session_key(&s->arena, &g, opts), &repo, err))
+        return false;
     struct src_checkout c = {
         .dir = str_is_empty(w.folder) ? str_dup(a, repo->dir) : path_join(a, repo->dir, w.folder),
         .commit = str_dup(a, repo->commit),
@@ -533,7 +556,13 @@ bool src_git_remote_head(struct src_session *s, struct arena *a, const struct sr
             return true;
         }
     }
-    if (!remote_head(&g, w.branch, &found, err))
+    /* An operation sees a branch as it has fetched it. */
+    const struct session_repo *repo = find_repo(s, key);
+    if (repo) {
+        *commit = str_dup(a, repo->commit);
+        return true;
+    }
+    if (!git_prepare(&g, err) || !remote_head(&g, w.branch, &found, err))
         return false;
     struct session_head *head = arena_new(&s->arena, struct session_head);
     head->key = key;

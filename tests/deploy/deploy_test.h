@@ -143,6 +143,11 @@ void app_detach_files(struct app *app)
     atomic_fetch_add(&world.detached, 1);
 }
 
+struct str app_jobs(const struct app *app)
+{
+    return STR("");
+}
+
 bool app_has_container(const struct app *app)
 {
     return app->has_container;
