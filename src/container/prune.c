@@ -113,6 +113,8 @@ static void learn_use(struct prune *p, struct one_container *c)
 {
     struct ctr_info more;
     scoped_err ignored = {0};
+    if (c->is_fixed)
+        return;
     if (c->info.started_at.len > 0)
         more = c->info;
     else if (!ctr_container_inspect(p->m->engine, p->a, c->info.name, 0, &more, &ignored))
@@ -148,6 +150,8 @@ static bool containers_list(struct prune *p, bool is_over_budget, struct err *er
         *c = (struct one_container){.info = *info, .app_id = id, .used_ns = newer(0, info->created_at)};
         c->is_ours = str_eq(label(&info->labels, CTR_LABEL_HOME), home) && id.len > 0 && str_starts(info->name, STR("clc-"));
         c->is_fixed = !c->is_ours || !is_at_rest || is_loaded(p->m, info->name) || is_current(p, c);
+        if (c->is_fixed)
+            c->used_ns = INT64_MAX; /* now, or soon */
     }
     if (list.len == 0)
         return true;

@@ -306,6 +306,8 @@ bool api_container_logs(struct server *s, struct arena *a, const struct http_pai
     if (!parse_tail(param(&ask, "tail"), &tail, err) || !parse_since(param(&ask, "since"), &since, err) ||
         !find(&ask, &info, err) || !ctr_container_logs_since(ask.engine, a, info.name, tail, since, &text, &next, err))
         return false;
+    for (size_t i = 0; i < text.len; i++) /* which many readers of JSON refuse */
+        ((char *)text.ptr)[i] = text.ptr[i] ? text.ptr[i] : ' ';
     json_t *o = json_object();
     json_set_str(o, "name", info.name);
     json_set_str(o, "logs", text);

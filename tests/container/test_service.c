@@ -898,17 +898,17 @@ static void only_what_is_superseded_and_ours_is_pruned(void **state)
     add_image(f, "cli-b:9", 9, true);
     add_image(f, "myapp:1", 1, true);
     pthread_mutex_unlock(&f->lock);
-    struct ctr_prune_policy policy = {.keep = 2, .is_dry_run = true};
+    struct ctr_prune_policy policy = {.keep = 3, .is_dry_run = true}; /* as many are in use */
     assert_true(ctr_manager_prune(w.m, &policy, &a, &list, &err));
-    assert_int_equal(list.len, 3);
+    assert_int_equal(list.len, 5);
     assert_string_equal(f->removed, "");
     policy.is_dry_run = false;
     assert_true(ctr_manager_prune(w.m, &policy, &a, &list, &err));
-    assert_string_equal(f->removed, "clc-a-1 localhost/cli-a:1 cli-a:busy ");
-    assert_int_equal(list.len, 3);
+    assert_string_equal(f->removed, "clc-a-5 clc-a-4 clc-a-1 localhost/cli-a:1 cli-a:busy ");
+    assert_int_equal(list.len, 5);
     assert_true(!list.items[0].is_image && list.items[0].bytes == 10);
-    assert_true(list.items[1].is_image && list.items[1].bytes == 1000);
-    assert_true(list.items[1].problem.len == 0 && str_eq_z(list.items[2].problem, "it is used"));
+    assert_true(list.items[3].is_image && list.items[3].bytes == 1000);
+    assert_true(list.items[3].problem.len == 0 && str_eq_z(list.items[4].problem, "it is used"));
     ctr_service_unref(svc);
     world_close(&w);
 }
@@ -943,7 +943,7 @@ static void what_was_used_last_and_what_is_current_stays_and_what_has_no_app_goe
     add_container(f, "clc-gone-1", "app_prd_gone", "2026-02-01", CTR_STATUS_EXITED, "cli-gone:1", NULL);
     add_container(f, "clc-gone-2", "app_prd_gone", "2026-02-02", CTR_STATUS_RUNNING, "cli-gone:2", NULL);
     pthread_mutex_unlock(&f->lock);
-    struct ctr_prune_policy policy = {.keep = 1};
+    struct ctr_prune_policy policy = {.keep = 2};
     assert_false(ctr_manager_prune(w.m, &policy, &a, &list, &err));
     assert_non_null(strstr(err_msg(&err), "no metadata"));
     assert_string_equal(f->removed, "");
