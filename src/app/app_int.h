@@ -100,6 +100,11 @@ bool eval_source(struct eval *e, struct str name, struct str *out, bool *found, 
 bool context_fill(struct plugin_context *ctx, struct arena *a, const struct app_env *env,
                   const struct store_app *entry, struct err *err);
 
+/* --- template.c --- */
+
+/* A secret volume's template with the app's params. Fails with the line of what it does not know. */
+bool template_render(struct arena *a, struct str source, const struct ctr_kv_list *params, struct str *out, struct err *err);
+
 /* --- params.c, ace.c --- */
 
 /* Runs params.star (may be absent) and resolves every param from the entry's values. */

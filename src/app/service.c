@@ -164,10 +164,10 @@ static bool is_private_param(struct str name)
     return false;
 }
 
-static bool gather_env(struct plan *p, struct err *err)
+/* The params as text: the app's environment begins with them, and templates of secret volumes see nothing else. */
+static bool gather_params(struct plan *p, struct ctr_kv_list *out, struct err *err)
 {
     struct app *app = p->app;
-    struct ctr_kv_list *env = &p->out.run.env;
     struct str text;
     vec_foreach(param, &app->eval.params)
     {
@@ -175,10 +175,19 @@ static bool gather_env(struct plan *p, struct err *err)
             continue;
         if (!param_text(p->a, param, &text, err))
             return false;
-        ctr_kv_set(p->a, env, param->name, text);
+        ctr_kv_set(p->a, out, param->name, text);
     }
     map_foreach(e, &app->entry.metadata.param_values) if (!is_private_param(e->key))
-        ctr_kv_set(p->a, env, e->key, *(const struct str *)e->value);
+        ctr_kv_set(p->a, out, e->key, *(const struct str *)e->value);
+    return true;
+}
+
+static bool gather_env(struct plan *p, struct err *err)
+{
+    struct app *app = p->app;
+    struct ctr_kv_list *env = &p->out.run.env;
+    if (!gather_params(p, env, err))
+        return false;
     struct src_apppath at = {.domain = app->entry.domain, .path = app->entry.path};
     bool tls = app->env->https_port > 0;
     struct str url = src_apppath_url(p->a, &at, tls ? "https" : "http", app->env->default_domain,
@@ -188,6 +197,30 @@ static bool gather_env(struct plan *p, struct err *err)
         ctr_kv_set(p->a, env, STR("PORT"), str_printf(p->a, "%d", p->out.run.port));
     ctr_kv_set(p->a, env, STR("CL_APP_URL"), str_trim_right(url, '/'));
     return true;
+}
+
+/* Writes the rendered template of a secret volume below the app's run folder and names it as the volume's source.
+ * The file's name holds its content's hash: versions that overlap have files of their own. Others cannot come near it,
+ * since its folder is ours alone; the file itself can be read, for the container's user is rarely ours. */
+static bool render_secret(struct plan *p, struct str run_dir, struct ctr_volume *v, struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct ctr_kv_list params = {0};
+    struct str name, text, content, dir = path_join(&scratch, run_dir, STR("secret"));
+    if (!src_name_clean(&scratch, v->source, &name, err))
+        return err_wrap(err, "volume \"cl_secret:" STR_FMT "\"", STR_ARG(v->source));
+    const struct src_file *f = src_files_find(&p->app->files, name);
+    if (!f)
+        return err_set(err, ERR_INVALID, "volume \"cl_secret:" STR_FMT "\": the app has no file " STR_FMT, STR_ARG(v->source),
+                       STR_ARG(name));
+    if (f->size > SOURCE_FILE_MAX)
+        return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(name), SOURCE_FILE_MAX);
+    if (!src_file_read(&scratch, f, &text, err) || !gather_params(p, &params, err) ||
+        !template_render(&scratch, text, &params, &content, err))
+        return err_wrap(err, STR_FMT, STR_ARG(name));
+    struct str hash = str_slice(sha256_hex(&scratch, content), 0, 16);
+    v->source = path_join(p->a, dir, str_printf(&scratch, STR_FMT "-" STR_FMT ".gen", STR_ARG(path_base(name)), STR_ARG(hash)));
+    return (fs_mkdir_p(dir, 0700, err) && fs_write_atomic(v->source, content, 0644, err)) || err_wrap(err, STR_FMT, STR_ARG(name));
 }
 
 static bool gather_volumes(struct plan *p, struct err *err)
@@ -215,11 +248,8 @@ static bool gather_volumes(struct plan *p, struct err *err)
     policy.source_dir = policy.app_source;
     struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n);
     for (size_t i = 0; i < n; i++) {
-        if (volumes[i].kind == CTR_VOLUME_SECRET)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "volume \"cl_secret:" STR_FMT
-                           "\": secret volumes are not available in this version",
-                           STR_ARG(volumes[i].source));
+        if (volumes[i].kind == CTR_VOLUME_SECRET && !render_secret(p, policy.run_dir, &volumes[i], err))
+            return false;
         if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
             return false;
     }

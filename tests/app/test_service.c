@@ -262,7 +262,17 @@ static const struct {
      "'auto', port=1, volumes=['cl_secret:a.tmpl:/e']",
      {"Containerfile", "FROM x"},
      NULL,
-     "secret volumes are not available"},
+     "the app has no file a.tmpl"},
+    {"a secret volume out of the app",
+     "'auto', port=1, volumes=['cl_secret:../a.tmpl:/e']",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "../a.tmpl"},
+    {"a secret volume whose template is wrong",
+     "'auto', port=1, volumes=['cl_secret:Containerfile:/e']",
+     {"Containerfile", "FROM x\n# {{nothing}}"},
+     NULL,
+     "Containerfile: template line 2: unknown value nothing"},
     {"volumes that are no strings",
      "'auto', port=1, volumes=[1]",
      {"Containerfile", "FROM x"},
@@ -323,6 +333,25 @@ static void ports_and_files_are_found(void **state)
                                            "FROM x\nEXPOSE 1", "sub/Dockerfile", "FROM x\nEXPOSE 86")))
                          ->port,
                      86);
+}
+
+static void secret_volumes_are_rendered_from_params_alone(void **state)
+{
+    put(&now.entry.metadata.param_values, "COLOR", "te\"al");
+    put(&now.entry.metadata.param_values, "secrets", "[]");
+    const struct ctr_run *run =
+        run_of(load_app(FILES("app.star", star_with("'auto', volumes=['cl_secret:./conf/a.toml:/app/b.toml:ro']"), "Containerfile",
+                              "FROM x\nEXPOSE 1", "conf/a.toml", "{{range $k, $v := .params}}{{$k}}={{printf \"%q\" $v}}\n{{end}}")));
+    scoped_err err = {0};
+    struct str text;
+    struct fs_info info;
+    assert_int_equal(run->n_mounts, 1);
+    assert_true(run->mounts[0].is_bind && run->mounts[0].is_read_only);
+    assert_str(run->mounts[0].target, "/app/b.toml");
+    MUST(fs_read_all(&now.arena, run->mounts[0].source, 1000, &text, &err), &err);
+    assert_str(text, "COLOR=\"te\\\"al\"\n");
+    MUST(fs_stat(path_dir(run->mounts[0].source), &info, &err), &err);
+    assert_int_equal(info.mode & 0777, 0700);
 }
 
 static void volumes_options_and_images(void **state)
@@ -547,7 +576,8 @@ int main(void)
         CTEST(names_follow_what_a_container_is_made_of),
         CTEST(impossible_containers_are_load_errors),
         CTEST(ports_and_files_are_found),
-        CTEST(volumes_options_and_images),
+        CTEST(secret_volumes_are_rendered_from_params_alone),
+        TEST(volumes_options_and_images),
         CTEST(an_image_is_built_from_the_given_files),
         CTEST(a_change_that_is_undone_stops_what_it_started),
         CTEST(the_folder_of_a_build_goes),
