@@ -24,6 +24,12 @@ static bool has_pattern(struct str s)
     return false;
 }
 
+/* True if it matches nothing below the folder that it starts in. */
+static bool is_flat_pattern(struct str pattern)
+{
+    return str_chr(pattern, '/') == STR_NPOS && str_find(pattern, STR("**")) == STR_NPOS;
+}
+
 static bool no_match(struct str path, struct err *err)
 {
     return err_set(err, ERR_NOT_FOUND, "no matching files found in " STR_FMT, STR_ARG(path));
@@ -33,10 +39,12 @@ static bool no_match(struct str path, struct err *err)
 static bool list(struct arena *a, struct str dir, struct str pattern, bool follows, struct str_list *out,
                  struct err *err)
 {
+    if (!fs_is_dir(dir))
+        return true; /* a folder without files is none in a checkout */
     struct src_glob *glob = src_glob_compile(a, pattern, err);
     if (!glob)
         return err_wrap(err, "the pattern " STR_FMT, STR_ARG(pattern));
-    bool is_flat = str_chr(pattern, '/') == STR_NPOS && str_find(pattern, STR("**")) == STR_NPOS;
+    bool is_flat = is_flat_pattern(pattern);
     struct fs_walk *walk = fs_walk_open(dir, err);
     struct fs_entry e;
     bool ok = walk != NULL;
@@ -147,6 +155,7 @@ static bool read_git(struct op *op, struct config_files *out, struct err *err)
                        "//apps.star, for example",
                        STR_ARG(url.repo));
     split_pattern(url.folder, &folder, &pattern);
+    opts.only_files = is_flat_pattern(pattern);
     opts.url = str_printf(a, STR_FMT "//" STR_FMT, STR_ARG(url.repo), STR_ARG(folder));
     if (!fetch_auth(op, o->git_auth, &opts.auth, err))
         return false;

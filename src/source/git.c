@@ -33,6 +33,7 @@ struct session_repo {
     struct str dir; /* of the working copy, .git in it */
     struct str commit, message, branch;
     struct str_list folders; /* checked out so far; "" is everything */
+    struct str_list shallow; /* those of which only the files are checked out, not the folders below */
 };
 
 struct session_head {
@@ -121,7 +122,7 @@ struct want {
     struct str branch; /* "" with a commit */
     struct str commit; /* hex, lower case; "" without */
     struct str tag;    /* a commit that is no hash */
-    bool full_history;
+    bool full_history, only_files;
 };
 
 static bool read_want(struct git *g, const struct src_git_opts *o, struct want *w, struct err *err)
@@ -129,6 +130,7 @@ static bool read_want(struct git *g, const struct src_git_opts *o, struct want *
     struct str commit = str_trim(o->commit), branch = str_trim(o->branch);
     w->g = g;
     w->full_history = o->full_history;
+    w->only_files = o->only_files;
     if (!str_is_empty(commit)) {
         if (!is_ref_name(commit))
             return err_set(err, ERR_INVALID, "invalid git commit \"" STR_FMT "\"", STR_ARG(commit));
@@ -299,16 +301,18 @@ static enum git_fault resolve(struct git *g, struct str dir, const char *name, s
     return GIT_OK;
 }
 
-/* A line of .git/info/sparse-checkout that takes the folder and nothing else (gitignore(5)). */
-static void add_pattern(struct buf *b, struct str folder)
+/* A line of .git/info/sparse-checkout: `before`, the folder, `after` (gitignore(5)). */
+static void add_pattern(struct buf *b, const char *before, struct str folder, const char *after)
 {
-    buf_add_char(b, '/');
+    buf_add_z(b, before);
     for (size_t i = 0; i < folder.len; i++) {
         if (strchr("*?[]\\ !#", folder.ptr[i]))
             buf_add_char(b, '\\');
         buf_add_char(b, folder.ptr[i]);
     }
-    buf_add_z(b, "/\n");
+    buf_add_z(b, folder.len ? "/" : "");
+    buf_add_z(b, after);
+    buf_add_char(b, '\n');
 }
 
 static bool write_sparse(struct git *g, const struct session_repo *repo, struct err *err)
@@ -319,8 +323,12 @@ static bool write_sparse(struct git *g, const struct session_repo *repo, struct 
         is_whole = is_whole || str_is_empty(repo->folders.items[i]);
     if (is_whole)
         buf_add_z(&text, "/*\n");
+    for (size_t i = 0; i < repo->shallow.len && !is_whole; i++) {
+        add_pattern(&text, "/", repo->shallow.items[i], "*");
+        add_pattern(&text, "!/", repo->shallow.items[i], "*/");
+    }
     for (size_t i = 0; i < repo->folders.len && !is_whole; i++)
-        add_pattern(&text, repo->folders.items[i]);
+        add_pattern(&text, "/", repo->folders.items[i], "");
     if (text.is_full)
         return err_set(err, ERR_TOO_LARGE, "too many folders of " STR_FMT " in one operation",
                        STR_ARG(g->repo));
@@ -331,18 +339,21 @@ static bool write_sparse(struct git *g, const struct session_repo *repo, struct 
 
 /* Checks out `folder` besides what is checked out already. An operation that wants a second folder wants
  * more, as a rule: then everything comes in one fetch, rather than each folder in its own. */
-static enum git_fault check_out(struct git *g, struct session_repo *repo, struct str folder, struct err *err)
+static enum git_fault check_out(struct git *g, struct session_repo *repo, const struct want *w,
+                                struct err *err)
 {
-    if (repo->folders.len > 0)
+    struct str folder = w->folder;
+    struct str_list *list = w->only_files ? &repo->shallow : &repo->folders;
+    if (!w->only_files && repo->folders.len > 0)
         folder = (struct str){0};
-    str_list_add(&g->session->arena, &repo->folders, str_dup(&g->session->arena, folder));
+    str_list_add(&g->session->arena, list, str_dup(&g->session->arena, folder));
     if (!write_sparse(g, repo, err))
         return GIT_FINAL;
     const char *commit = str_z(g->scratch, repo->commit);
     const char *args[] = {"read-tree", "-m", "-u", commit, NULL};
     struct git_result r = git_run(g, repo->dir, args, err);
     if (r.fault != GIT_OK)
-        repo->folders.len--;
+        list->len--;
     return r.fault;
 }
 
@@ -385,7 +396,7 @@ static enum git_fault try_level(const struct want *w, enum level level, struct s
     if (fault == GIT_OK)
         fault = folder_exists(g, repo, w->folder, err);
     if (fault == GIT_OK)
-        fault = check_out(g, repo, w->folder, err);
+        fault = check_out(g, repo, w, err);
     if (fault != GIT_OK) {
         scoped_err ignored = {0};
         fs_remove_tree(repo->dir, &ignored);
@@ -464,8 +475,10 @@ static struct session_repo *find_repo(const struct src_session *s, struct str ke
     return NULL;
 }
 
-static bool has_folder(const struct session_repo *repo, struct str folder)
+static bool has_folder(const struct session_repo *repo, struct str folder, bool only_files)
 {
+    if (only_files && str_list_has(&repo->shallow, folder))
+        return true;
     for (size_t i = 0; i < repo->folders.len; i++) {
         struct str has = repo->folders.items[i];
         if (str_is_empty(has) || path_is_within(has, folder))
@@ -497,17 +510,17 @@ static bool get_repo(struct git *g, struct want *w, struct str key, struct sessi
 {
     struct src_session *s = g->session;
     struct session_repo *repo = *out = find_repo(s, key);
-    if (repo && has_folder(repo, w->folder)) {
+    if (repo && has_folder(repo, w->folder, w->only_files)) {
         /* All that there is has come: the folder is there, or nowhere. */
-        if (str_is_empty(w->folder) || fs_is_dir(path_join(g->scratch, repo->dir, w->folder)))
+        if (str_is_empty(w->folder) || w->only_files ||
+            fs_is_dir(path_join(g->scratch, repo->dir, w->folder)))
             return true;
         return git_prepare(g, err) && folder_exists(g, repo, w->folder, err) == GIT_OK;
     }
     if (!git_prepare(g, err))
         return false;
     if (repo)
-        return folder_exists(g, repo, w->folder, err) == GIT_OK &&
-               check_out(g, repo, w->folder, err) == GIT_OK;
+        return folder_exists(g, repo, w->folder, err) == GIT_OK && check_out(g, repo, w, err) == GIT_OK;
     repo = arena_new(&s->arena, struct session_repo);
     if (!fetch_repo(w, repo, err))
         return false;
@@ -534,7 +547,8 @@ bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_
         .message = str_dup(a, repo->message),
         .branch = str_dup(a, repo->branch),
     };
-    warn_submodules(&g, repo, w.folder, a, &c.warnings);
+    if (!w.only_files)
+        warn_submodules(&g, repo, w.folder, a, &c.warnings);
     *out = c;
     return true;
 }

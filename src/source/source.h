@@ -232,6 +232,7 @@ struct src_git_opts {
     struct str commit;               /* wins over the branch: a full or short hash, or a tag */
     const struct src_git_auth *auth; /* NULL: none */
     bool full_history;               /* dev apps: the whole branch, not only its head */
+    bool only_files;                 /* not the folders below the wanted one */
 };
 
 struct src_checkout {

@@ -494,7 +494,7 @@ static void files_come_from_a_repository(void **state)
     apply(w, O(.path = one, .last_commit = head, .reload = STR("matched")), "c0 u0 r0 s1 a0 p0");
     apply(w, O(.path = one, .last_commit = head, .force_reload = true), "c0 u0 r0 s1 a0 p0");
     apply_fails(w, O(.path = url), 400, "apply file name has to be specified within source repo");
-    apply_fails(w, O(.path = str_cat(&a, url, STR("//env"))), 400, "is a folder");
+    apply_fails(w, O(.path = str_cat(&a, url, STR("//env"))), 404, "no matching files found");
     apply_fails(w, O(.path = str_cat(&a, url, STR("//env/*/x.star"))), 404, "no matching files found");
     apply_fails(w, O(.path = str_cat(&a, url, STR("//no/x.star"))), 404, "folder \"no\" not found");
     apply_fails(w, O(.path = one, .branch = STR("nowhere")), 404, "branch \"nowhere\" not found");
