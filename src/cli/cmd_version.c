@@ -58,6 +58,7 @@ static bool switch_version(struct cli *c, struct str path, struct str version, c
     struct call call = {.method = "POST", .path = "/version", .is_long = true};
     call_text(c, &call, "appPath", path);
     call_text(c, &call, "version", str_lower(c->arena, version));
+    call_bool(c, &call, "approve", args_is_on(c->args, "approve"));
     call_bool(c, &call, "dryRun", args_is_on(c->args, "dry-run"));
     json_t *reply = call_server(c, &call, err);
     if (!reply)
@@ -82,7 +83,12 @@ static bool run_revert(struct cli *c, struct err *err)
            switch_version(c, arg_word(c, 0), STR("revert"), "Reverted", err);
 }
 
-static const struct flag switch_flags[] = {FLAG_DRY_RUN, FLAG_RESULT_FORMAT, FLAG_END};
+static const struct flag switch_flags[] = {
+    {"approve", "a", FLAG_BOOL, NULL, "approve what the version may do beyond what is approved now"},
+    FLAG_DRY_RUN,
+    FLAG_RESULT_FORMAT,
+    FLAG_END,
+};
 
 static const struct command switch_command = {
     .name = "switch",

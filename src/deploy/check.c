@@ -84,10 +84,42 @@ bool check_awake_container(struct op *op, struct entry *e, struct err *err)
            check_container(op, e, err);
 }
 
+/* The files of an entry as it will be; NULL for what is on disk. */
+static bool entry_files(struct op *op, const struct entry *e, struct src_files **out, struct err *err)
+{
+    *out = (struct src_files *)e->files;
+    if (*out || e->app->is_dev || unit_is_on_disk(e->app))
+        return true;
+    return e->has_new_version
+               ? unit_stored_files(op, e->read_app, e->read_version, out, err)
+               : unit_stored_files(op, e->app->id, e->app->metadata.version_metadata.version, out, err);
+}
+
+/* Production never gets what nobody has approved. */
+static bool check_stage_approved(struct op *op, struct unit *u, struct err *err)
+{
+    struct src_files *files;
+    scoped_json *ignored = NULL;
+    bool needs_approval;
+    if (!entry_files(op, &u->stage, &files, err) ||
+        !check_approval(op, u->stage.app, files, false, &ignored, &needs_approval, err))
+        return false;
+    if (!needs_approval)
+        return true;
+    struct str path = store_path_domain(&op->arena, u->main.app->path, u->main.app->domain);
+    return err_set(err, ERR_INVALID,
+                   "app " STR_FMT " needs approval before it is promoted: look at what it asks for with \"openrun app "
+                   "approve --dry-run " STR_FMT "\", then approve it with --promote",
+                   STR_ARG(path), STR_ARG(path));
+}
+
 bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err)
 {
-    if (!unit_promote(op, u))
+    if (!u->stage.app)
         return true;
+    if (!check_stage_approved(op, u, err))
+        return false;
+    unit_promote(op, u);
     json_array_append_new(promoted, wire_path(u->main.app));
     bool is_started = start && !op->opts->is_dry_run;
     if (check_load(op, &u->main, err) &&

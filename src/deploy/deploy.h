@@ -75,7 +75,8 @@ struct deploy_opts {
     bool is_dry_run, approve, promote, verify, force_reload, internal;
     struct str branch, commit, git_auth;
     struct str name, value; /* param update: name and value; account link: plugin and account */
-    struct str version;     /* version switch: number, "revert", "next", "previous"; files: number or empty */
+    struct str version;     /* version switch: number, "revert", "next", "previous"; files: number or empty. A switch
+                               to a version that may do more than what is approved now needs `approve` */
     /* apply, and syncs, which apply: `app` is the glob of the apps that are taken. branch, commit and git_auth are
      * those of the files. */
     struct str path;        /* the config file: local path or glob, or git URL with a path or glob inside */

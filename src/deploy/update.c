@@ -352,6 +352,46 @@ static bool version_metadata_of(const struct store_version_list *all, int64_t ve
                    (long long)version);
 }
 
+/* Adds what `wanted` was approved for and `now` is not to `more`, as text. */
+static void find_wider(struct op *op, const struct store_metadata *now, const struct store_metadata *wanted,
+                       struct str_list *more)
+{
+    vec_foreach(load, &wanted->loads) if (!str_list_has(&now->loads, *load))
+        str_list_add(&op->arena, more, str_printf(&op->arena, "load " STR_FMT, STR_ARG(*load)));
+    vec_foreach(p, &wanted->permissions)
+    {
+        bool has = false;
+        for (size_t i = 0; i < now->permissions.len && !has; i++)
+            has = store_permission_eq(p, &now->permissions.items[i]);
+        if (has)
+            continue;
+        struct str args = {0};
+        vec_foreach(arg, &p->arguments) args = str_printf(&op->arena, STR_FMT "%s" STR_FMT, STR_ARG(args),
+                                                          args.len > 0 ? " " : "", STR_ARG(*arg));
+        str_list_add(&op->arena, more,
+                     str_printf(&op->arena, STR_FMT "." STR_FMT " [" STR_FMT "]%s", STR_ARG(p->plugin),
+                                STR_ARG(p->method), STR_ARG(args),
+                                p->is_read == STORE_UNSET ? "" : p->is_read == STORE_TRUE ? " <READ>" : " <WRITE>"));
+    }
+}
+
+/* A version brings back what it was approved for: more than now needs to be approved again. */
+static bool check_wider(struct op *op, const struct store_app *app, const struct store_metadata *wanted, struct err *err)
+{
+    struct str_list more = {0};
+    find_wider(op, &app->metadata, wanted, &more);
+    if (more.len == 0 || op->opts->approve)
+        return true;
+    struct str text = more.items[0];
+    for (size_t i = 1; i < more.len; i++)
+        text = str_printf(&op->arena, STR_FMT ", " STR_FMT, STR_ARG(text), STR_ARG(more.items[i]));
+    return err_set(err, ERR_INVALID,
+                   "version %lld of app " STR_FMT " may do more than what is approved now: " STR_FMT
+                   "; switch with --approve to approve that again",
+                   (long long)wanted->version_metadata.version,
+                   STR_ARG(store_path_domain(&op->arena, app->path, app->domain)), STR_ARG(text));
+}
+
 bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                            json_t *body, json_t **reply, struct err *err)
 {
@@ -377,6 +417,8 @@ bool deploy_version_switch(struct deploy *d, const struct deploy_caller *who, co
     store_rollback(&tx);
     if (to == from)
         return err_set(err, ERR_INVALID, "version %lld is the active one already", (long long)to);
+    if (!check_wider(&op, app, wanted, err))
+        return false;
     store_metadata_copy(&op.arena, wanted, &app->metadata);
     vm->version = to;
     vm->previous_version = from;

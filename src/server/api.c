@@ -126,7 +126,7 @@ static const struct api_route routes[] = {
     {"POST", "/update_param", "update_params", NEEDS_GLOB | SHOWS_PROMOTE, deploy_param_update, NULL},
     {"GET", "/version", "version_list", NEEDS_PATH, deploy_version_list, NULL},
     {"GET", "/version/files", "version_files", NEEDS_PATH, deploy_version_files, NULL},
-    {"POST", "/version", "version_switch", NEEDS_PATH, deploy_version_switch, NULL},
+    {"POST", "/version", "version_switch", NEEDS_PATH | SHOWS_PROMOTE, deploy_version_switch, NULL},
     {"POST", "/preview", "preview_app", NEEDS_PATH | SHOWS_PROMOTE, deploy_preview_create, NULL},
     {"GET", "/preview", "list_previews", 0, deploy_preview_list, NULL},
     {"DELETE", "/preview", "preview_delete", NEEDS_PATH, deploy_preview_delete, NULL},

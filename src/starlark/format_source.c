@@ -724,7 +724,8 @@ static void print_comments(struct lines *s, const struct tok *t, int kind)
         max = comment_level(s, &l->comments.items[i], max);
         *vec_push(l->a, &levels) = max;
     }
-    while (t->blanks == 0 && run > t->from && levels.items[run - 1 - t->from] == s->level &&
+    bool is_near = t->blanks == 0 || t->kind == TOK_EOF;
+    while (is_near && run > t->from && levels.items[run - 1 - t->from] == s->level &&
            (run == t->to || l->comments.items[run].blanks == 0))
         run--;
     bool is_start = s->is_block_start;

@@ -46,6 +46,7 @@ static const struct {
      "def f():\n  if x:\n    a\n    # inner\n  # outer\n# file\ny = 1\n  # odd\n",
      "def f():\n    if x:\n        a\n        # inner\n    # outer\n\n# file\ny = 1\n# odd\n"},
     {"a comment at the end of the file, in a block", "def f():\n  a\n  # still f\n", "def f():\n    a\n    # still f\n"},
+    {"a comment at the end of the file, behind a function", "def f():\n  a\n# end\n\n", "def f():\n    a\n\n# end\n"},
     {"a comment at the start of a block", "def f():\n\n# first\n  a\n", "def f():\n    # first\n    a\n"},
     {"a break behind the bracket stays", "x = [\n1, 2]\ny = [1,\n 2]\nf(\na)\n",
      "x = [\n    1,\n    2,\n]\ny = [1, 2]\nf(\n    a,\n)\n"},
