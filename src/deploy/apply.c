@@ -305,7 +305,8 @@ static bool is_same_source(struct op *op, struct str x, struct str y)
 static bool check_same_app(struct op *op, const struct store_app *app, const struct request *now,
                            struct err *err)
 {
-    if (!is_same_source(op, app->source_url, now->source_url))
+    if (!is_same_source(op, app->source_url, now->source_url) &&
+        !is_same_source(op, app->settings.orig_source_url, now->source_url))
         return err_set(err, ERR_CONFLICT,
                        "app " STR_FMT " already exists with different source url: " STR_FMT
                        ": delete the app first, or keep its source",
@@ -490,7 +491,7 @@ static bool update_app(struct apply *ap, struct target *t, struct err *err)
     enum merge_mode mode = read_old(ap, app, &old);
     if (!merge_app(op, mode, &old, &now, app, &has_changed, err))
         return false;
-    bool has_target = merge_target(mode, &old, &now, vm);
+    bool has_target = !app->is_dev && merge_target(mode, &old, &now, vm);
     if (has_target && ap->mode == RELOAD_NONE) {
         /* What is not loaded is not there yet; the next merge must see that it was not. */
         op_say(op, STR_FMT ": another branch or commit is declared, which comes with a reload",

@@ -143,6 +143,8 @@ void op_close(struct op *op)
         entry_close(&(*u)->main, op->is_committed);
         entry_close(&(*u)->stage, op->is_committed);
     }
+    if (!op->is_committed)
+        fetch_undo_clones(op);
     src_session_close(op->git);
     if (op->has_put && !op->is_committed)
         deploy_clean(op->deploy);

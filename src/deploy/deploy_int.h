@@ -78,6 +78,7 @@ struct op {
     struct str_list held;    /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
     struct str_list deleted; /* ids of the entries that a deletion has found */
+    struct str_list clones;  /* folders made for dev apps: they go if the operation does not come about */
     bool has_put;            /* contents were written, or may have been */
     bool has_removed;        /* versions went, so contents may have become unused */
     bool is_committed;
@@ -285,6 +286,8 @@ bool fetch_is_pinned(const struct store_version_metadata *vm);
 /* Gets the source of `app` as its metadata says (branch, commit, git auth) and writes the commit that came
  * back into it. `*files` is NULL for apps served from disk. */
 bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err);
+/* Removes what was cloned for dev apps. */
+void fetch_undo_clones(struct op *op);
 /* True if a git app already has what it would get: nothing to reload. */
 bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit,
                       bool *current, struct err *err);

@@ -4,6 +4,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 static bool is_none(const struct store_app *app)
 {
     return str_eq(app->source_url, STR("-"));
@@ -23,12 +27,7 @@ bool fetch_check_source(struct op *op, struct store_app *app, struct err *err)
     if (str_is_empty(app->source_url))
         return err_set(err, ERR_INVALID, "source_url is required: a folder, a git URL, or \"-\"");
     if (src_is_git(app->source_url)) {
-        if (app->is_dev)
-            return err_set(
-                err, ERR_UNSUPPORTED,
-                "dev apps from a git URL are not available in this version: clone the repository and use "
-                "the folder");
-        if (unit_is_on_disk(app))
+        if (unit_is_on_disk(app) && !app->is_dev)
             return err_set(err, ERR_INVALID, "an app served from disk needs a local folder, not a git URL");
         struct src_giturl ignored;
         return src_giturl_parse(&op->arena, app->source_url, (struct str){0}, &ignored, err);
@@ -150,14 +149,94 @@ static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, str
     return true;
 }
 
+/* --- dev apps from git --- */
+
+enum { CLONES_MAX = 1000, NAME_MAX_LEN = 64 };
+
+/* The repository's own name, made one that is good for a folder. */
+static struct str clone_name(struct arena *a, struct str repo)
+{
+    repo = str_trim_right(repo, '/');
+    struct str name = str_from_off(repo, str_rchr(repo, '/') == STR_NPOS ? 0 : str_rchr(repo, '/') + 1);
+    if (str_ends(name, STR(".git")))
+        name = str_slice(name, 0, name.len - strlen(".git"));
+    name = str_dup(a, str_slice(name, 0, MIN(name.len, NAME_MAX_LEN)));
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i], *p = (char *)name.ptr + i;
+        bool is_fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+        if (!is_fine && !(c == '.' && i > 0))
+            *p = '_';
+    }
+    return str_is_empty(name) ? STR("repo") : name;
+}
+
+/* A new folder $OPENRUN_HOME/app_src/<repo>, or <repo>2 and so on, that goes if the operation fails. */
+static bool claim_folder(struct op *op, struct str repo, struct str *out, struct err *err)
+{
+    struct str parent = path_join(&op->arena, op->deploy->config.env->home, STR("app_src"));
+    struct str name = clone_name(&op->arena, repo);
+    if (!fs_mkdir_p(parent, 0700, err))
+        return false;
+    for (int n = 1; n <= CLONES_MAX; n++) {
+        struct str numbered = n == 1 ? name : str_printf(&op->arena, STR_FMT "%d", STR_ARG(name), n);
+        struct str dir = path_join(&op->arena, parent, numbered);
+        if (mkdir(str_z(&op->arena, dir), 0700) == 0) {
+            str_list_add(&op->arena, &op->clones, dir);
+            *out = dir;
+            return true;
+        }
+        if (errno != EEXIST)
+            return err_set_errno(err, errno, "making " STR_FMT, STR_ARG(dir));
+    }
+    return err_set(err, ERR_CONFLICT, "there are too many clones of " STR_FMT " in " STR_FMT ": remove old ones",
+                   STR_ARG(name), STR_ARG(parent));
+}
+
+void fetch_undo_clones(struct op *op)
+{
+    vec_foreach(dir, &op->clones)
+    {
+        scoped_err err = {0};
+        if (!fs_remove_tree(*dir, &err))
+            log_warn("removing a clone that is not needed", LOG_STR("dir", *dir), LOG_ERR(&err));
+    }
+    if (op->clones.len > 0)
+        rmdir(str_z(&op->arena, path_dir(op->clones.items[0]))); /* if it is empty now */
+}
+
+/* A dev app is edited where it is: its repository is cloned once, and the app is the clone from then on. */
+static bool clone_dev(struct op *op, struct store_app *app, struct err *err)
+{
+    struct store_version_metadata *vm = &app->metadata.version_metadata;
+    struct src_git_opts opts;
+    struct src_giturl url;
+    struct src_checkout checkout;
+    struct str dir;
+    if (!git_opts(op, app, &opts, err) ||
+        !src_giturl_parse(&op->arena, app->source_url, (struct str){0}, &url, err) ||
+        !claim_folder(op, url.repo, &dir, err))
+        return false;
+    if (fetch_is_pinned(vm))
+        opts.commit = vm->git_commit;
+    op_say(op, "cloning " STR_FMT " to " STR_FMT, STR_ARG(app->source_url), STR_ARG(dir));
+    if (!src_git_clone(fetch_session(op), &op->arena, &opts, dir, &checkout, err))
+        return false;
+    vm->git_commit = checkout.commit;
+    vm->git_message = checkout.message;
+    vm->git_branch = checkout.branch;
+    app->settings.orig_source_url = app->source_url;
+    app->source_url = checkout.dir;
+    return true;
+}
+
 bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err)
 {
     struct src_files *set = arena_new(&op->arena, struct src_files);
-    struct str dir = app->source_url;
     struct str_list warnings = {0};
     *files = NULL;
-    if (op_is_cancelled(op, err))
+    if (op_is_cancelled(op, err) || (app->is_dev && src_is_git(app->source_url) && !clone_dev(op, app, err)))
         return false;
+    struct str dir = app->source_url;
     if (is_none(app)) {
         *files = set;
         return true;

@@ -585,3 +585,102 @@ bool src_git_remote_head(struct src_session *s, struct arena *a, const struct sr
     *commit = str_dup(a, found);
     return true;
 }
+
+/* ---- a working copy that stays ---- */
+
+/* The branch and all its history, or for a commit all branches and tags. *name is what to check out. */
+static enum git_fault fetch_clone(const struct want *w, struct str dir, const char **name, bool *is_branch,
+                                  struct err *err)
+{
+    struct git *g = w->g;
+    const char *all[] = {"fetch", "--quiet", "--no-write-fetch-head", "origin", "+refs/heads/*:refs/remotes/origin/*",
+                         "+refs/tags/*:refs/tags/*", NULL};
+    *is_branch = !str_is_empty(w->branch);
+    if (!*is_branch) {
+        *name = str_z(g->scratch, str_is_empty(w->commit) ? w->tag : w->commit);
+        return git_run(g, dir, all, err).fault;
+    }
+    struct str spec = str_printf(g->scratch, "+refs/heads/" STR_FMT ":refs/remotes/origin/" STR_FMT, STR_ARG(w->branch),
+                                 STR_ARG(w->branch));
+    const char *args[] = {"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", str_z(g->scratch, spec), NULL};
+    *name = str_z(g->scratch, str_cat(g->scratch, STR("refs/remotes/origin/"), w->branch));
+    enum git_fault fault = git_run(g, dir, args, err).fault;
+    if (fault != GIT_NO_REF)
+        return fault;
+    struct str tag = str_cat(g->scratch, STR("refs/tags/"), w->branch);
+    spec = str_printf(g->scratch, "+" STR_FMT ":" STR_FMT, STR_ARG(tag), STR_ARG(tag));
+    const char *for_tag[] = {"fetch", "--quiet", "--no-write-fetch-head", "origin", str_z(g->scratch, spec), NULL};
+    *name = str_z(g->scratch, tag);
+    *is_branch = false;
+    return git_run(g, dir, for_tag, err).fault;
+}
+
+/* What `git clone` leaves in the configuration, so that `git pull` works there. */
+static bool configure_clone(const struct want *w, struct str dir, bool is_branch, struct err *err)
+{
+    struct git *g = w->g;
+    struct arena *a = g->scratch;
+    struct str branch = is_branch ? w->branch : STR("*");
+    const char *settings[][2] = {
+        {"remote.origin.url", str_z(a, g->repo)},
+        {"remote.origin.fetch", str_z(a, str_printf(a, "+refs/heads/" STR_FMT ":refs/remotes/origin/" STR_FMT,
+                                                    STR_ARG(branch), STR_ARG(branch)))},
+        {str_z(a, str_printf(a, "branch." STR_FMT ".remote", STR_ARG(branch))), "origin"},
+        {str_z(a, str_printf(a, "branch." STR_FMT ".merge", STR_ARG(branch))),
+         str_z(a, str_cat(a, STR("refs/heads/"), branch))},
+    };
+    for (size_t i = 0; i < (is_branch ? ARRAY_LEN(settings) : 2); i++) {
+        const char *args[] = {"config", "--local", settings[i][0], settings[i][1], NULL};
+        if (git_run(g, dir, args, err).fault != GIT_OK)
+            return false;
+    }
+    return true;
+}
+
+/* All files, although the calls made here are set up for sparse working copies. */
+static bool check_out_clone(const struct want *w, struct str dir, const char *name, bool is_branch, struct err *err)
+{
+    struct git *g = w->g;
+    struct str info = path_join(g->scratch, dir, STR(".git/info"));
+    struct str sparse = path_join(g->scratch, info, STR("sparse-checkout"));
+    const char *commit = str_z(g->scratch, str_printf(g->scratch, "%s^{commit}", name));
+    const char *for_branch[] = {"checkout", "--quiet", "--force", "-B", str_z(g->scratch, w->branch), name, "--", NULL};
+    const char *for_commit[] = {"checkout", "--quiet", "--force", "--detach", commit, "--", NULL};
+    if (!fs_mkdir_p(info, 0700, err) || !fs_write_atomic(sparse, STR("/*\n"), 0600, err))
+        return false;
+    bool ok = git_run(g, dir, is_branch ? for_branch : for_commit, err).fault == GIT_OK;
+    scoped_err ignored = {0};
+    fs_remove_tree(sparse, &ignored);
+    return ok;
+}
+
+bool src_git_clone(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct str dir,
+                   struct src_checkout *out, struct err *err)
+{
+    scoped_arena scratch = {0};
+    struct git g = {.session = s, .scratch = &scratch};
+    struct want w = {0};
+    struct session_repo repo = {.dir = dir};
+    const char *init[] = {"init", "--quiet", "--template=", str_z(&scratch, dir), NULL}, *name;
+    bool is_branch;
+    if (!start(&g, opts, &w.folder, err) || !read_want(&g, opts, &w, err) || !git_prepare(&g, err) ||
+        git_run(&g, s->dir, init, err).fault != GIT_OK)
+        return false;
+    enum git_fault fault = fetch_clone(&w, dir, &name, &is_branch, err);
+    if (fault == GIT_NO_REF)
+        return not_found(&w, err);
+    if (fault != GIT_OK)
+        return false;
+    if (resolve(&g, dir, name, &repo, err) != GIT_OK)
+        return not_found(&w, err);
+    if (folder_exists(&g, &repo, w.folder, err) != GIT_OK || !configure_clone(&w, dir, is_branch, err) ||
+        !check_out_clone(&w, dir, name, is_branch, err))
+        return false;
+    *out = (struct src_checkout){
+        .dir = str_is_empty(w.folder) ? str_dup(a, dir) : path_join(a, dir, w.folder),
+        .commit = str_dup(a, repo.commit),
+        .message = str_dup(a, repo.message),
+        .branch = str_dup(a, w.branch),
+    };
+    return true;
+}

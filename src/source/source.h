@@ -250,6 +250,12 @@ struct src_checkout {
 bool src_git_fetch(struct src_session *s, struct arena *a, const struct src_git_opts *opts,
                    struct src_checkout *out, struct err *err);
 
+/* A working copy that stays and belongs to the user, in the empty or missing folder `dir`: all files, the whole
+ * history of the branch, set up so that `git pull` works. out->dir is the source's folder in it. After a failure the
+ * caller removes `dir`. Fails like src_git_fetch(). */
+bool src_git_clone(struct src_session *s, struct arena *a, const struct src_git_opts *opts, struct str dir,
+                   struct src_checkout *out, struct err *err);
+
 /* The commit at the head of the branch (or tag) now, asked of the server once per session. */
 bool src_git_remote_head(struct src_session *s, struct arena *a, const struct src_git_opts *opts,
                          struct str *commit, struct err *err);
