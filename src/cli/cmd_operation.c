@@ -30,6 +30,7 @@ static void print_operation(struct cli *c, const json_t *op)
     print_fact(c, "Target", json_at(op, "target"));
     print_fact(c, "User", json_at(op, "user_id"));
     print_fact(c, "State", json_at(op, "state"));
+    print_fact(c, "Outcome", json_at(op, "outcome"));
     print_fact(c, "Created", json_at(op, "create_time"));
     print_fact(c, "Started", json_at(op, "start_time"));
     print_fact(c, "Ended", json_at(op, "end_time"));

@@ -246,6 +246,9 @@ static void cell_state(struct buf *out, const json_t *op)
 {
     bool is_cancelling = json_is_true(json_at(op, "is_cancelling"));
     buf_add_str(out, is_cancelling ? STR("cancelling") : text_at(op, "state"));
+    struct str outcome = text_at(op, "outcome");
+    if (outcome.len > 0)
+        buf_printf(out, ": " STR_FMT, STR_ARG(outcome));
 }
 
 /* How long it ran; until now while it runs. */
@@ -255,6 +258,8 @@ static void cell_took(struct buf *out, const json_t *op)
     if (!time_parse(text_at(op, "start_time"), &start))
         return;
     struct str end_text = text_at(op, "end_time");
+    if (end_text.len == 0 && text_at(op, "outcome").len > 0)
+        return; /* nobody knows when it was interrupted */
     if (end_text.len > 0 && !time_parse(end_text, &end))
         return;
     int64_t ms = MAX(end - start, 0) / 1000000;

@@ -131,6 +131,7 @@ const struct field record_operation[] = {
     {"target", FIELD_STR},
     {"user_id", FIELD_STR},
     {"state", FIELD_STR},
+    {"outcome", FIELD_STR, .is_optional = true},
     {"is_cancelling", FIELD_BOOL},
     {"create_time", FIELD_TIME},
     {"start_time", FIELD_TIME, .is_optional = true},

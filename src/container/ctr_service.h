@@ -77,6 +77,11 @@ struct ctr_prune_list {
 bool ctr_manager_prune(struct ctr_manager *m, const struct ctr_prune_policy *policy, struct arena *a, struct ctr_prune_list *out,
                        struct err *err);
 
+/* Removes the containers of this home that were made since then (ns since 1970) and that no loaded app uses: at start,
+ * those of operations that have not come about. One of a live app, made by the same chance, is made again when
+ * it is asked for. Blocking; for job threads. */
+bool ctr_manager_end_since(struct ctr_manager *m, int64_t since_ns, struct err *err);
+
 /* What the last build of the app `app_id`, or of its stage, has written, at most the last 1 MiB. `from` is `next` of an
  * earlier answer, or empty. Job threads. Fails if it cannot be read; not when there was none. */
 struct ctr_build_output {

@@ -510,7 +510,9 @@ static bool write_operation(struct op *op, op_before_fn *before, void *arg, stru
     scoped_store_tx *tx = store_begin(op->deploy->config.store, err);
     return tx && (!o->in_commit || o->in_commit(o->in_commit_arg, tx, err)) &&
            (!before || before(op, tx, arg, err)) && write_all(op, tx, err) &&
-           remove_old_versions(op, tx, err) && store_commit(&tx, err);
+           remove_old_versions(op, tx, err) &&
+           (str_is_empty(op->who->operation_id) || store_operation_mark(tx, op->who->operation_id, err)) &&
+           store_commit(&tx, err);
 }
 
 static bool publish(struct op *op, struct err *err)

@@ -63,6 +63,7 @@ bool deploy_fix(struct store *store, struct err *err);
 /* Who asks and where progress goes. */
 struct deploy_caller {
     struct str user_id;                           /* "admin" for the unix socket */
+    struct str operation_id; /* marked as committed with the change, so that it is known after a crash; may be empty */
     void (*progress)(void *arg, struct str line); /* may be NULL */
     void *progress_arg;
     atomic_bool *cancel; /* may be NULL; true ends the operation early */

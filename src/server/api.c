@@ -223,6 +223,7 @@ static bool perform(struct api_call *call)
     if (atomic_load(who.cancel))
         return err_set(&call->err, ERR_CANCELLED, "cancelled before it began");
     if (call->operation) {
+        who.operation_id = operation_id(call->operation);
         who.progress = operation_line;
         who.progress_arg = call->operation;
         operation_begin(call->operation);

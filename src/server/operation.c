@@ -3,7 +3,7 @@
  * One lock guards all of it; it is held for copies of a few KiB at most and never while calling out, but for
  * listeners, which only post a message.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "operation.h"
+#include "server_int.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,11 +20,11 @@ enum {
     TARGET_MAX = 1024,
 };
 
-enum state { OP_QUEUED, OP_RUNNING, OP_DONE, OP_FAILED, OP_CANCELLED };
+enum state { OP_QUEUED, OP_RUNNING, OP_DONE, OP_FAILED, OP_CANCELLED, OP_INTERRUPTED };
 
 static const char *const state_names[] = {
     [OP_QUEUED] = "queued", [OP_RUNNING] = "running",     [OP_DONE] = "done",
-    [OP_FAILED] = "failed", [OP_CANCELLED] = "cancelled",
+    [OP_FAILED] = "failed", [OP_CANCELLED] = "cancelled", [OP_INTERRUPTED] = "interrupted",
 };
 
 struct operation {
@@ -38,6 +38,7 @@ struct operation {
     atomic_bool cancel;
 
     enum state state;
+    bool is_done;                     /* of an interrupted one: its change was committed */
     int64_t create_ns, start_ns, end_ns;
     struct buf ring;                  /* the last lines, each ended by a line feed */
     struct operation_place first;     /* of the ring */
@@ -50,6 +51,8 @@ struct operation {
 struct operations {
     pthread_mutex_t lock;
     pthread_cond_t ended;
+    struct arena arena;
+    struct str notes;                 /* folder of the notes of those that run; empty: none are kept */
     struct operation *newest, *oldest;
     size_t active_count, ended_count, ended_bytes;
 };
@@ -67,6 +70,11 @@ struct operations *operations_open(void)
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->ended, NULL);
     return all;
+}
+
+void operations_keep_notes(struct operations *all, struct str dir)
+{
+    all->notes = str_dup(&all->arena, dir);
 }
 
 static void free_operation(struct operation *op)
@@ -113,6 +121,14 @@ static void trim(struct operations *all)
     }
 }
 
+static void list(struct operation *op)
+{
+    struct operations *all = op->all;
+    op->older = all->newest;
+    *(all->newest ? &all->newest->newer : &all->oldest) = op;
+    all->newest = op;
+}
+
 struct operation *operation_new(struct operations *all, const char *name, struct str target, struct str user_id)
 {
     struct operation *op = xcalloc(1, sizeof *op);
@@ -126,12 +142,36 @@ struct operation *operation_new(struct operations *all, const char *name, struct
     buf_init(&op->ring, RING_MAX + LINE_LEN_MAX + 1);
     buf_init(&op->reply, REPLY_MAX);
     pthread_mutex_lock(&all->lock);
-    op->older = all->newest;
-    *(all->newest ? &all->newest->newer : &all->oldest) = op;
-    all->newest = op;
+    list(op);
     all->active_count++;
     pthread_mutex_unlock(&all->lock);
     return op;
+}
+
+void operation_add_past(struct operations *all, const struct operation_past *past)
+{
+    struct operation *op = xcalloc(1, sizeof *op);
+    op->all = all;
+    op->name = str_z(&op->arena, past->name);
+    op->id = str_dup(&op->arena, past->id);
+    op->target = str_dup(&op->arena, str_slice(past->target, 0, TARGET_MAX));
+    op->user_id = str_dup(&op->arena, past->user_id);
+    op->create_ns = past->create_ns;
+    op->start_ns = past->start_ns;
+    op->state = OP_INTERRUPTED;
+    op->is_done = past->is_done;
+    op->refs = 1;
+    buf_init(&op->ring, RING_MAX + LINE_LEN_MAX + 1);
+    buf_init(&op->reply, REPLY_MAX);
+    err_set(&op->err, ERR_UNAVAILABLE, "%s",
+            past->is_done ? "the server ended in the middle, but after the change was committed: it is done"
+                          : "the server ended in the middle: nothing has been changed");
+    pthread_mutex_lock(&all->lock);
+    list(op);
+    all->ended_count++;
+    all->ended_bytes += size_of(op);
+    trim(all);
+    pthread_mutex_unlock(&all->lock);
 }
 
 void operation_ref(struct operation *op)
@@ -201,6 +241,7 @@ void operations_close(struct operations *all)
         unlist(all->newest);
     pthread_cond_destroy(&all->ended);
     pthread_mutex_destroy(&all->lock);
+    arena_release(&all->arena);
     free(all);
 }
 
@@ -213,11 +254,34 @@ static void tell(const struct operation *op)
         l->fn(l->arg);
 }
 
+static void set_time(json_t *o, const char *key, int64_t ns)
+{
+    char text[TIME_TEXT_MAX];
+    if (ns != 0)
+        json_set_str(o, key, str_of(text, time_format_rfc3339_nano(text, ns)));
+}
+
+static json_t *note_of(const struct operation *op, int64_t start_ns)
+{
+    json_t *note = json_object();
+    json_set_z(note, "name", op->name);
+    json_set_str(note, "target", op->target);
+    json_set_str(note, "user_id", op->user_id);
+    set_time(note, "create_time", op->create_ns);
+    set_time(note, "start_time", start_ns);
+    return note;
+}
+
 void operation_begin(struct operation *op)
 {
+    int64_t now = wall_ns();
+    if (!str_is_empty(op->all->notes)) {
+        scoped_json *note = note_of(op, now);
+        journal_begin(op->all->notes, op->id, note);
+    }
     pthread_mutex_lock(&op->all->lock);
     op->state = OP_RUNNING;
-    op->start_ns = wall_ns();
+    op->start_ns = now;
     pthread_mutex_unlock(&op->all->lock);
 }
 
@@ -262,6 +326,8 @@ void operation_line(void *arg, struct str line)
 void operation_finish(struct operation *op, const json_t *reply, const struct err *err)
 {
     struct operations *all = op->all;
+    if (op->state == OP_RUNNING && !str_is_empty(all->notes)) /* only this thread changes the state */
+        journal_end(all->notes, op->id);
     pthread_mutex_lock(&all->lock);
     if (err_is_set(err)) {
         op->state = err->code == ERR_CANCELLED ? OP_CANCELLED : OP_FAILED;
@@ -363,13 +429,6 @@ void operation_unlisten(struct operation *op, struct operation_listener *l)
     pthread_mutex_unlock(&op->all->lock);
 }
 
-static void set_time(json_t *o, const char *key, int64_t ns)
-{
-    char text[TIME_TEXT_MAX];
-    if (ns != 0)
-        json_set_str(o, key, str_of(text, time_format_rfc3339_nano(text, ns)));
-}
-
 /* With the lock. */
 static json_t *summary(const struct operation *op)
 {
@@ -383,6 +442,8 @@ static json_t *summary(const struct operation *op)
     set_time(o, "create_time", op->create_ns);
     set_time(o, "start_time", op->start_ns);
     set_time(o, "end_time", op->end_ns);
+    if (op->state == OP_INTERRUPTED)
+        json_set_z(o, "outcome", op->is_done ? "done" : "undone");
     json_set_int(o, "line_count", (int64_t)op->line_count);
     if (has_ended(op))
         json_set_int(o, "status", status_of(op));

@@ -1,6 +1,7 @@
 /* server/operation.h: long work as an object: who asked for what, how far it is, and how it ended.
  *
  *     queued ──operation_begin──> running ──operation_finish──> done | failed | cancelled
+ *     interrupted: it ran when the last server died; "outcome" is done or undone (journal.c)
  *
  * An operation outlives the request that asked for it: the client may leave and another one watch. Its last
  * lines of progress are kept in a ring, and readers keep a place in it of their own: a slow one loses lines
@@ -19,6 +20,8 @@ struct operations;
 struct operation;
 
 struct operations *operations_open(void);
+/* From now on a note of each that runs is kept in the folder `dir`. Before the first one. */
+void operations_keep_notes(struct operations *all, struct str dir);
 /* Returns when none is left that has not ended: after `patience_ms` by cancelling them. Blocks; for the end of
  * the server, when nothing new can begin. NULL is fine. */
 void operations_drain(struct operations *all, int64_t patience_ms);
@@ -38,6 +41,13 @@ void operation_begin(struct operation *op);
 void operation_line(void *op, struct str line);
 /* It has ended: with `err` if that is set, else with `reply` (borrowed; NULL is an empty object). */
 void operation_finish(struct operation *op, const json_t *reply, const struct err *err);
+/* One of an earlier server that it did not finish. Texts are copied. */
+struct operation_past {
+    struct str id, name, target, user_id;
+    int64_t create_ns, start_ns;
+    bool is_done;   /* it was committed; else nothing of it is left */
+};
+void operation_add_past(struct operations *all, const struct operation_past *past);
 /* Asks it to end early. False if it has ended already. */
 bool operation_cancel(struct operation *op);
 atomic_bool *operation_cancel_flag(struct operation *op);   /* true once it has been asked to */

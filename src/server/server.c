@@ -29,6 +29,7 @@ enum {
     TASK_THREADS = 64,      /* for commands in containers, which may take hours */
     API_DRAIN_MS = 10000,   /* a call that takes longer to end is cancelled at a stop */
     CERTS_CHECK_SECS = 60,
+    UNDO_AGAIN_SECS = 10,  /* after the start: what was under way to the engine when the last server died has arrived */
     KEYS_SWEEP_SECS = 60,
     RETAIN_SECS = 3600,
 };
@@ -382,6 +383,16 @@ static bool init(struct server *s, struct err *err)
     return true;
 }
 
+/* Before the first operation can begin. */
+static bool recover(struct server *s, struct err *err)
+{
+    struct str notes = home_path(s, "run/operations");
+    if (!fs_mkdir_p(notes, 0700, err) || !journal_recover(s, notes, &s->undone_since, err))
+        return false;
+    operations_keep_notes(s->operations, notes);
+    return true;
+}
+
 /* Listeners open before the site is there, since apps must know the ports that were bound; until then
  * requests are told to come again (pipeline.c). */
 static bool start(struct server *s, struct err *err)
@@ -390,7 +401,8 @@ static bool start(struct server *s, struct err *err)
         return err_set_errno(err, errno, "changing to " STR_FMT, STR_ARG(s->home->dir));
     loops_start(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
-           fill_env(s, err) && open_deploy(s, err) && open_background(s) && publish_site(s, NULL, err) && listen_control(s, err) &&
+           fill_env(s, err) && open_deploy(s, err) && open_background(s) && publish_site(s, NULL, err) && recover(s, err) &&
+           listen_control(s, err) &&
            write_pid(s, err) && scheduler_start(s->scheduler, err);
 }
 
@@ -428,11 +440,21 @@ static void retain_job(void *arg)
         log_warn("removing old audit events", LOG_ERR(&err));
 }
 
+/* Containers of operations that are undone. */
+static void undo_job(void *arg)
+{
+    struct server *s = arg;
+    scoped_err err = {0};
+    if (s->undone_since && !ctr_manager_end_since(s->containers, s->undone_since, &err))
+        log_warn("containers of operations that are undone", LOG_ERR(&err));
+}
+
 /* What a server that was killed in the middle of an operation left. */
 static void clean_job(void *arg)
 {
     struct server *s = arg;
     deploy_clean(s->deploy);
+    undo_job(s);
     ctr_manager_clean_tasks(s->containers);
 }
 
@@ -456,6 +478,8 @@ static void housekeeping(struct server *s, int64_t second)
 {
     int64_t care_secs = config_int(&s->config, "metadata.sqlite_maintenance_interval_secs");
     bool ok = true;
+    if (s->undone_since && second == UNDO_AGAIN_SECS)
+        ok &= jobs_submit(s->jobs, undo_job, s);
     if (second % KEYS_SWEEP_SECS == 0)
         ok &= jobs_submit(s->jobs, sweep_job, s);
     if (care_secs > 0 && second % care_secs == 0)

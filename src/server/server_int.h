@@ -5,6 +5,7 @@
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
  *     operation.c operation_api.c  long work as an object that can be watched and cancelled
+ *     journal.c   which operations a crash cut short, and what became of them
  *     scheduler.c what is called again and again
  *     background.c operations that nobody waits for
  *     syncs.c     scheduled syncs
@@ -59,6 +60,7 @@ struct server {
     struct app_env env;
     struct deploy *deploy;
     struct operations *operations;
+    int64_t undone_since;             /* of operations that the last server left unfinished: journal_recover() */
     struct scheduler *scheduler;      /* of everything that happens by the clock */
     struct background *background;    /* operations that nobody waits for */
     struct syncs *syncs;
@@ -147,6 +149,15 @@ void api_reply_error(struct http_req *req, int status, const char *message);
 void operation_stream(struct operation *op, struct http_req *req);
 /* Serves the calls on operations; `path` is without the prefix. False: it is none of them. */
 bool operation_serve(struct server *s, struct http_req *req, struct str path, struct str user_id);
+
+/* --- journal.c --- */
+
+/* The note that an operation runs, in `dir`. Trouble is only logged. */
+void journal_begin(struct str dir, struct str id, const json_t *note);
+void journal_end(struct str dir, struct str id);
+/* Lists and logs the operations that the last server left notes of, as interrupted. *undone_since is when the first of
+ * those that are undone began, in ns since 1970; 0: there was none. */
+bool journal_recover(struct server *s, struct str dir, int64_t *undone_since, struct err *err);
 
 /* --- api_container.c --- */
 

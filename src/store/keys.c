@@ -79,3 +79,24 @@ bool store_key_sweep(struct store_tx *tx, int64_t *removed, struct err *err)
     return db_exec(tx->db, "DELETE FROM keystore WHERE delete_at IS NOT NULL AND delete_at <= ?",
                    DB_ARGS(DB_TIME(wall_ns())), removed, err);
 }
+
+/* --- marks of operations --- */
+
+static struct str mark_key(struct arena *a, struct str id)
+{
+    return str_cat(a, STR("operation:"), id);
+}
+
+bool store_operation_mark(struct store_tx *tx, struct str id, struct err *err)
+{
+    scoped_arena a = {0};
+    const int64_t day_ns = 86400LL * 1000000000;
+    return store_key_put(tx, &(struct store_key){.key = mark_key(&a, id), .expires = wall_ns() + day_ns}, err);
+}
+
+bool store_operation_is_marked(struct store_tx *tx, struct str id, bool *is_marked, struct err *err)
+{
+    scoped_arena a = {0};
+    int64_t n;
+    return db_query_int(tx->db, "SELECT 1 FROM keystore WHERE key = ?", DB_ARGS(DB_TEXT(mark_key(&a, id))), &n, is_marked, err);
+}

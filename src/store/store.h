@@ -400,6 +400,11 @@ bool store_key_list(struct store_tx *tx, struct arena *a, struct str prefix, str
                     struct err *err);
 bool store_key_sweep(struct store_tx *tx, int64_t *removed, struct err *err);
 
+/* Marks an operation as committed, in the transaction of its changes. The mark is kept for a day, and beyond it as
+ * long as nobody sweeps: a server that comes up again looks before it does. */
+bool store_operation_mark(struct store_tx *tx, struct str id, struct err *err);
+bool store_operation_is_marked(struct store_tx *tx, struct str id, bool *is_marked, struct err *err);
+
 /* --- audit --- */
 
 enum {

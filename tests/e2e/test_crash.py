@@ -1,5 +1,7 @@
 """kill -9 in the middle of operations: after the restart the metadata is as before or as after, and what is served agrees."""
 # SPDX-License-Identifier: Apache-2.0
+import json
+import os
 import random
 import sqlite3
 import subprocess
@@ -33,8 +35,8 @@ def versions_of(home):
     db = sqlite3.connect(f"file:{home}/metadata/clace_metadata.db?mode=ro", uri=True, timeout=30)
     try:
         apps = db.execute("select domain, path, json_extract(metadata, '$.version_metadata.version'), "
-                          "json_extract(metadata, '$.version_metadata.previous_version'), json_extract(metadata, '$.name') "
-                          "from apps order by 1, 2").fetchall()
+                          "json_extract(metadata, '$.version_metadata.previous_version'), json_extract(metadata, '$.name'), "
+                          "json_extract(metadata, '$.param_values') from apps order by 1, 2").fetchall()
         rows = db.execute("select substr(appid, 1, 8), version, previous_version from app_versions order by 1, 2").fetchall()
         files = db.execute("select substr(appid, 1, 8), version, name, sha from app_files order by 1, 2, 3").fetchall()
         return apps, rows, files
@@ -42,12 +44,18 @@ def versions_of(home):
         db.close()
 
 
-def served(s):
+def served(s, path="/x"):
     out = []
     for host in ("localhost", "stage.localhost"):
-        r = s.get("/x", host=host)
+        r = s.get(path, host=host)
         out.append(r.text if r.status_code == 200 else r.status_code)
     return tuple(out)
+
+
+def interrupted(s):
+    """The outcome of each operation that the last server did not finish."""
+    rows = json.loads(s.cli("operation", "list", "--format", "json"))
+    return [r["outcome"] for r in rows if r["state"] == "interrupted"]
 
 
 # name -> (what is there first, the operation, what is served before, what after)
@@ -57,7 +65,12 @@ OPERATIONS = {
     "promote": (["one", "reload"], ["app", "promote", "/x"], ("one", "two"), ("two", "two")),
     "reload --promote": (["one"], ["app", "reload", "--promote", "/x"], ("one", "one"), ("two", "two")),
     "delete": (["one"], ["app", "delete", "/x"], ("one", "one"), (404, 404)),
+    "switch": (["one", "reload"], ["version", "switch", "1", "stage.localhost:/x"], ("one", "two"), ("one", "one")),
+    "param --promote": (["one"], ["param", "update", "--promote", "p", "v", "/x"], ("one", "one"), ("one", "one")),
+    # /x is there already; nineteen more are new.
+    "apply": (["one"], ["apply", "--approve", "--promote", "--clobber", "{source}/../apps.ace"], ("one", "one"), ("two", "two")),
 }
+OTHERS = [f"/y{i}" for i in range(19)]
 
 
 class Case:
@@ -69,6 +82,7 @@ class Case:
         self.kept = tmp_path / "kept"
         s = self.server
         sources.folder(self.source, sources.text_app("one"))
+        (tmp_path / "apps.ace").write_text("".join(f'app("{path}", "{self.source}")\n' for path in ["/x", *OTHERS]))
         s.start()
         if setup:
             s.cli("app", "create", str(self.source), "/x")
@@ -95,6 +109,12 @@ class Case:
         assert not (told_success and is_before), "the client was told of a success that is lost"
         s.start()
         assert served(s) == (self.served_before if is_before else self.served_after)
+        if self.command[0] == "apply":
+            for path in OTHERS[:1] + OTHERS[-1:]:
+                assert served(s, path) == ((404, 404) if is_before else ("two", "two"))
+        # It says which.
+        assert interrupted(s) in ([], ["undone" if is_before else "done"])
+        assert interrupted(s) or told_success or is_before, "an operation that was cut short is not listed"
         # And life goes on: the same operation can be done, or is done.
         if is_before:
             result = self.run()
@@ -118,7 +138,10 @@ def test_every_fault_point(tmp_path, name):
     s.stop()
     after = versions_of(s.home)
     outcomes = []
-    for point in range(1, 60):
+    # An apply of twenty apps has hundreds of them.
+    is_all = os.environ.get("OPENRUN_TEST_ALL") == "1"
+    step = (7 if is_all else 97) if name == "apply" else 1 if is_all or name == "create" else 2
+    for point in range(1, 60 * step, step):
         case.rewind()
         s.launch(OPENRUN_FAULT_POINT=f"metadata:{point}")
         wait_for(lambda: s._is_listening() or not s.is_running(), "the server to start or to die of the fault at its start")
@@ -185,6 +208,8 @@ def test_kill_with_running_containers(docker, new_box, webapp, folder):
         s.start()
         assert version("localhost") == version("stage.localhost") == "1"
         assert containers <= set(docker.containers(s.home, everything=False)), "adopted, not made anew"
+        wait_for(lambda: set(docker.containers(s.home)) == containers, "the container of the reload to be gone")
+        assert interrupted(s) in ([], ["undone"])
     s.cli("app", "reload", "--promote", "/x")
     assert version("localhost") == version("stage.localhost") == "2"
 

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +34,73 @@ static struct str state_of(struct arena *a, struct operation *op)
 {
     scoped_json *j = operation_json(op);
     return str_dup(a, json_get_str(j, "state", (struct str){0}));
+}
+
+static void those_of_an_earlier_server_are_listed(void **state)
+{
+    scoped_arena a = {0};
+    struct operations *all = operations_open();
+    struct operation *op = start(all, "/now");
+    operation_add_past(all, &(struct operation_past){STR("op_1"), STR("reload_apps"), STR("/x"), STR("joe"), 1, 2, false});
+    operation_add_past(all, &(struct operation_past){STR("op_2"), STR("create_app"), STR("/y"), STR("joe"), 1, 2, true});
+    scoped_json *list = operations_json(all);
+    assert_int_equal(json_array_size(list), 3);
+    static const struct { const char *id, *outcome, *error; } wanted[] = {
+        {"op_2", "done", "it is done"}, {"op_1", "undone", "nothing has been changed"}};
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        const json_t *o = json_array_get(list, i);
+        assert_true(str_eq_z(json_get_str(o, "id", STR("")), wanted[i].id));
+        assert_true(str_eq_z(json_get_str(o, "state", STR("")), "interrupted"));
+        assert_true(str_eq_z(json_get_str(o, "outcome", STR("")), wanted[i].outcome));
+        assert_true(str_find(json_get_str(o, "error", STR("")), str_from(wanted[i].error)) != STR_NPOS);
+        assert_true(str_eq(json_get_str(o, "user_id", STR("")), STR("joe")));
+    }
+    struct operation *past = operation_find(all, STR("op_1"));
+    assert_non_null(past);
+    assert_false(operation_cancel(past));
+    scoped_buf out = BUF_INIT(1 << 20);
+    struct operation_place at = {0};
+    assert_true(operation_read(past, &at, &out));
+    assert_true(str_starts(buf_str(&out), STR("{\"status\":503,")));
+    operation_unref(past);
+    for (int i = 0; i < 300; i++)   /* they are forgotten like any other */
+        operation_add_past(all, &(struct operation_past){str_printf(&a, "op_%d", i + 10), STR("x"), STR("/x"), STR("joe"), 1, 2, false});
+    assert_null(operation_find(all, STR("op_1")));
+    end(op, ERR_OK);
+    operation_unref(op);
+    operations_close(all);
+}
+
+/* The notes of those that run, as files. */
+static int count_notes(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; (e = readdir(d));)
+        n += strstr(e->d_name, ".json") != NULL;
+    closedir(d);
+    return n;
+}
+
+static void notes_are_kept_while_they_run(void **state)
+{
+    char dir[] = "/tmp/openrun-test-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct operations *all = operations_open();
+    operations_keep_notes(all, str_from(dir));
+    struct operation *queued = operation_new(all, "reload_apps", STR("/q"), STR("admin"));
+    struct operation *one = start(all, "/1"), *two = start(all, "/2");
+    assert_int_equal(count_notes(dir), 2);
+    end(one, ERR_OK);
+    end(queued, ERR_CANCELLED);
+    assert_int_equal(count_notes(dir), 1);
+    end(two, ERR_INVALID);
+    assert_int_equal(count_notes(dir), 0);
+    operation_unref(queued);
+    operation_unref(one);
+    operation_unref(two);
+    operations_close(all);
+    rmdir(dir);
 }
 
 static void states_follow_the_work(void **state)
@@ -370,6 +438,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_follow_the_work),
+        cmocka_unit_test(those_of_an_earlier_server_are_listed),
+        cmocka_unit_test(notes_are_kept_while_they_run),
         cmocka_unit_test(lines_are_read_from_where_the_reader_is),
         cmocka_unit_test(a_long_line_is_cut_between_characters),
         cmocka_unit_test(a_slow_reader_is_told_how_many_lines_it_lost),

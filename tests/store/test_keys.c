@@ -92,11 +92,37 @@ static void expiry_written_by_other_programs_is_read(void **state)
     store_close(s);
 }
 
+/* A mark that has expired counts until it is swept: the server may have been down for long. */
+static void marks_of_operations_come_with_their_commit(void **state)
+{
+    scoped_err err = {0};
+    struct store *s = test_open("marks");
+    bool is_marked = true;
+    int64_t removed;
+    scoped_store_tx *tx = store_begin(s, &err);
+    MUST(store_operation_mark(tx, STR("op_1"), &err), &err);
+    store_rollback(&tx);
+    tx = store_begin(s, &err);
+    MUST(store_operation_is_marked(tx, STR("op_1"), &is_marked, &err), &err);
+    assert_false(is_marked);
+    MUST(store_operation_mark(tx, STR("op_1"), &err) && store_operation_mark(tx, STR("op_1"), &err) &&
+         store_key_sweep(tx, &removed, &err) && store_commit(&tx, &err), &err);
+    test_sql("marks", "UPDATE keystore SET delete_at = '2024-01-01 00:00:00'");
+    tx = store_begin(s, &err);
+    MUST(store_operation_is_marked(tx, STR("op_1"), &is_marked, &err), &err);
+    assert_true(is_marked);
+    MUST(store_key_sweep(tx, &removed, &err), &err);
+    assert_int_equal(removed, 1);
+    store_rollback(&tx);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expired_values_are_as_good_as_gone),
         cmocka_unit_test(the_first_of_several_nodes_wins),
+        cmocka_unit_test(marks_of_operations_come_with_their_commit),
         cmocka_unit_test(expiry_written_by_other_programs_is_read),
     };
     return cmocka_run_group_tests(tests, test_dir_make, test_dir_remove);
