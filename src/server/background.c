@@ -97,7 +97,8 @@ static void free_piece(struct piece *p)
 
 static void perform(struct piece *p, json_t **reply, struct err *err)
 {
-    struct deploy_caller who = {.user_id = p->work.user_id, .cancel = operation_cancel_flag(p->operation),
+    struct deploy_caller who = {.user_id = p->work.user_id, .operation_id = operation_id(p->operation),
+                                .cancel = operation_cancel_flag(p->operation),
                                 .progress = operation_line, .progress_arg = p->operation};
     if (atomic_load(who.cancel)) {
         err_set(err, ERR_CANCELLED, "cancelled before it began");
