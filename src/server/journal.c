@@ -1,20 +1,10 @@
-/* server/journal.c: what became of operations that the server's death cut short.
- *
- * While an operation runs there is a note about it, a file in run/operations named by its id. Its commit marks the
- * id in the metadata, in the transaction of the change itself (deploy/). So at the next start a note means that
- * the server died in the middle, and the mark whether before the commit or after it: nothing of the operation
- * is there, or all of it, and which is logged and listed. A note is not synced to the disk: after a power
- * failure the newest may be missing, the metadata is whole all the same.
+/* server/journal.c: notes of the operations that run, files named by their ids, for the next server to find (recover.c).
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 
-enum { NOTE_MAX = 16 << 10, NOTES_MAX = 10000 };
-
-static struct str note_path(struct arena *a, struct str dir, struct str id)
+struct str journal_path(struct arena *a, struct str dir, struct str id)
 {
     return path_join(a, dir, str_cat(a, id, STR(".json")));
 }
@@ -23,7 +13,7 @@ void journal_begin(struct str dir, struct str id, const json_t *note)
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    scoped_fd int fd = fs_open(note_path(&a, dir, id), O_WRONLY | O_CREAT | O_TRUNC, 0600, &err);
+    scoped_fd int fd = fs_open(journal_path(&a, dir, id), O_WRONLY | O_CREAT | O_TRUNC, 0600, &err);
     if (fd < 0 || !fs_write_fd(fd, json_text(&a, note, JSON_STYLE_COMPACT), &err))
         log_warn("no note of an operation", LOG_STR("operation", id), LOG_ERR(&err));
 }
@@ -32,74 +22,6 @@ void journal_end(struct str dir, struct str id)
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    if (!fs_remove(note_path(&a, dir, id), &err))
+    if (!fs_remove(journal_path(&a, dir, id), &err))
         log_warn("the note of an operation that has ended", LOG_STR("operation", id), LOG_ERR(&err));
-}
-
-/* The ids of the notes there are. */
-static bool list_notes(struct arena *a, struct str dir, struct str_list *ids, struct err *err)
-{
-    DIR *d = opendir(str_z(a, dir));
-    if (!d)
-        return errno == ENOENT || err_set_errno(err, errno, "reading " STR_FMT, STR_ARG(dir));
-    for (struct dirent *e; ids->len < NOTES_MAX && (e = readdir(d));) {
-        struct str name = str_from(e->d_name);
-        if (str_starts(name, STR("op_")) && str_ends(name, STR(".json")))
-            str_list_add(a, ids, str_dup(a, str_slice(name, 0, name.len - strlen(".json"))));
-    }
-    closedir(d);
-    return true;
-}
-
-static int64_t time_of(const json_t *note, const char *key)
-{
-    int64_t ns = 0;
-    time_parse(json_get_str(note, key, (struct str){0}), &ns);
-    return ns;
-}
-
-/* Lists and logs one; its start if it was undone, else 0. */
-static int64_t recover_one(struct server *s, struct arena *a, struct str dir, struct str id, struct err *err)
-{
-    struct str text = {0};
-    bool is_done = false;
-    scoped_err own = {0};
-    scoped_json *note = fs_read_all(a, note_path(a, dir, id), NOTE_MAX, &text, &own) ? json_parse_object(text, &own) : NULL;
-    scoped_store_tx *tx = store_read(s->store, err);
-    if (!tx || !store_operation_is_marked(tx, id, &is_done, err))
-        return 0;
-    store_rollback(&tx);
-    /* Cut short while the note was written: it had not begun. */
-    const struct operation_past past = {
-        .id = id,
-        .name = json_get_str(note, "name", STR("unknown")),
-        .target = json_get_str(note, "target", (struct str){0}),
-        .user_id = json_get_str(note, "user_id", (struct str){0}),
-        .create_ns = time_of(note, "create_time"),
-        .start_ns = time_of(note, "start_time"),
-        .is_done = is_done,
-    };
-    log_warn(is_done ? "an operation was committed, and cut short in what comes after, when the server ended: it is done"
-                     : "an operation was cut short when the server ended: it is undone",
-             LOG_STR("operation", id), LOG_STR("name", past.name), LOG_STR("target", past.target), LOG_STR("user", past.user_id));
-    operation_add_past(s->operations, &past);
-    journal_end(dir, id);
-    return is_done ? 0 : MAX(past.start_ns, 1);
-}
-
-bool journal_recover(struct server *s, struct str dir, int64_t *undone_since, struct err *err)
-{
-    scoped_arena a = {0};
-    struct str_list ids = {0};
-    *undone_since = 0;
-    if (!list_notes(&a, dir, &ids, err))
-        return false;
-    vec_foreach (id, &ids) {
-        int64_t start = recover_one(s, &a, dir, *id, err);
-        if (err_is_set(err))
-            return false;
-        if (start && (*undone_since == 0 || start < *undone_since))
-            *undone_since = start;
-    }
-    return true;
 }

@@ -1,7 +1,7 @@
 /* server/operation.h: long work as an object: who asked for what, how far it is, and how it ended.
  *
  *     queued ──operation_begin──> running ──operation_finish──> done | failed | cancelled
- *     interrupted: it ran when the last server died; "outcome" is done or undone (journal.c)
+ *     interrupted: it ran when the last server died; "outcome" is done or undone (recover.c)
  *
  * An operation outlives the request that asked for it: the client may leave and another one watch. Its last
  * lines of progress are kept in a ring, and readers keep a place in it of their own: a slow one loses lines

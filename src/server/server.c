@@ -387,7 +387,7 @@ static bool init(struct server *s, struct err *err)
 static bool recover(struct server *s, struct err *err)
 {
     struct str notes = home_path(s, "run/operations");
-    if (!fs_mkdir_p(notes, 0700, err) || !journal_recover(s, notes, &s->undone_since, err))
+    if (!fs_mkdir_p(notes, 0700, err) || !recover_operations(s, notes, &s->undone_since, err))
         return false;
     operations_keep_notes(s->operations, notes);
     return true;

@@ -5,7 +5,7 @@
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
  *     operation.c operation_api.c  long work as an object that can be watched and cancelled
- *     journal.c   which operations a crash cut short, and what became of them
+ *     journal.c recover.c  which operations a crash cut short, and what became of them
  *     scheduler.c what is called again and again
  *     background.c operations that nobody waits for
  *     syncs.c     scheduled syncs
@@ -60,7 +60,7 @@ struct server {
     struct app_env env;
     struct deploy *deploy;
     struct operations *operations;
-    int64_t undone_since;             /* of operations that the last server left unfinished: journal_recover() */
+    int64_t undone_since;             /* of operations that the last server left unfinished: recover_operations() */
     struct scheduler *scheduler;      /* of everything that happens by the clock */
     struct background *background;    /* operations that nobody waits for */
     struct syncs *syncs;
@@ -155,9 +155,13 @@ bool operation_serve(struct server *s, struct http_req *req, struct str path, st
 /* The note that an operation runs, in `dir`. Trouble is only logged. */
 void journal_begin(struct str dir, struct str id, const json_t *note);
 void journal_end(struct str dir, struct str id);
+struct str journal_path(struct arena *a, struct str dir, struct str id);
+
+/* --- recover.c --- */
+
 /* Lists and logs the operations that the last server left notes of, as interrupted. *undone_since is when the first of
  * those that are undone began, in ns since 1970; 0: there was none. */
-bool journal_recover(struct server *s, struct str dir, int64_t *undone_since, struct err *err);
+bool recover_operations(struct server *s, struct str dir, int64_t *undone_since, struct err *err);
 
 /* --- api_container.c --- */
 
