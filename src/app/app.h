@@ -116,6 +116,9 @@ bool app_start_container(struct app *app, const struct app_progress *progress, s
 void app_undo_start(struct app *app);
 /* True if the app has a container, or with lifetime "command" an image to run commands in. */
 bool app_has_container(const struct app *app);
+/* After a change of a dev app's source: its running container is started again, or made anew, as dev_settings say. Nothing
+ * for other apps, and for a container that is not up. Job threads. */
+bool app_dev_refresh(struct app *app, const struct app_progress *progress, struct err *err);
 /* Takes the app out of service: no request is sent to its container any more; when those in flight have
  * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). Does
  * nothing to a container that `successor` (may be NULL) goes on using. */

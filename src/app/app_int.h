@@ -9,6 +9,7 @@
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
  *     static.c   static files                  proxy.c    proxy routes         service.c  the container
+ *     dev.c      containers of dev apps
  *     command.c  single commands with the app's image    jobs.c  scheduled jobs, as declared
  *     slot.c     lazy loading                  wait.c     those who wait for the container
  * SPDX-License-Identifier: Apache-2.0 */
@@ -268,6 +269,7 @@ struct app {
     struct ctr_service *image;             /* of an app with a container: makes its image. The service, if there is one */
     struct ctr_service *service;           /* of an app whose container serves requests, else NULL */
     struct ctr_run run;                    /* what its containers are made of */
+    struct str dev_reload;                 /* of a dev app with mounted source: none, restart, recreate; else empty */
     struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
     unsigned n_upstreams;                  /* an app may outlive the loops */

@@ -4,6 +4,7 @@
  * is built from, the container's that of everything it is made of. So a rollback finds its old container.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
+#include "dev.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct plan {
     struct str file_in_context; /* its name, seen from build_dir */
     struct ctr_file file;
     struct ctr_kv_list build_args;
+    struct dev_plan dev;
     struct ctr_service_config out;
     bool is_command;            /* lifetime "command": an image, and no container of its own */
 };
@@ -130,10 +132,29 @@ static bool choose_source(struct plan *p, struct err *err)
     return choose_build_dir(p, err) && find_containerfile(p, source, err);
 }
 
+/* A dev app with dev_settings runs on its mounted source. */
+static bool choose_dev(struct plan *p, struct err *err)
+{
+    struct ctr_run *run = &p->out.run;
+    if (!dev_plan_read(p->app, star_struct_get(p->config, STR("dev_settings")), p->out.is_external_image, &p->file, &p->dev, err))
+        return false;
+    if (!p->dev.is_on)
+        return true;
+    p->app->dev_reload = p->dev.reload;
+    run->workdir = p->dev.dir;
+    if (!str_is_empty(p->dev.command)) {
+        run->entrypoint = STR("sh");
+        str_list_add(p->a, &run->command, STR("-c"));
+        str_list_add(p->a, &run->command, p->dev.command);
+    }
+    return true;
+}
+
 static bool choose_port(struct plan *p, struct err *err)
 {
-    int64_t port = 0;
-    star_to_i64(star_struct_get(p->config, STR("port")), &port);
+    int64_t port = p->dev.port;
+    if (port == 0)
+        star_to_i64(star_struct_get(p->config, STR("port")), &port);
     if (port == 0)
         port = p->file.port;
     if (p->is_command)
@@ -236,6 +257,7 @@ static bool gather_volumes(struct plan *p, struct err *err)
             return err_set(err, ERR_INVALID, "container.config: volumes must be strings");
         str_list_add(p->a, &entries, s);
     }
+    vec_foreach(v, &p->dev.mounts) str_list_add(p->a, &entries, *v);
     struct ctr_volume *volumes;
     size_t n;
     if (!ctr_volumes_parse(p->a, &entries, &volumes, &n, err))
@@ -246,12 +268,17 @@ static bool gather_volumes(struct plan *p, struct err *err)
         .allowed = &app->env->allowed_mounts,
     };
     policy.source_dir = policy.app_source;
-    struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n);
+    struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n + 1);
     for (size_t i = 0; i < n; i++) {
         if (volumes[i].kind == CTR_VOLUME_SECRET && !render_secret(p, policy.run_dir, &volumes[i], err))
             return false;
         if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
             return false;
+    }
+    if (p->dev.is_on) {
+        mounts[n] = (struct ctr_mount){.target = p->dev.dir, .is_bind = true};
+        if (!fs_real_path(p->a, app->entry.source_url, &mounts[n++].source, err))
+            return err_wrap(err, "the source of a dev app");
     }
     p->out.run.mounts = mounts;
     p->out.run.n_mounts = n;
@@ -293,6 +320,11 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
         ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
                          ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
     struct str build = ctr_build_hash(a, src, args, p->file_text, p->build_dir);
+    if (p->dev.is_on) {
+        if (!dev_image_hash(app, &p->dev, p->file_text, args, p->build_dir, &build, err))
+            return false;
+        version = dev_run_hash(app, &p->dev, build, &p->out.run, ctr_map_hash(a, options));
+    }
     if (!p->out.is_external_image)
         p->out.run.image =
             ctr_image_name(a, app->entry.id, build, version,
@@ -374,7 +406,8 @@ static void fill_timing(struct plan *p)
         health = str_cat(p->a, app->path_encoded, health);
     c->health_path = health;
     c->scheme = app->scheme;
-    c->start_attempts = app_config_count(app, "container.deploy_health_attempts", 75);
+    c->start_attempts = app->entry.is_dev ? app_config_count(app, "container.health_attempts_after_startup", 30)
+                                          : app_config_count(app, "container.deploy_health_attempts", 75);
     c->health_timeout_secs = app_config_count(app, "container.health_timeout_secs", 5);
     c->check_interval_secs = app_config_count(app, "container.status_check_interval_secs", 20);
     c->check_attempts = app_config_count(app, "container.status_health_attempts", 10);
@@ -419,7 +452,8 @@ bool service_load(struct app *app, star_v container, struct err *err)
         return err_set(err, ERR_INVALID, "container.wait_page must be \"auto\" or \"off\", not \"" STR_FMT "\"",
                        STR_ARG(page));
     struct ctr_kv_list options = {0};
-    if (!gather_build_args(&p, err) || !choose_source(&p, err) || !choose_port(&p, err))
+    if (!gather_build_args(&p, err) || !choose_source(&p, err) || (!p.is_command && !choose_dev(&p, err)) ||
+        !choose_port(&p, err))
         return false;
     if (!gather_env(&p, err) || !gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) ||
         !identify(&p, engine, &options, err))
@@ -429,6 +463,7 @@ bool service_load(struct app *app, star_v container, struct err *err)
     p.out.build_args = p.build_args;
     if (!p.out.is_external_image) {
         p.out.build_file = p.file_in_context;
+        p.out.build_target = p.dev.target;
         p.out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p.build_dir)};
     }
     app->image = ctr_service_get(app->env->containers, &p.out);

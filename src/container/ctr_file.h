@@ -23,6 +23,8 @@ struct ctr_stage {
     struct str name;             /* after AS, lower case; empty without */
     int base_stage;              /* index of the stage that it builds on, -1 for an image */
     int line;                    /* of the FROM */
+    struct str workdir;          /* resolved, absolute; empty: that of an image, which we do not know */
+    bool has_entry;              /* has a CMD or ENTRYPOINT of its own */
 };
 
 struct ctr_file {

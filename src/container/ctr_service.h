@@ -204,6 +204,10 @@ bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line
 /* Lets nothing new in, waits up to `drain_secs` for what is in flight, stops the container and waits for
  * that. Requests that come meanwhile wait, and start it again afterwards. */
 bool ctr_service_stop(struct ctr_service *svc, int drain_secs, struct err *err);
+/* Stops the container, or with `recreate` removes it too, and starts it again as ctr_service_start() does: its source has
+ * changed behind it. Requests wait meanwhile. */
+bool ctr_service_restart(struct ctr_service *svc, bool recreate, int drain_secs, ctr_line_fn *on_line, void *line_arg,
+                         const atomic_bool *cancel, struct err *err);
 /* A newer version has taken over: when nothing is in flight any more, or after `drain_secs`, the container
  * is stopped. Late requests are served until then; afterwards a wake fails, until ctr_service_get()
  * revives it. Does not wait. */

@@ -305,6 +305,7 @@ static bool do_from(struct parser *p, struct str args)
         return false;
     struct scope sc = {0};
     if (stage.base_stage >= 0) {
+        stage.workdir = p->stages.items[stage.base_stage].workdir;
         const struct scope *from = &p->scopes.items[stage.base_stage];
         for (size_t i = 0; i < from->env.len; i++)
             *vec_push(p->arena, &sc.env) = from->env.items[i];
@@ -543,6 +544,20 @@ static bool skip_heredocs(struct parser *p, struct str args)
 
 /* --- The file --- */
 
+/* WORKDIR path: a relative one goes on from the last. */
+static bool do_workdir(struct parser *p, struct str args)
+{
+    struct ctr_stage *stage = &p->stages.items[p->stages.len - 1];
+    struct str missing, dir = resolve(p, scope_now(p), str_trim(args), &missing);
+    if (path_is_abs(dir))
+        stage->workdir = path_clean(p->arena, dir);
+    else if (!str_is_empty(stage->workdir))
+        stage->workdir = path_join(p->arena, stage->workdir, dir);
+    if (stage->workdir.len > CTR_FILE_MAX_VALUE)
+        return fail(p, "WORKDIR is too long");
+    return true;
+}
+
 static bool instruction(struct parser *p, struct str text)
 {
     struct str args = text, name = take_word(&args);
@@ -563,6 +578,10 @@ static bool instruction(struct parser *p, struct str text)
         return do_expose(p, args);
     if (str_eq_nocase(name, STR("VOLUME")))
         return do_volume(p, args);
+    if (str_eq_nocase(name, STR("WORKDIR")))
+        return do_workdir(p, args);
+    if (str_eq_nocase(name, STR("CMD")) || str_eq_nocase(name, STR("ENTRYPOINT")))
+        p->stages.items[p->stages.len - 1].has_entry = true;
     if (is_run || is_copy)
         return do_flags(p, args) && skip_heredocs(p, args);
     return true;

@@ -868,6 +868,15 @@ bool ctr_service_stop(struct ctr_service *svc, int drain_secs, struct err *err)
     return ok;
 }
 
+bool ctr_service_restart(struct ctr_service *svc, bool recreate, int drain_secs, ctr_line_fn *on_line, void *line_arg,
+                         const atomic_bool *cancel, struct err *err)
+{
+    pthread_mutex_lock(&svc->m->lock);
+    svc->recreate_wanted |= recreate;
+    pthread_mutex_unlock(&svc->m->lock);
+    return ctr_service_stop(svc, drain_secs, err) && ctr_service_start(svc, on_line, line_arg, cancel, err);
+}
+
 void ctr_service_retire(struct ctr_service *svc, int drain_secs)
 {
     struct ctr_manager *m = svc->m;

@@ -33,6 +33,7 @@ struct start {
     bool is_check;    /* of a running container: leaves phase and log alone */
     bool was_stopped; /* by us: most likely it only needs a start */
     bool was_paused;  /* by us */
+    bool recreates;   /* what there is goes */
     bool is_awake;    /* only went on: an accepted connection is enough */
     struct ctr_endpoint at; /* where it was */
     bool is_direct;
@@ -156,6 +157,8 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     scoped_err e = {0};
     bool ok = true;
     *was_running = *was_dead = false;
+    if (st->recreates)
+        return recreate(st, err) && inspect(st, err);
     if (st->was_paused && unpause(st))
         return true;
     if (st->was_stopped) {
@@ -400,6 +403,10 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
     scoped_err err = {0};
     bool was_running = false, was_dead = false;
     start_init(&st, svc);
+    pthread_mutex_lock(&svc->m->lock);
+    st.recreates = svc->recreate_wanted;
+    svc->recreate_wanted = false;
+    pthread_mutex_unlock(&svc->m->lock);
     bool ok = bring_up(&st, is_restart, &was_running, &was_dead, &err);
     if (ok && svc->run.port == 0)
         ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");

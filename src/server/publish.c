@@ -187,6 +187,7 @@ bool publish_site(void *server, const struct deploy_published *what, struct err 
         if (old)
             retire_replaced(old, site, (int)config_int(&s->config, "restart.drain_timeout_secs"));
         site_unref(old);
+        watch_sync(s->watch, site);
     }
     pthread_mutex_unlock(&s->publish_lock);
     return site != NULL;

@@ -393,6 +393,12 @@ static bool recover(struct server *s, struct err *err)
     return true;
 }
 
+static bool open_watch(struct server *s, struct err *err)
+{
+    s->watch = watch_open(s, err);
+    return s->watch != NULL;
+}
+
 /* Listeners open before the site is there, since apps must know the ports that were bound; until then
  * requests are told to come again (pipeline.c). */
 static bool start(struct server *s, struct err *err)
@@ -401,8 +407,8 @@ static bool start(struct server *s, struct err *err)
         return err_set_errno(err, errno, "changing to " STR_FMT, STR_ARG(s->home->dir));
     loops_start(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
-           fill_env(s, err) && open_deploy(s, err) && open_background(s) && publish_site(s, NULL, err) && recover(s, err) &&
-           listen_control(s, err) &&
+           fill_env(s, err) && open_deploy(s, err) && open_background(s) && open_watch(s, err) && publish_site(s, NULL, err) &&
+           recover(s, err) && listen_control(s, err) &&
            write_pid(s, err) && scheduler_start(s->scheduler, err);
 }
 
@@ -521,6 +527,7 @@ static void finish(struct server *s)
         drain_secs = 300;
     scheduler_close(s->scheduler);
     background_stop(s->background);
+    watch_stop(s->watch);
     /* Requests first, with the control socket still taking none of theirs; then what they stood on. */
     if (s->http)
         http_server_drain(s->http, drain_secs * 1000);
@@ -533,6 +540,7 @@ static void finish(struct server *s)
     jobs_close(s->jobs);
     syncs_close(s->syncs);
     background_close(s->background);
+    watch_close(s->watch);
     deploy_close(s->deploy);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
     http_loops_close(s->loops);

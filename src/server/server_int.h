@@ -33,6 +33,7 @@
 #include "server.h"
 #include "site.h"
 #include "store.h"
+#include "watch.h"
 
 #include <pthread.h>
 
@@ -61,6 +62,7 @@ struct server {
     struct deploy *deploy;
     struct operations *operations;
     int64_t undone_since;             /* of operations that the last server left unfinished: recover_operations() */
+    struct watch *watch;              /* of the source of dev apps; NULL: not open yet */
     struct scheduler *scheduler;      /* of everything that happens by the clock */
     struct background *background;    /* operations that nobody waits for */
     struct syncs *syncs;

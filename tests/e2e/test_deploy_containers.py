@@ -20,7 +20,7 @@ from openrun import wait_for
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
 
 
-@pytest.fixture(scope="module", params=["docker"])
+@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
 def engine(request):
     return engines.get(request.param)
 

@@ -1,21 +1,21 @@
 """Waiting for a container: the page for browsers, its status, the log for those who may see it, and other clients."""
 # SPDX-License-Identifier: Apache-2.0
 import html
+import os
 import re
 import uuid
 
 import pytest
 
+import engines
 from openrun import wait_for
 
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate"}
 
 
-@pytest.fixture(scope="module", params=["docker"])
+@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
 def engine(request):
-    """The pages are the same on any engine: one will do."""
-    import engines
     return engines.get(request.param)
 
 

@@ -8,9 +8,10 @@
  *     /stream?n=N   N lines, chunked, one each 100 ms
  *     /bytes?n=N    N bytes of 'x'                /echo         the body of the request
  *     /exit?code=N  ends the process              /sse          three server-sent events, then stays open
+ *     /file/NAME    that file of the working folder
  *     /ws           WebSocket echo (RFC 6455)     /log?n=N      writes N lines to stdout
  *
- * Called as `webapp build N` it is a step of a build instead: it writes N lines, 200 ms apart, and ends.
+ * As `sh -c COMMAND` (in the place of a shell) it is the server, and shows $COMMAND. Called as `webapp build N` it is a step of a build instead: it writes N lines, 200 ms apart, and ends.
  *
  * $HEALTH_STATUS is the status of /health (200). $EXIT_CODE ends it at the start, after a line on stderr;
  * $NO_LISTEN=1 never listens; $CRASH_AFTER_MS ends it later.
@@ -463,6 +464,12 @@ static bool page(struct conn *c)
             printf("log line %ld\n", i);
         fflush(stdout);
         ok = read_body(&copy, NULL, 0) >= 0 && answer(c, 200, "text/plain", "logged\n", 7);
+    } else if (strncmp(c->path, "/file/", 6) == 0) {
+        FILE *f = strchr(c->path + 6, '/') ? NULL : fopen(c->path + 6, "r");
+        size_t n = f ? fread(o.text, 1, OUT_MAX, f) : 0;
+        if (f)
+            fclose(f);
+        ok = read_body(&copy, NULL, 0) >= 0 && answer(c, f ? 200 : 404, "text/plain", o.text, n);
     } else if (strcmp(c->path, "/bytes") == 0) {
         long n = query_long(c, "n", 1024);
         char *bytes = n >= 0 && n <= 1L << 30 ? malloc((size_t)n + 1) : NULL;
@@ -525,6 +532,8 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "build") == 0)
         return build(strtol(argv[2], NULL, 10));
+    if (argc == 3 && strcmp(argv[1], "-c") == 0)
+        setenv("COMMAND", argv[2], 1);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, on_term);   /* process 1 of a container ignores it otherwise */
     pthread_attr_t attr;
