@@ -123,6 +123,8 @@ bool app_dev_refresh(struct app *app, const struct app_progress *progress, struc
  * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). Does
  * nothing to a container that `successor` (may be NULL) goes on using. */
 void app_retire(struct app *app, const struct app *successor, int drain_secs);
+/* True if the app declares params, and none of this name. */
+bool app_is_unknown_param(const struct app *app, struct str name);
 /* The id of the entry that it was loaded from, and that entry. */
 struct str app_id(const struct app *app);
 const struct store_app *app_entry(const struct app *app);

@@ -306,3 +306,8 @@ star_v config_builtin(struct eval *e, bool is_app)
     *site = (struct config_site){e, is_app};
     return star_builtin(e->keep, "config", config_call, site);
 }
+
+bool app_is_unknown_param(const struct app *app, struct str name)
+{
+    return app->eval.params.len > 0 && !is_declared(&app->eval, name);
+}

@@ -252,6 +252,19 @@ static bool add_unit(struct op *op, struct store_tx *tx, struct str id, struct e
     return true;
 }
 
+/* An exact path that is that of no main app. */
+static void warn_no_match(struct op *op, struct str path)
+{
+    struct store_app app;
+    scoped_err ignored = {0};
+    if (op_find(op, path, &app, &ignored))
+        op_say(op, "warning: " STR_FMT " is the %s of " STR_FMT ": name that app", STR_ARG(path),
+               store_app_kind(app.id) == STORE_STAGE ? "staging" : "preview", STR_ARG(app.linked_app_path));
+    else
+        op_say(op, "warning: there is no app at " STR_FMT ": \"openrun app list\" shows those there are",
+               STR_ARG(path));
+}
+
 bool op_select(struct op *op, struct str glob, struct err *err)
 {
     /* Twice: who matches is read to know what to hold, and the state once it is held. */
@@ -260,8 +273,7 @@ bool op_select(struct op *op, struct str glob, struct err *err)
     if (!match_main(op, glob, &ids, err) || !op_hold_all(op, &ids, err))
         return false;
     if (ids.len == 0 && op_is_exact(glob))
-        op_say(op, "warning: there is no app at " STR_FMT ": \"openrun app list\" shows those there are",
-               STR_ARG(glob));
+        warn_no_match(op, glob);
     scoped_store_tx *tx = store_read(op->deploy->config.store, err);
     if (!tx)
         return false;

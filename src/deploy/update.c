@@ -66,6 +66,16 @@ static bool edit_param(struct op *op, struct store_app *app, const void *arg, st
     return true;
 }
 
+/* A value that nothing asks for is a typing error, more often than not. */
+static void warn_unknown_param(struct op *op, const struct unit *u)
+{
+    const struct app *app = u->stage.app ? u->stage.loaded : u->main.loaded;
+    if (app && !str_eq(op->opts->value, STR("-")) && app_is_unknown_param(app, op->opts->name))
+        op_say(op, "warning: app " STR_FMT " has no param " STR_FMT " in its params.star",
+               STR_ARG(store_path_domain(&op->arena, u->main.app->path, u->main.app->domain)),
+               STR_ARG(op->opts->name));
+}
+
 bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                          json_t *body, json_t **reply, struct err *err)
 {
@@ -73,7 +83,10 @@ bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, cons
     op_open(&op, d, who, o, "update-param");
     if (str_is_empty(o->name))
         return err_set(err, ERR_INVALID, "paramName is required");
-    return staged_update(&op, edit_param, NULL, NULL, reply, err);
+    if (!staged_update(&op, edit_param, NULL, NULL, reply, err))
+        return false;
+    vec_foreach(u, &op.units) warn_unknown_param(&op, *u);
+    return true;
 }
 
 static bool has_account(const struct store_app *app, struct str plugin)

@@ -176,6 +176,11 @@ struct str app_id(const struct app *app)
     return app->entry.id;
 }
 
+bool app_is_unknown_param(const struct app *app, struct str name)
+{
+    return false;
+}
+
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m)
 {
     return NULL;

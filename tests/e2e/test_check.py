@@ -51,6 +51,21 @@ def test_an_exact_path_that_matches_nothing_is_told(server):
     assert "Warning" not in server.try_cli("app", "reload", "/nothing/**").err
 
 
+def test_a_staging_path_is_told_apart(server, folder):
+    server.cli("app", "create", folder(text_app("one")), "/main")
+    err = server.try_cli("app", "reload", "stage.localhost:/main").err
+    assert err == "Warning: stage.localhost:/main is the staging of /main: name that app\n"
+    server.cli("app", "delete", "/main")
+
+
+def test_a_param_that_nothing_asks_for_is_told(server, folder):
+    server.cli("app", "create", folder({**text_app("one"), "params.star": 'param("colour", default="red")\n'}), "/par")
+    assert server.try_cli("param", "update", "colour", "blue", "/par").err == ""
+    assert "Warning: app /par has no param color in its params.star" in server.try_cli("param", "update", "color", "x", "/par").err
+    assert server.try_cli("param", "update", "color", "-", "/par").err == ""
+    server.cli("app", "delete", "/par")
+
+
 def test_paths_and_globs_are_as_at_create(server, folder):
     server.cli("app", "create", folder(text_app("one")), "maps.:/a/b/")
     for name in ("maps.:/a/b", "maps.localhost:/a/b/", "MAPS.:/a/**", "maps.:/a/*/"):
