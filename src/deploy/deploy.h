@@ -19,6 +19,7 @@
 struct app;
 struct app_env;
 struct store;
+struct src_cache;
 struct store_tx;
 
 struct deploy;
@@ -39,6 +40,7 @@ struct deploy_config {
     struct str default_git_auth;
     const struct toml_value *git_auth; /* [git_auth.*] table or NULL */
     int64_t git_timeout_secs;
+    struct src_cache *git_cache;     /* shared by all operations; NULL: none */
     bool stage_write_access, preview_write_access;
     int64_t default_retain_versions;
     struct str callback_url;         /* security.callback_url: what webhook URLs start with; empty: localhost and
@@ -73,6 +75,7 @@ struct deploy_opts {
     struct str app; /* exact path or glob, as the operation takes */
     bool is_exact;  /* `app` is an exact path where the operation takes a glob */
     bool reveal;    /* secrets in replies are not masked */
+    bool is_fresh;  /* branches are asked for, however little time has passed: somebody knows of a push */
     bool is_dry_run, approve, promote, verify, force_reload, internal;
     struct str branch, commit, git_auth;
     struct str name, value; /* param update: name and value; account link: plugin and account */

@@ -50,6 +50,8 @@ struct src_session *fetch_session(struct op *op)
     if (!op->git) {
         int64_t secs = op->deploy->config.git_timeout_secs;
         op->git = src_session_open(&(struct src_session_opts){
+            .cache = op->deploy->config.git_cache,
+            .is_fresh = op->opts->is_fresh || op->opts->force_reload,
             .timeout_ms = secs > 0 ? secs * 1000 : 0,
             .cancel = op->who->cancel,
             .on_progress = on_git_line,

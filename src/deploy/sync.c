@@ -112,7 +112,7 @@ bool deploy_sync_due(struct deploy *d, struct arena *a, int64_t now_ns, struct d
 
 /* --- a run ---------------------------------------------------------------------------------------- */
 
-static struct deploy_opts apply_opts(const struct store_sync *s, bool is_dry_run)
+static struct deploy_opts apply_opts(const struct store_sync *s, const struct deploy_opts *o)
 {
     return (struct deploy_opts){
         .app = STR("all"),
@@ -125,7 +125,8 @@ static struct deploy_opts apply_opts(const struct store_sync *s, bool is_dry_run
         .verify = s->metadata.verify,
         .clobber = s->metadata.clobber,
         .force_reload = s->metadata.force_reload,
-        .is_dry_run = is_dry_run,
+        .is_dry_run = o->is_dry_run,
+        .is_fresh = o->is_fresh,
         .sync_id = s->id,
         .last_commit = s->status.commit_id,
     };
@@ -188,7 +189,7 @@ bool deploy_sync_run(struct deploy *d, const struct deploy_caller *who, const st
     struct str key = str_cat(&op.arena, STR("sync "), o->sync_id);
     if (!op_hold(&op, key, err) || !read_entry(&op, o->sync_id, &s, err)) /* inv. 1 */
         return false;
-    struct deploy_opts opts = apply_opts(&s, o->is_dry_run);
+    struct deploy_opts opts = apply_opts(&s, o);
     json_t *applied = NULL;
     op_say(&op, "applying " STR_FMT, STR_ARG(s.path));
     if (!deploy_apply(d, who, &opts, NULL, &applied, err)) {
@@ -292,7 +293,7 @@ bool deploy_sync_create(struct deploy *d, const struct deploy_caller *who, const
     struct creation c = {.sync = &s};
     if (!read_request(&op, body, &s, err) || !op_hold(&op, str_cat(&op.arena, STR("sync "), s.id), err))
         return false;
-    struct deploy_opts opts = apply_opts(&s, o->is_dry_run);
+    struct deploy_opts opts = apply_opts(&s, o);
     opts.in_commit = store_entry;
     opts.in_commit_arg = &c;
     s.status.state = ENABLED;

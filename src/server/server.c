@@ -6,6 +6,7 @@
 #include "server_int.h"
 
 #include "background.h"
+#include "source.h"
 #include "syncs.h"
 #include "version_gen.h"
 #include "webhook.h"
@@ -249,9 +250,25 @@ static bool check_auth(void *server, struct str type, struct err *err)
     return auth_type_validate(s->auth, type, err);
 }
 
+/* Repositories that operations share, if the configuration asks for it. */
+static bool open_git_cache(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    int64_t ttl_secs = config_int(c, "system.git_remote_check_interval_secs");
+    struct src_cache_opts opts = {
+        .dir = home_path(s, "run/git"),
+        .max_mirrors = (size_t)MAX(config_int(c, "system.git_checkout_cache_entries"), 0),
+        .head_ttl_ms = MIN(MAX(ttl_secs, 0), INT32_MAX) * 1000,
+    };
+    s->git_cache = src_cache_open(&opts, err);
+    return s->git_cache || err_wrap(err, "system.git_checkout_cache_entries");
+}
+
 static bool open_deploy(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
+    if (!open_git_cache(s, err))
+        return false;
     struct deploy_config config = {
         .env = &s->env,
         .store = s->store,
@@ -261,6 +278,7 @@ static bool open_deploy(struct server *s, struct err *err)
         .default_git_auth = config_str(c, "security.default_git_auth"),
         .git_auth = config_value(c, "git_auth"),
         .git_timeout_secs = config_int(c, "system.git_operation_timeout_secs"),
+        .git_cache = s->git_cache,
         .stage_write_access = config_bool(c, "security.stage_enable_write_access"),
         .preview_write_access = config_bool(c, "security.preview_enable_write_access"),
         .default_retain_versions = config_int(c, "app_config.fs.retain_versions"),
@@ -542,6 +560,7 @@ static void finish(struct server *s)
     background_close(s->background);
     watch_close(s->watch);
     deploy_close(s->deploy);
+    src_cache_close(s->git_cache);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
     http_loops_close(s->loops);
     webhooks_close(s->webhooks);

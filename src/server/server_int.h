@@ -59,6 +59,7 @@ struct server {
     struct ctr_manager *containers;
     struct auth *auth;
     struct app_env env;
+    struct src_cache *git_cache;
     struct deploy *deploy;
     struct operations *operations;
     int64_t undone_since;             /* of operations that the last server left unfinished: recover_operations() */

@@ -215,7 +215,7 @@ static void start(struct hook_call *c, const struct deploy_hook *hook)
         .target = is_sync ? hook->sync.id : hook->app,
         .user_id = is_sync ? hook->sync.user_id : STR("webhook"),
         .op = is_sync ? deploy_sync_run : is_promote ? deploy_promote : deploy_reload,
-        .opts = {.app = hook->app, .is_exact = true, .sync_id = hook->sync.id,
+        .opts = {.app = hook->app, .is_exact = true, .is_fresh = true, .sync_id = hook->sync.id,
                  .promote = str_eq(c->type, STR("reload_promote"))},
         .done = is_sync ? NULL : operation_over,
         .arg = c,

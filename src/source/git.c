@@ -58,6 +58,7 @@ void src_session_close(struct src_session *s)
     scoped_err ignored = {0}; /* nobody could do anything about it; the next start sweeps the folder */
     if (!str_is_empty(s->dir))
         fs_remove_tree(s->dir, &ignored);
+    vec_foreach(m, &s->mirrors) mirror_drop(*m);
     arena_release(&s->arena);
     free(s);
 }
@@ -414,10 +415,124 @@ static bool not_found(const struct want *w, struct err *err)
                    STR_ARG(g->repo), what.len < SHA_LEN ? ", or the abbreviation fits several" : "");
 }
 
+/* ---- through a mirror ---- */
+
+static struct str mirror_key(struct arena *a, const struct git *g)
+{
+    return str_printf(a, STR_FMT "\n" STR_FMT "\n" STR_FMT, STR_ARG(g->repo),
+                      STR_ARG(g->auth ? g->auth->name : STR("")), STR_ARG(g->auth ? g->auth->user : STR("")));
+}
+
+/* True if the mirror has the commit already, whole: what is in it was fetched with all its files. */
+static bool mirror_has(struct git *g, struct str dir, struct str commit)
+{
+    struct src_session_opts *opts = &g->session->opts, before = *opts;
+    scoped_err ignored = {0};
+    const char *object = str_z(g->scratch, str_cat(g->scratch, commit, STR("^{commit}")));
+    const char *args[] = {"cat-file", "-e", object, NULL};
+    opts->on_progress = NULL; /* that it has not is nothing to tell */
+    bool has = !str_is_empty(commit) && git_run(g, dir, args, &ignored).fault == GIT_OK;
+    opts->on_progress = before.on_progress;
+    return has;
+}
+
+/* Fetches what `w` asks for into the mirror; *name is what to resolve there. Each branch has a ref of its own, so that
+ * the next fetch can say what is there. */
+static enum git_fault mirror_fetch(const struct want *w, struct str dir, const char **name, struct err *err)
+{
+    struct git *g = w->g;
+    struct arena *a = g->scratch;
+    bool is_tag = !str_is_empty(w->tag);
+    struct str ref = !str_is_empty(w->commit) ? w->commit : is_tag ? w->tag : w->branch;
+    struct str to = str_printf(a, "refs/openrun/%.16s", sha256_hex(a, ref).ptr);
+    const char *kinds[] = {is_tag ? "refs/tags/" : "refs/heads/", is_tag ? "refs/heads/" : "refs/tags/"};
+    bool is_whole = !str_is_empty(w->commit) || str_starts(ref, STR("refs/"));
+    enum git_fault fault = GIT_NO_REF;
+    *name = str_z(a, to);
+    for (size_t i = 0; i < (is_whole ? 1 : 2) && fault == GIT_NO_REF; i++) {
+        struct str spec = str_printf(a, "+%s" STR_FMT ":" STR_FMT, is_whole ? "" : kinds[i], STR_ARG(ref), STR_ARG(to));
+        fault = fetch(g, dir, SHALLOW, false, str_z(a, spec), err);
+    }
+    return fault;
+}
+
+/* A working copy without objects of its own. */
+static enum git_fault borrow(struct git *g, struct str mirror, struct session_repo *repo, struct err *err)
+{
+    struct arena *a = g->scratch;
+    struct str shallow = path_join(a, mirror, STR(".git/shallow")), text;
+    repo->dir = git_session_path(g->session, "repo");
+    const char *args[] = {"init", "--quiet", "--template=", str_z(a, repo->dir), NULL};
+    if (git_run(g, g->session->dir, args, err).fault != GIT_OK)
+        return GIT_FINAL;
+    struct str objects = path_join(a, mirror, STR(".git/objects\n")), git_dir = path_join(a, repo->dir, STR(".git"));
+    if (!fs_mkdir_p(path_join(a, git_dir, STR("objects/info")), 0700, err) ||
+        !fs_write_atomic(path_join(a, git_dir, STR("objects/info/alternates")), objects, 0600, err))
+        return GIT_FINAL;
+    bool ok = !fs_exists(shallow) || (fs_read_all(a, shallow, 16 << 20, &text, err) &&
+                                      fs_write_atomic(path_join(a, git_dir, STR("shallow")), text, 0600, err));
+    return ok ? GIT_OK : GIT_FINAL;
+}
+
+/* With the mirror for us alone. `head` is the commit that the branch is known to be at, or empty. */
+static enum git_fault use_mirror(const struct want *w, struct str dir, struct str head, struct session_repo *repo,
+                                 bool *has_fetched, struct err *err)
+{
+    struct git *g = w->g;
+    const char *name, *args[] = {"init", "--quiet", "--template=", str_z(g->scratch, dir), NULL};
+    struct str known = str_is_empty(w->commit) ? head : w->commit;
+    if (!fs_exists(dir) && git_run(g, g->session->dir, args, err).fault != GIT_OK)
+        return GIT_OTHER;
+    *repo = (struct session_repo){.branch = str_dup(&g->session->arena, w->branch)};
+    *has_fetched = !mirror_has(g, dir, known);
+    name = str_z(g->scratch, known);
+    enum git_fault fault = *has_fetched ? mirror_fetch(w, dir, &name, err) : GIT_OK;
+    if (fault == GIT_OK)
+        fault = resolve(g, dir, name, repo, err);
+    return fault == GIT_OK ? borrow(g, dir, repo, err) : fault;
+}
+
+/* GIT_OTHER: it has to be done without a mirror. */
+static enum git_fault fetch_through_mirror(const struct want *w, struct str head, struct session_repo *repo,
+                                           struct err *err)
+{
+    struct git *g = w->g;
+    struct src_session *s = g->session;
+    bool is_short = !str_is_empty(w->commit) && w->commit.len < SHA_LEN, has_fetched = false;
+    struct mirror *m = is_short || w->full_history
+                           ? NULL
+                           : mirror_take(s->opts.cache, mirror_key(g->scratch, g), s->opts.cancel);
+    if (!m)
+        return GIT_OTHER;
+    enum git_fault fault = use_mirror(w, mirror_dir(m), head, repo, &has_fetched, err);
+    /* Anything else may be the mirror's fault. */
+    bool is_told = fault == GIT_FINAL &&
+                   (err->code == ERR_CANCELLED || err->code == ERR_TIMEOUT || err->code == ERR_UNAUTHORIZED);
+    bool is_bad = fault != GIT_OK && fault != GIT_NO_REF && !is_told;
+    mirror_share(m, has_fetched, is_bad);
+    if (fault == GIT_OK)
+        *vec_push(&s->arena, &s->mirrors) = m;
+    else
+        mirror_drop(m);
+    if (fault == GIT_OK)
+        fault = folder_exists(g, repo, w->folder, err);
+    if (fault == GIT_OK)
+        fault = check_out(g, repo, w, err);
+    return is_bad ? GIT_OTHER : fault;
+}
+
 /* The descent of the picture above. */
-static bool fetch_repo(struct want *w, struct session_repo *repo, struct err *err)
+static bool fetch_repo(struct want *w, struct str head, struct session_repo *repo, struct err *err)
 {
     enum level level = PARTIAL;
+    scoped_err own = {0};
+    enum git_fault cached = fetch_through_mirror(w, head, repo, &own);
+    if (cached == GIT_OK)
+        return true;
+    if (cached == GIT_NO_REF)
+        return not_found(w, err);
+    if (cached == GIT_FINAL)
+        return err_move(err, &own);
     if (!str_is_empty(w->commit) && w->commit.len < SHA_LEN) {
         struct str whole = advertised(w->g, w->commit);
         if (str_is_empty(whole))
@@ -475,6 +590,15 @@ static struct session_repo *find_repo(const struct src_session *s, struct str ke
     return NULL;
 }
 
+/* What the session has been told, so that all of an operation sees the same commit; empty if it has not asked. */
+static struct str known_head(const struct src_session *s, struct str key)
+{
+    for (size_t i = 0; i < s->heads.len; i++)
+        if (str_eq(s->heads.items[i]->key, key))
+            return s->heads.items[i]->commit;
+    return (struct str){0};
+}
+
 static bool has_folder(const struct session_repo *repo, struct str folder, bool only_files)
 {
     if (only_files && str_list_has(&repo->shallow, folder))
@@ -522,8 +646,10 @@ static bool get_repo(struct git *g, struct want *w, struct str key, struct sessi
     if (repo)
         return folder_exists(g, repo, w->folder, err) == GIT_OK && check_out(g, repo, w, err) == GIT_OK;
     repo = arena_new(&s->arena, struct session_repo);
-    if (!fetch_repo(w, repo, err))
+    if (!fetch_repo(w, known_head(s, key), repo, err))
         return false;
+    if (!str_is_empty(repo->branch))
+        cache_head_put(s->opts.cache, key, repo->commit);
     repo->key = key;
     *vec_push(&s->arena, &s->repos) = repo;
     *out = repo;
@@ -564,11 +690,10 @@ bool src_git_remote_head(struct src_session *s, struct arena *a, const struct sr
     if (!start(&g, &branch_only, &w.folder, err) || !read_want(&g, &branch_only, &w, err))
         return false;
     struct str key = session_key(&s->arena, &g, &branch_only), found;
-    for (size_t i = 0; i < s->heads.len; i++) {
-        if (str_eq(s->heads.items[i]->key, key)) {
-            *commit = str_dup(a, s->heads.items[i]->commit);
-            return true;
-        }
+    struct str known = known_head(s, key);
+    if (!str_is_empty(known)) {
+        *commit = str_dup(a, known);
+        return true;
     }
     /* An operation sees a branch as it has fetched it. */
     const struct session_repo *repo = find_repo(s, key);
@@ -576,8 +701,11 @@ bool src_git_remote_head(struct src_session *s, struct arena *a, const struct sr
         *commit = str_dup(a, repo->commit);
         return true;
     }
-    if (!git_prepare(&g, err) || !remote_head(&g, w.branch, &found, err))
-        return false;
+    if (s->opts.is_fresh || !cache_head_get(s->opts.cache, key, &scratch, &found)) {
+        if (!git_prepare(&g, err) || !remote_head(&g, w.branch, &found, err))
+            return false;
+        cache_head_put(s->opts.cache, key, found);
+    }
     struct session_head *head = arena_new(&s->arena, struct session_head);
     head->key = key;
     head->commit = str_dup(&s->arena, found);

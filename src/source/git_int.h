@@ -8,6 +8,7 @@
 
 struct session_repo;
 struct session_head;
+struct mirror;
 
 struct src_session {
     struct arena arena;           /* lives as long as the session */
@@ -16,6 +17,7 @@ struct src_session {
     unsigned next;                /* number of the next thing made in `dir` */
     VEC(struct session_repo *) repos;
     VEC(struct session_head *) heads;
+    VEC(struct mirror *) mirrors; /* whose objects working copies borrow */
 };
 
 /* The folder of the session, made now if it is not there yet. */
@@ -34,6 +36,20 @@ struct git {
 
 /* Prepares the environment, and in the session's folder what a key needs. */
 bool git_prepare(struct git *g, struct err *err);
+
+/* --- git_cache.c --- */
+
+/* The mirror of `key`, for the caller alone: waits for others. NULL: there is no cache, it is full of mirrors that
+ * are used, or *cancel is set. */
+struct mirror *mirror_take(struct src_cache *c, struct str key, const atomic_bool *cancel);
+struct str mirror_dir(const struct mirror *m); /* maybe not made yet */
+/* Others may use it too. A bad one is given to nobody any more. */
+void mirror_share(struct mirror *m, bool has_fetched, bool is_bad);
+/* The end of the use. */
+void mirror_drop(struct mirror *m);
+/* What the head of a branch was a moment ago. */
+bool cache_head_get(struct src_cache *c, struct str key, struct arena *a, struct str *commit);
+void cache_head_put(struct src_cache *c, struct str key, struct str commit);
 
 /* What git's answer means for us. */
 enum git_fault {

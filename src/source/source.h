@@ -209,11 +209,26 @@ struct src_git_auth {
     struct str key_file;
 };
 
+/* What operations share: mirrors of repositories, so that only what is new is fetched, and heads of branches. For any
+ * number of threads; outlives its sessions. */
+struct src_cache;
+struct src_cache_opts {
+    struct str dir;       /* its own folder: what is in it goes */
+    size_t max_mirrors;   /* 0: none are kept */
+    int64_t head_ttl_ms;  /* how long a head is believed; 0: not at all */
+};
+/* NULL with err set when `dir` cannot be emptied and made. */
+struct src_cache *src_cache_open(const struct src_cache_opts *opts, struct err *err);
+/* Removes the mirrors. NULL is fine. */
+void src_cache_close(struct src_cache *c);
+
 /* One operation's checkouts: several apps of one repository cost one fetch. Used by one thread. */
 struct src_session;
 
 struct src_session_opts {
     struct str tmp_dir;  /* folder for checkouts, made if missing; empty: $TMPDIR or /tmp */
+    struct src_cache *cache; /* NULL: none */
+    bool is_fresh;       /* heads of branches are asked for, whatever the cache says */
     int64_t timeout_ms;  /* for each call of git; 0: none */
     atomic_bool *cancel; /* set from any thread to end the running git; may be NULL */
     void (*on_progress)(void *ctx, struct str line); /* what git says, a line at a time; may be NULL */
