@@ -70,12 +70,14 @@ class App:
 
     def evaluate(self, e):
         """What a request would meet."""
-        if not set(NEEDS[e.source[0]][1]) <= set(e.meta["permits"]):
+        if not is_approved(e):
             raise No("is not permitted")
 
     def promote(self):
         if self.is_dev:
             return
+        if not is_approved(self.stage):
+            raise No("needs approval before it is promoted")
         had, previous = self.main.meta["version"], self.main.meta["previous"]
         self.main.meta = copy.deepcopy(self.stage.meta)
         is_new = self.main.meta["version"] != had
@@ -85,6 +87,10 @@ class App:
         else:
             self.main.mirror()
         self.evaluate(self.main)
+
+
+def is_approved(e):
+    return set(NEEDS[e.source[0]][1]) <= set(e.meta["permits"])
 
 
 def take_needs(meta, kind, approve):
@@ -165,8 +171,10 @@ class Model:
         for app in self.select(glob):
             app.promote()
 
-    def update(self, glob, edit, promote):
+    def update(self, glob, edit, promote, concerns=lambda meta: True):
         for app in self.select(glob):
+            if not concerns(app.staged.meta):
+                continue
             app.update(edit)
             app.evaluate(app.staged)
             if promote:
@@ -179,7 +187,7 @@ class Model:
                     if value:
                         e.settings[name] = value == 1
 
-    def switch(self, place, want):
+    def switch(self, place, want, approve):
         app = next((a for a in self.apps for e in a.entries() if e.place == place), None)
         if not app:
             raise No("no app at")
@@ -202,6 +210,9 @@ class Model:
             raise No("does not exist")
         if to == now:
             raise No("is the active one already")
+        old = e.rows[to].meta
+        if not approve and not (set(old["loads"]) <= set(e.meta["loads"]) and set(old["permits"]) <= set(e.meta["permits"])):
+            raise No("may do more than what is approved now")
         e.meta = copy.deepcopy(e.rows[to].meta)
         e.meta["version"], e.meta["previous"] = to, now
         app.evaluate(e)

@@ -99,7 +99,7 @@ class Run:
             meta["accounts"].pop(plugin, None)
             if account != "-":
                 meta["accounts"][plugin] = account
-        return (lambda m: m.update(glob, edit, promote),
+        return (lambda m: m.update(glob, edit, promote, lambda meta: account != "-" or plugin in meta["accounts"]),
                 lambda **q: self.api.post("/link_account", appPathGlob=glob, promote=promote, plugin=plugin,
                                           account=account, **q))
 
@@ -144,9 +144,10 @@ class Run:
     def op_switch(self):
         places = [e.place for a in self.model.apps for e in a.entries()] or [("", "/a")]
         (domain, path) = self.rng.choice(places)
-        want = self.rng.choice(["revert", "next", "previous", str(self.rng.randrange(1, 9))])
-        return (lambda m: m.switch((domain, path), want),
-                lambda **q: self.api.post("/version", appPath=f"{domain}:{path}" if domain else path, version=want, **q))
+        want, approve = self.rng.choice(["revert", "next", "previous", str(self.rng.randrange(1, 9))]), self.flip()
+        return (lambda m: m.switch((domain, path), want, approve),
+                lambda **q: self.api.post("/version", appPath=f"{domain}:{path}" if domain else path, version=want,
+                                          approve=approve, **q))
 
     def op_delete(self):
         glob = self.rng.choice(PATHS + ["/g/**"])
