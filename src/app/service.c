@@ -425,7 +425,8 @@ static void fill_timing(struct plan *p)
 bool service_load(struct app *app, star_v container, struct err *err)
 {
     struct ctr_engine *engine = ctr_manager_engine(app->env->containers);
-    struct plan p = {.app = app, .a = &app->arena};
+    scoped_arena scratch = {0}; /* the service copies what it keeps */
+    struct plan p = {.app = app, .a = &scratch};
     scoped_err why = {0};
     if (!plugin_response_value(container, &p.config, &why) ||
         !str_eq(star_struct_ctor(p.config), STR("container_config")))
@@ -468,7 +469,7 @@ bool service_load(struct app *app, star_v container, struct err *err)
     }
     app->image = ctr_service_get(app->env->containers, &p.out);
     app->service = p.is_command ? NULL : app->image;
-    app->run = p.out.run;
+    app->run = *ctr_service_run(app->image);
     app->ctx.run_command = command_run;
     app->ctx.run_command_app = app;
     return true;

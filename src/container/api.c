@@ -576,7 +576,7 @@ static bool events_part(void *arg, struct str part, struct err *err)
 }
 
 static bool api_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                       const atomic_bool *cancel, struct err *err)
+                       int cancel_fd, struct err *err)
 {
     scoped_arena a = {0};
     scoped_http_client struct http_client *client = http_client_open();
@@ -586,7 +586,7 @@ static bool api_events(void *ctx, struct str key, struct str value, ctr_event_fn
     struct http_fetch f = {.unix_socket = str_from(api->socket),
                            .is_http1_only = true,
                            .connect_timeout_ms = 5000,
-                           .cancel = cancel,
+                           .cancel_fd = cancel_fd,
                            .on_head = events_head,
                            .on_body = events_part,
                            .body_arg = &s};

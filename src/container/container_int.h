@@ -60,7 +60,7 @@ struct ctr_backend {
                  struct err *err);
     /* As ctr_engine_events(). */
     bool (*events)(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                   const atomic_bool *cancel, struct err *err);
+                   int cancel_fd, struct err *err);
     /* The network that containers get, as 172.17.0.0/16; empty if that cannot be told. */
     bool (*subnet)(void *ctx, struct arena *a, struct str *cidr, struct err *err);
 };

@@ -195,9 +195,9 @@ struct ctr_event {
 };
 /* `event` is NULL once, when the stream is open. */
 typedef void ctr_event_fn(void *arg, const struct ctr_event *event);
-/* Follows what happens to containers with that label until `cancel` or the stream breaks; always false. */
+/* Follows what happens to containers with that label until `cancel_fd` is readable or the stream breaks; always false. */
 bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                       const atomic_bool *cancel, struct err *err);
+                       int cancel_fd, struct err *err);
 
 /* Output since `since_ns` (wall clock; 0: from the beginning), of it the last `lines` lines and at most 256 KiB.
  * *next is where the following call goes on. */

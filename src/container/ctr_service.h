@@ -132,6 +132,8 @@ struct ctr_service_config {
  * service existed. */
 struct ctr_service *ctr_service_get(struct ctr_manager *m, const struct ctr_service_config *config);
 struct ctr_service *ctr_service_ref(struct ctr_service *svc);
+/* What its container is made of; lives as long as the service. */
+const struct ctr_run *ctr_service_run(const struct ctr_service *svc);
 /* The last one to let go leaves the container as it is (a sweep stops it if nobody comes back). */
 void ctr_service_unref(struct ctr_service *svc);
 

@@ -542,11 +542,11 @@ bool ctr_container_list(struct ctr_engine *e, struct arena *a, struct str key, s
 }
 
 bool ctr_engine_events(struct ctr_engine *e, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                       const atomic_bool *cancel, struct err *err)
+                       int cancel_fd, struct err *err)
 {
     if (!check_on(e, err))
         return false;
-    return e->ops->events(e->ctx, key, value, fn, arg, cancel, err);
+    return e->ops->events(e->ctx, key, value, fn, arg, cancel_fd, err);
 }
 
 bool ctr_container_stats(struct ctr_engine *e, struct str name, bool quick, struct ctr_stats *out, struct err *err)

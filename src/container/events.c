@@ -118,7 +118,7 @@ void *svc_events_thread(void *arg)
         f.was_open = false;
         int64_t began = clock_ms();
         pthread_mutex_unlock(&m->lock);
-        ctr_engine_events(m->engine, STR(CTR_LABEL_HOME), str_from(m->home), on_event, &f, &m->events_cancel, &err);
+        ctr_engine_events(m->engine, STR(CTR_LABEL_HOME), str_from(m->home), on_event, &f, m->events_stop, &err);
         pthread_mutex_lock(&m->lock);
         if (m->is_closing)
             break;

@@ -6,7 +6,9 @@
 #include "service_int.h"
 
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MAX_THREADS = 64, DEFAULT_GRACE_SECS = 1, DEFAULT_ATTEMPTS = 75, DEFAULT_TIMEOUT_SECS = 5 };
 
@@ -122,6 +124,11 @@ void svc_free(struct ctr_service *svc)
     free(svc->lanes);
     arena_release(&svc->arena);
     free(svc);
+}
+
+const struct ctr_run *ctr_service_run(const struct ctr_service *svc)
+{
+    return &svc->run;
 }
 
 struct ctr_service *ctr_service_ref(struct ctr_service *svc)
@@ -410,15 +417,17 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     cond_init(&m->changed);
     cond_init(&m->timer_cond);
     cond_init(&m->events_cond);
+    m->events_stop = eventfd(0, EFD_CLOEXEC);
     m->jobs = jobs_open("container", MAX_THREADS);
     int rc = pthread_create(&m->timer, NULL, timer_thread, m);
     if (rc != 0) {
         jobs_close(m->jobs);
+        close(m->events_stop);
         free(m->home);
         free(m);
         return err_set_errno(err, rc, "starting the container manager's thread");
     }
-    if (ctr_engine_kind(engine) != CTR_OFF)
+    if (ctr_engine_kind(engine) != CTR_OFF && m->events_stop >= 0)
         m->has_events = pthread_create(&m->events, NULL, svc_events_thread, m) == 0; /* else the checks remain */
     *out = m;
     return true;
@@ -453,11 +462,15 @@ void ctr_manager_close(struct ctr_manager *m)
     pthread_cond_broadcast(&m->changed);
     pthread_cond_broadcast(&m->timer_cond);
     pthread_cond_broadcast(&m->events_cond);
-    atomic_store(&m->events_cancel, true);
+    uint64_t one = 1;
+    if (m->has_events && write(m->events_stop, &one, sizeof one) < 0)
+        log_warn("ending the following of events"); /* cannot be: the counter is 0 */
     pthread_mutex_unlock(&m->lock);
     pthread_join(m->timer, NULL);
     if (m->has_events)
         pthread_join(m->events, NULL);
+    if (m->events_stop >= 0)
+        close(m->events_stop);
     jobs_close(m->jobs);
     pthread_mutex_lock(&m->lock);
     size_t left = m->n_services;

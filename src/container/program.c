@@ -614,14 +614,14 @@ static bool events_output(void *arg, enum proc_stream stream, struct str chunk)
 }
 
 static bool program_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                           const atomic_bool *cancel, struct err *err)
+                           int cancel_fd, struct err *err)
 {
     const struct ctr_program *p = ctx;
     scoped_arena a = {0};
     scoped_buf said = BUF_INIT(16 << 10);
     struct ctr_event_feed feed = {.fn = fn, .arg = arg, .line = BUF_INIT(CTR_EVENT_LINE_MAX)};
     struct proc_spec spec = {.err_out = &said, .on_output = events_output, .arg = &feed, .grace_ms = 1000,
-                             .cancel = (atomic_bool *)cancel};
+                             .cancel_fd = cancel_fd};
     add(&a, &spec.argv, p->path);
     add(&a, &spec.argv, "events");
     add(&a, &spec.argv, "--format");

@@ -288,8 +288,22 @@ void svc_phase(struct ctr_service *svc, const char *phase)
     svc_log_line(svc, str_printf(&a, CTR_PHASE_MARK "%s", phase));
 }
 
+/* Most logs are a few lines: the ring has its full size only when that many bytes have come. (Until then nothing has
+ * wrapped, so it can be moved.) */
+static void log_grow(struct ctr_service *svc, size_t more)
+{
+    size_t want = (size_t)MIN(svc->log_end + more, (uint64_t)SVC_LOG_MAX), size = MAX(svc->log_size, (size_t)SVC_LOG_MIN);
+    while (size < want)
+        size *= 2;
+    if (size == svc->log_size)
+        return;
+    svc->log = xrealloc(svc->log, size);
+    svc->log_size = size;
+}
+
 static void log_put(struct ctr_service *svc, struct str s)
 {
+    log_grow(svc, s.len);
     for (size_t i = 0; i < s.len;) {
         size_t at = svc->log_end % SVC_LOG_MAX, n = MIN(s.len - i, SVC_LOG_MAX - at);
         memcpy(svc->log + at, s.ptr + i, n);
@@ -301,8 +315,6 @@ static void log_put(struct ctr_service *svc, struct str s)
 void svc_log_line(struct ctr_service *svc, struct str line)
 {
     pthread_mutex_lock(&svc->m->lock);
-    if (!svc->log)
-        svc->log = xmalloc(SVC_LOG_MAX);
     log_put(svc, str_slice(line, 0, SVC_LOG_MAX / 4));
     log_put(svc, STR("\n"));
     pthread_cond_broadcast(&svc->m->changed);

@@ -19,7 +19,8 @@
 #include <pthread.h>
 
 enum {
-    SVC_LOG_MAX = 64 << 10,
+    SVC_LOG_MIN = 512,
+    SVC_LOG_MAX = 64 << 10,       /* a power of two times SVC_LOG_MIN */
     SVC_MAX_WAITERS = 20000,
     SVC_BACKOFF_MIN_MS = 1000,
     SVC_BACKOFF_MAX_MS = 30000,
@@ -145,7 +146,8 @@ struct ctr_service {
     uint64_t samples[SVC_SAMPLES];        /* of the byte counter, one each idle_ms / SVC_SAMPLES */
     unsigned sample_at, sample_count;
     int64_t next_sample_ms;
-    char *log;                            /* ring of SVC_LOG_MAX, made with the first line */
+    char *log;                            /* ring of SVC_LOG_MAX, smaller while it has not been full */
+    size_t log_size;
     uint64_t log_end;                     /* bytes ever written */
     uint64_t log_from;                    /* of them before the newest start */
     int64_t begin_ms;                     /* when it began, clock_ms() */
@@ -168,7 +170,7 @@ struct ctr_manager {
     pthread_cond_t timer_cond;
     pthread_t timer, events;
     pthread_cond_t events_cond;
-    atomic_bool events_cancel;
+    int events_stop;                      /* readable when the thread is to end */
     bool has_events;                      /* the thread runs */
     bool is_closing;                      /* (L) */
     struct ctr_service *buckets[SVC_BUCKETS], *services; /* (L) */

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+enum { PATIENT_MS = 30000 };
 enum { TICK_MS = 100 }; /* longest wait before the cancel flag and the idle deadline are looked at */
 
 struct http_client {
@@ -369,7 +370,7 @@ static bool drive(CURLM *m, struct transfer *t, CURLcode *rc, struct err *err)
         }
         if (f->cancel && atomic_load_explicit(f->cancel, memory_order_relaxed))
             return err_set(err, ERR_CANCELLED, "cancelled");
-        int wait_ms = f->cancel ? TICK_MS : 1000;
+        int wait_ms = f->cancel ? TICK_MS : f->cancel_fd > 0 ? PATIENT_MS : 1000;
         if (f->idle_timeout_ms > 0) {
             int64_t now_ms = clock_ms();
             uint64_t now = progress_of(t);
@@ -382,7 +383,10 @@ static bool drive(CURLM *m, struct transfer *t, CURLcode *rc, struct err *err)
                 return err_set(err, ERR_TIMEOUT, "no progress for %lld ms", (long long)f->idle_timeout_ms);
             wait_ms = (int)MIN((int64_t)wait_ms, left);
         }
-        curl_multi_poll(m, NULL, 0, wait_ms, NULL);
+        struct curl_waitfd stop = {.fd = f->cancel_fd, .events = CURL_WAIT_POLLIN};
+        curl_multi_poll(m, &stop, f->cancel_fd > 0 ? 1 : 0, wait_ms, NULL);
+        if (f->cancel_fd > 0 && stop.revents)
+            return err_set(err, ERR_CANCELLED, "cancelled");
     }
 }
 

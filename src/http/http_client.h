@@ -54,6 +54,7 @@ struct http_fetch {
     int64_t total_timeout_ms;        /* 0: none */
     int64_t idle_timeout_ms;         /* no byte either way for so long ends it; 0: none */
     const atomic_bool *cancel;       /* set by another thread: ends within 0.1 s; may be NULL */
+    int cancel_fd;                   /* ends at once when it becomes readable, and costs no looking; 0: none */
 
     const char *user, *password;     /* basic authentication when user is not NULL */
     const char *ca_file;             /* PEM of further roots to trust instead of the system's; may be NULL */

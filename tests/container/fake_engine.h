@@ -5,6 +5,7 @@
 
 #include "service_int.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -343,9 +344,10 @@ static inline bool fake_stats(void *ctx, struct str name, bool quick, struct ctr
 }
 
 static inline bool fake_events(void *ctx, struct str key, struct str value, ctr_event_fn *fn, void *arg,
-                               const atomic_bool *cancel, struct err *err)
+                               int cancel_fd, struct err *err)
 {
     struct fake *f = ctx;
+    struct pollfd stop = {.fd = cancel_fd, .events = POLLIN};
     (void)key, (void)value;
     if (!fake_call(f, err))
         return false;
@@ -353,7 +355,7 @@ static inline bool fake_events(void *ctx, struct str key, struct str value, ctr_
     fn(arg, NULL);
     pthread_mutex_lock(&f->lock);
     f->streams++;
-    while (!atomic_load(cancel) && !f->is_stream_cut) {
+    while (poll(&stop, 1, 0) == 0 && !f->is_stream_cut) {
         if (f->events_told < f->events_known) {
             int i = f->events_told++ % FAKE_MAX;
             char name[80];
