@@ -82,13 +82,13 @@ def why(lab):
 
 
 @contextlib.contextmanager
-def deployed(lab, spec, source, *options, bases=PYTHON, places=("path", "domain")):
+def deployed(lab, spec, source, *options, bases=PYTHON, places=("path", "domain"), files=None):
     """The app folder `source` on this spec; gone again, with its containers, at the end."""
     engines.ensure(lab.engine, *bases)
     app = App(lab, source)
     folder = lab.home / "sources" / source
     shutil.copytree(APPS / source, folder)
-    app.folder = folder
+    app.folder = sources.folder(folder, files or {})
     ids = []
     try:
         for place in places:
@@ -130,6 +130,12 @@ def events_of(app, place, path):
     return [line[6:] for line in b"".join(parts).decode().splitlines() if line.startswith("data: ")], len(parts)
 
 
+def installs_nothing(build):
+    """True if the output of a build (BuildKit's) says that its step that installs packages was there already."""
+    steps = [line.split()[0] for line in build.splitlines() if "uv pip install" in line and line.lstrip().startswith("#")]
+    return bool(steps) and all(f"{step} CACHED" in build for step in steps)
+
+
 # --- always ----------------------------------------------------------------------------------------
 
 def test_fastapi(lab):
@@ -162,12 +168,19 @@ def test_fastapi(lab):
         sources.folder(app.folder, {"app.py": code.replace('title="Shop"', 'title="Other"')})
         out = lab.try_cli("--verbose", "app", "reload", "--verify", "--promote", "/fastapi", timeout=BUILD_SECS)
         assert out.code == 0, out
+        assert installs_nothing(out.out + out.err), out
         assert app.get("path", "/openapi.json").json()["info"]["title"] == "Other"
 
         # An APP_MODULE that is not there: the user hears it from the framework.
         lab.cli("param", "update", "APP_MODULE", "nowhere:app", "/fastapi")
         error = lab.fails("app", "reload", "--verify", "/fastapi", timeout=BUILD_SECS)
         assert 'Could not import module "nowhere"' in error, error
+
+        # Nor is FastAPI without a requirements.txt: what to do is said beside.
+        lab.cli("param", "update", "APP_MODULE", "-", "/fastapi")
+        sources.folder(app.folder, {"requirements.txt": None})
+        error = lab.fails("app", "reload", "--verify", "/fastapi", timeout=BUILD_SECS)
+        assert "No module named 'fastapi'" in error and "Name the packages that the app needs in a requirements.txt" in error, error
         assert app.get("path", "/openapi.json").json()["info"]["title"] == "Other"
 
 
@@ -293,11 +306,17 @@ def test_spring_boot(lab):
 
 
 @big
-def test_streamlit_poetry(lab, page, tmp_path):
+def test_streamlit_poetry(lab, page):
+    """Poetry resolves through the simple index that pip uses here: not every index has PyPI's own interface."""
+    asked = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True)
+    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or "https://pypi.org/simple/"
+    project = (APPS / "streamlit-poetry/pyproject.toml").read_text()
+    project += f'\n[[tool.poetry.source]]\nname = "simple"\nurl = "{index}"\npriority = "primary"\n'
     with deployed(lab, "python-streamlit-poetry", "streamlit-poetry", "--param", "COLOR=teal", "--carg", "POETRY_VERSION=2.5.1",
-                  bases=("python:3.12.5-slim",)) as app:
+                  bases=("python:3.12.5-slim",), files={"pyproject.toml": project}) as app:
         for place in ("path", "domain"):
             page.goto(app.url(place))
+            page.wait_text("color is teal")
             page.click("More")
             page.wait_text("clicked 1 times")
 
