@@ -62,7 +62,7 @@ home = tempfile.mkdtemp(prefix="openrun-wake-")
 env = dict(os.environ, OPENRUN_HOME=home)
 pathlib.Path(home, "openrun.toml").write_text(
     f'[system]\ncontainer_command = "{engine["OPENRUN_TEST_COMMAND"]}"\n[http]\nport = 0\n[https]\nport = -1\n'
-    "[app_config]\ncontainer.idle_shutdown_secs = 1\n")
+    "[app_config]\ncontainer.idle_shutdown_secs = 1\ncontainer.idle_action = \"stop\"\n")
 app = pathlib.Path(home, "app")
 app.mkdir()
 (app / "Containerfile").write_text("FROM openrun-test/webapp:latest\nEXPOSE 8080\n")

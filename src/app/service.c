@@ -412,7 +412,7 @@ static void fill_timing(struct plan *p)
     c->check_interval_secs = app_config_count(app, "container.status_check_interval_secs", 20);
     c->check_attempts = app_config_count(app, "container.status_health_attempts", 10);
     c->idle_secs = app_config_count(app, "container.idle_shutdown_secs", 180);
-    c->pauses = str_eq(app_config_str(app, "container.idle_action", STR("stop")), STR("pause"));
+    c->pauses = str_eq(app_config_str(app, "container.idle_action", STR("pause")), STR("pause"));
     c->idle_stop_secs = app_config_count(app, "container.idle_stop_secs", 1800);
     if (app->entry.is_dev && !app_config_bool(app, "container.idle_shutdown_dev_apps", false))
         c->idle_secs = 0;
@@ -443,7 +443,7 @@ bool service_load(struct app *app, star_v container, struct err *err)
         return err_set(err, ERR_INVALID,
                        "container.config: scheme must be http or https, not \"" STR_FMT "\"",
                        STR_ARG(app->scheme));
-    struct str action = app_config_str(app, "container.idle_action", STR("stop"));
+    struct str action = app_config_str(app, "container.idle_action", STR("pause"));
     if (!str_eq(action, STR("stop")) && !str_eq(action, STR("pause")))
         return err_set(err, ERR_INVALID,
                        "container.idle_action must be \"stop\" or \"pause\", not \"" STR_FMT "\"",

@@ -212,7 +212,8 @@ def test_delete_removes_the_containers(box, engine, app, path):
 # --- sleep and wake ---
 
 def idle_app(box, app, path, *flags, **env):
-    box.cli("app", "create", "--spec", "container", "--approve", "--conf", "container.idle_shutdown_secs=1", *flags, app(**env), path)
+    box.cli("app", "create", "--spec", "container", "--approve", "--conf", "container.idle_shutdown_secs=1",
+            "--conf-str", "container.idle_action=stop", *flags, app(**env), path)
     assert version(box, path) == "1"
     return ids(box, path)[0]
 
@@ -246,6 +247,16 @@ def test_idle_stop_and_one_start_for_200_waiting_requests(box, engine, app, path
         assert events.split() == ["start"], events
     logs = engine.run("logs", container)
     assert logs.count("webapp: starting") == 2, f"the first start and exactly one more:\n{logs}"
+
+
+def test_asleep_it_is_paused_and_later_stopped(box, engine, app, path):
+    app_id = idle_app(box, app, path, "--conf-str", "container.idle_action=pause", "--conf", "container.idle_stop_secs=2")
+    (container,) = engine.containers(box.home, f"label=dev.openrun.app.id={app_id}")
+    wait_for(lambda: engine.inspect(container)["State"]["Status"] == "paused", "the container to be paused")
+    assert version(box, path) == "1"
+    assert engine.run("logs", container).count("webapp: starting") == 1, "it went on where it was"
+    wait_for(lambda: engine.inspect(container)["State"]["Status"] == "exited", "the container to stop")
+    assert version(box, path) == "1"
 
 
 def test_wake_by_a_client_that_leaves_early(box, engine, app, path):

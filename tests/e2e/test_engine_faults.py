@@ -243,7 +243,7 @@ def test_life_on_a_bad_engine(new_home, fake, folder, seed):
     """A life of builds, wakes, deploys and stops by hand while every tenth call fails somehow. Whatever is refused says so and
     changes nothing; nothing hangs; when the engine is well again, so is everything."""
     dice = random.Random(seed)
-    box = new_home(fake, {"app_config": {"container": {"idle_shutdown_secs": 1}}}).start()
+    box = new_home(fake, {"app_config": {"container": {"idle_shutdown_secs": 1, "idle_action": dice.choice(["pause", "stop"])}}}).start()
     source = folder({**FILES, "version": "0"})
     create(box, "/x", source=source)
     create(box, "/y")
