@@ -195,6 +195,7 @@ struct app_request {
     struct str client_ip;
     bool is_https;
     bool is_write_gated; /* a stage or preview app without write access */
+    struct str job;      /* the scheduled job that asks, rather than a client; empty: none */
 };
 void app_handle(struct app *app, const struct app_request *request);
 

@@ -28,7 +28,7 @@ bool command_run(void *arg, const struct plugin_command *c, struct plugin_comman
     scoped_arena a = {0};
     struct ctr_run run = app->run;
     struct ctr_task_io io = {
-        .on_output = c->on_output, .arg = c->arg, .timeout_ms = c->timeout_ms, .cancel = c->cancel};
+        .on_output = c->on_output, .arg = c->arg, .merges = c->merges, .timeout_ms = c->timeout_ms, .cancel = c->cancel};
     struct ctr_task_end got;
     run.env = (struct ctr_kv_list){0};
     fill_env(&a, app, &c->env, &run.env);

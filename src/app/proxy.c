@@ -76,6 +76,8 @@ static void prepare(struct passage *p)
         set_header(p, STR("X-Openrun-User-Id"), r->who->subject);
     if (!str_is_empty(r->who->email))
         set_header(p, STR("X-Openrun-User-Email"), r->who->email);
+    if (!str_is_empty(r->job))
+        set_header(p, STR("X-Openrun-Job"), r->job);
     set_header(p, STR("X-Openrun-Perms"), (struct str){0});
     set_header(p, STR("X-Openrun-Rbac-Enabled"), STR("false"));
 }

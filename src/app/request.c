@@ -209,6 +209,7 @@ static star_v attr_headers(struct visit *v, struct arena *a)
     ok = ok && add_pair(a, d, STR("X-Openrun-User"), who->user_id) &&
          add_pair(a, d, STR("X-Openrun-Perms"), (struct str){0}) &&
          add_pair(a, d, STR("X-Openrun-Rbac-Enabled"), STR("false")) &&
+         (str_is_empty(v->request.job) || add_pair(a, d, STR("X-Openrun-Job"), v->request.job)) &&
          (str_is_empty(who->subject) || add_pair(a, d, STR("X-Openrun-User-Id"), who->subject)) &&
          (str_is_empty(who->email) || add_pair(a, d, STR("X-Openrun-User-Email"), who->email));
     return ok ? d : STAR_NULL;

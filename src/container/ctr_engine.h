@@ -103,6 +103,7 @@ struct ctr_task_io {
     /* Output as it comes, on the calling thread. False ends the command as cancelled. May be NULL. */
     bool (*on_output)(void *arg, bool is_stderr, struct str chunk);
     void *arg;
+    bool merges;                        /* what goes to stderr comes as stdout, in the order in which it was written */
     int64_t timeout_ms;                 /* 0: none */
     const atomic_bool *cancel;          /* may be NULL */
 };

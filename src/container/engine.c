@@ -432,8 +432,11 @@ bool ctr_container_task(struct ctr_engine *e, const struct ctr_run *run, const s
             return err_set(err, ERR_INVALID, "an argument of a command has a NUL byte in it");
     bool ok = e->ops->task(e->ctx, run, io, &got, err);
     /* A name that was taken is somebody else's container. */
-    if (ok ? got.timed_out || got.cancelled || got.exit_code == 137 : err->code != ERR_CONFLICT)
+    if (ok ? got.timed_out || got.cancelled || got.exit_code == 137 : err->code != ERR_CONFLICT) {
+        e->ops->kill(e->ctx, run->name, &ignored); /* a removal by force may ask politely first */
+        err_release(&ignored);
         e->ops->remove(e->ctx, run->name, &ignored);
+    }
     if (ok)
         *end = got;
     return ok;

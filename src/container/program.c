@@ -359,7 +359,7 @@ static bool program_run(void *ctx, const struct ctr_run *run, bool publish, stru
            ctr_program_run(p, &a, &args, &own, input, CTR_CHANGE_MS, NULL, err);
 }
 
-/* Output on its way to the caller, and the beginning of stderr: the engine's own words when it fails. */
+/* Output on its way to the caller, and the beginning of what may be stderr: the engine's own words when it fails. */
 struct task_output {
     const struct ctr_task_io *io;
     struct buf said;
@@ -368,7 +368,7 @@ struct task_output {
 static bool on_task_output(void *arg, enum proc_stream stream, struct str chunk)
 {
     struct task_output *o = arg;
-    if (stream == PROC_STDERR)
+    if (stream == PROC_STDERR || o->io->merges)
         buf_add_str(&o->said, str_slice(chunk, 0, o->said.max - o->said.len));
     return !o->io->on_output || o->io->on_output(o->io->arg, stream == PROC_STDERR, chunk);
 }
@@ -388,6 +388,7 @@ static bool program_task(void *ctx, const struct ctr_run *run, const struct ctr_
     struct task_output o = {.io = io, .said = BUF_INIT(4096)};
     struct proc_spec spec = {.on_output = on_task_output,
                              .arg = &o,
+                             .merge_stderr = io->merges,
                              .timeout_ms = io->timeout_ms,
                              .grace_ms = CTR_TASK_GRACE_MS,
                              .cancel = (atomic_bool *)io->cancel};

@@ -18,7 +18,7 @@ enum form { LINES, JSON, JSON_LINES };
 struct command {
     struct plugin_command run;
     enum form form;
-    bool is_partial_fine, merges;
+    bool is_partial_fine;
     struct buf out, said;
     struct plugin_command_end end;
 };
@@ -26,7 +26,7 @@ struct command {
 static bool take_output(void *arg, bool is_stderr, struct str chunk)
 {
     struct command *c = arg;
-    struct buf *b = is_stderr && !c->merges ? &c->said : &c->out;
+    struct buf *b = is_stderr && !c->run.merges ? &c->said : &c->out;
     buf_add_str(b, str_slice(chunk, 0, b->max - b->len));
     return true;
 }
@@ -208,7 +208,7 @@ bool container_run(struct star_run *run, const struct star_call *call, struct pl
     if (!str_is_empty(c->run.cwd) && !path_is_abs(c->run.cwd))
         return err_set(err, ERR_INVALID, "run: cwd must be an absolute path in the container");
     c->is_partial_fine = star_truth(v[3]);
-    c->merges = star_truth(v[7]);
+    c->run.merges = star_truth(v[7]);
     c->run.timeout_ms = timeout_s * 1000;
     c->run.cancel = &w->cancel;
     c->run.on_output = take_output;

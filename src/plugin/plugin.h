@@ -57,6 +57,7 @@ struct plugin_command {
     struct str_list env;            /* "NAME=value", over the app's own */
     struct str cwd;                 /* absolute in the container; empty: the image's */
     int64_t timeout_ms;
+    bool merges;                    /* stderr is part of stdout */
     const atomic_bool *cancel;
     /* Output as it comes, on the calling thread; false ends the command. */
     bool (*on_output)(void *arg, bool is_stderr, struct str chunk);

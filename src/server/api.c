@@ -150,6 +150,11 @@ static const struct api_route routes[] = {
     {"POST", "/container/stop", "container_stop", 0, NULL, NULL, api_container_stop},
     {"GET", "/specs", "list_specs", 0, NULL, NULL, api_spec_list},
     {"GET", "/spec", "get_spec", 0, NULL, NULL, api_spec_get},
+    {"GET", "/jobs", "list_jobs", 0, NULL, NULL, api_job_list},
+    {"GET", "/job/runs", "job_runs", 0, NULL, NULL, api_job_runs},
+    {"GET", "/job/logs", "job_logs", 0, NULL, NULL, api_job_logs},
+    {"POST", "/job/run", "job_run", 0, NULL, NULL, api_job_run},
+    {"POST", "/job/cancel", "job_cancel", 0, NULL, NULL, api_job_cancel},
     {"POST", "/container/prune", "container_prune", 0, NULL, NULL, api_container_prune},
 };
 

@@ -25,6 +25,7 @@ struct visit {
     struct str client_ip;
     bool is_https; /* as the client sees it */
     bool is_api;   /* a call of the management API */
+    struct str job; /* the scheduled job that makes it; empty: none */
 };
 
 /* Numbers are dealt out to the loops in turn, so no two loops share a counter. */
@@ -224,6 +225,7 @@ static void serve(struct visit *v, struct app *app)
         .client_ip = v->client_ip,
         .is_https = v->is_https,
         .is_write_gated = v->place->is_write_gated,
+        .job = v->job,
     };
     app_handle(app, &request);
 }
@@ -358,4 +360,33 @@ void pipeline_request(struct http_req *req, void *arg)
         http_reply_error(req, 400, STR("malformed percent-encoding in the request path"));
     else if (!reserved(v, path))
         dispatch(v, state, path);
+}
+
+void pipeline_job_request(struct http_req *req, void *arg)
+{
+    struct server *s = arg;
+    struct loop_state *state = loop_state(req->loop);
+    struct visit *v = arena_new(req->arena, struct visit);
+    struct auth_identity *who = arena_new(req->arena, struct auth_identity);
+    struct str path;
+    *v = (struct visit){.server = s,
+                        .req = req,
+                        .number = request_number(state),
+                        .client_ip = STR("127.0.0.1"),
+                        .is_https = s->https_port > 0,
+                        .job = http_req_header(req, STR(PIPELINE_JOB_HEADER))};
+    who->user_id = STR("scheduler");
+    req->data = v;
+    http_req_on_end(req, on_end, v);
+    if (str_is_empty(v->job) || !canonical_path(req, &path)) {
+        http_reply_error(req, 400, STR("not the request of a job"));
+        return;
+    }
+    v->place = site_match(state->hold->site, req->host, path);
+    if (!v->place) {
+        http_reply_error(req, 404, STR("no matching app found"));
+        return;
+    }
+    v->hold = site_hold_get(state);
+    on_identity(req, who, v);
 }

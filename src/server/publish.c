@@ -184,6 +184,7 @@ bool publish_site(void *server, const struct deploy_published *what, struct err 
         log_info("site published", LOG_INT("apps", (int64_t)site_len(site)), LOG_INT("us", (clock_ns() - begin) / 1000));
         struct site *old = s->site;
         s->site = site;
+        s->site_number++;
         if (old)
             retire_replaced(old, site, (int)config_int(&s->config, "restart.drain_timeout_secs"));
         site_unref(old);

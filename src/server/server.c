@@ -3,6 +3,7 @@
  * Main thread: start, then one turn a second for housekeeping until a signal. Signals are blocked in every
  * thread and taken here, so nothing runs in a signal handler.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "job.h"
 #include "server_int.h"
 
 #include "background.h"
@@ -369,6 +370,15 @@ static bool listen_control(struct server *s, struct err *err)
     return l != NULL;
 }
 
+/* Where scheduled jobs make their requests; never reached from elsewhere. */
+static bool listen_jobs(struct server *s, struct err *err)
+{
+    s->job_http = http_server_open(s->loops, NULL);
+    struct http_listener *l = http_listen(s->job_http, &(struct http_listen){
+        .unix_path = JOB_SOCKET, .handler = {pipeline_job_request, s}, .setting = "the jobs' socket"}, err);
+    return l != NULL;
+}
+
 /* Sockets and files for many connections: the soft limit is often 1024. */
 static void raise_file_limit(void)
 {
@@ -424,9 +434,11 @@ static bool start(struct server *s, struct err *err)
     if (chdir(str_z(&s->arena, s->home->dir)) != 0)
         return err_set_errno(err, errno, "changing to " STR_FMT, STR_ARG(s->home->dir));
     loops_start(s);
+    s->job_table = job_table_open(s);
+    scheduler_every(s->scheduler, 1000, job_table_tick, s->job_table);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
            fill_env(s, err) && open_deploy(s, err) && open_background(s) && open_watch(s, err) && publish_site(s, NULL, err) &&
-           recover(s, err) && listen_control(s, err) &&
+           recover(s, err) && listen_jobs(s, err) && listen_control(s, err) &&
            write_pid(s, err) && scheduler_start(s->scheduler, err);
 }
 
@@ -544,6 +556,7 @@ static void finish(struct server *s)
     if (drain_secs <= 0)
         drain_secs = 300;
     scheduler_close(s->scheduler);
+    job_table_stop(s->job_table);
     background_stop(s->background);
     watch_stop(s->watch);
     /* Requests first, with the control socket still taking none of theirs; then what they stood on. */
@@ -552,9 +565,11 @@ static void finish(struct server *s)
     if (s->control)
         http_server_drain(s->control, MIN(drain_secs * 1000, API_DRAIN_MS));
     http_server_close(s->http);
+    http_server_close(s->job_http);
     http_server_close(s->control);
     operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
     jobs_close(s->task_jobs);
+    job_table_close(s->job_table);
     jobs_close(s->jobs);
     syncs_close(s->syncs);
     background_close(s->background);

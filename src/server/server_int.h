@@ -64,6 +64,8 @@ struct server {
     struct operations *operations;
     int64_t undone_since;             /* of operations that the last server left unfinished: recover_operations() */
     struct watch *watch;              /* of the source of dev apps; NULL: not open yet */
+    struct job_table *job_table;      /* scheduled jobs of apps */
+    struct http_server *job_http;     /* run/jobs.sock: their requests */
     struct scheduler *scheduler;      /* of everything that happens by the clock */
     struct background *background;    /* operations that nobody waits for */
     struct syncs *syncs;
@@ -82,6 +84,7 @@ struct server {
     struct str rid_prefix;            /* "rid_<ksuid>_": of the ids of all requests of this process */
 
     pthread_mutex_t publish_lock;     /* one publish at a time; guards `site` and `is_site_stale` */
+    uint64_t site_number;             /* counts publishes; guarded by publish_lock */
     bool is_site_stale;               /* a publish has failed: `site` lacks what was to be in it */
     struct site *site;                /* the newest */
     struct certs *certs;              /* the newest; main thread */
@@ -172,6 +175,15 @@ bool recover_operations(struct server *s, struct str dir, int64_t *undone_since,
 typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err);
 api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
     api_container_stats, api_container_prune, api_build_log;
+
+/* --- api_job.c --- */
+
+api_query_fn api_job_list, api_job_runs, api_job_run, api_job_cancel, api_job_logs;
+
+/* The handler of run/jobs.sock: a request that a job makes, without sign-in. The header says which job. */
+#define JOB_SOCKET          "run/jobs.sock"
+#define PIPELINE_JOB_HEADER "X-Openrun-Job"
+void pipeline_job_request(struct http_req *req, void *arg);
 
 /* --- api_spec.c --- */
 
