@@ -44,6 +44,7 @@ struct scan {
     struct arena *a;
     struct src_limits limits;
     const struct src_reader *reader;
+    const struct ignore *ignore;
     VEC(struct src_file) files;
     uint64_t total;
     struct str_list links; /* the first LINKS_NAMED symbolic links */
@@ -142,7 +143,7 @@ static bool scan_walk(struct scan *s, struct str dir, struct err *err)
     scoped_err failure = {0};
     bool ok = true;
     while (ok && fs_walk_next(w, &e, &failure)) {
-        if (str_eq(e.name, STR(".git"))) {
+        if (str_eq(e.name, STR(".git")) || ignore_has(s->ignore, e.path, e.info.kind == FS_DIR)) {
             if (e.info.kind == FS_DIR)
                 fs_walk_skip(w);
         } else if (e.info.kind == FS_SYMLINK) {
@@ -179,7 +180,11 @@ bool src_files_scan(struct arena *a, struct str dir, const struct src_limits *li
     struct disk_reader *reader = arena_new(a, struct disk_reader);
     reader->base.read = read_from_disk;
     reader->dir = str_dup(a, dir);
-    struct scan s = {.a = a, .limits = limits ? *limits : SRC_LIMITS_DEFAULT, .reader = &reader->base};
+    struct ignore *ignore;
+    if (!ignore_read(a, dir, &ignore, err))
+        return err_wrap(err, "source folder " STR_FMT, STR_ARG(dir));
+    struct scan s = {
+        .a = a, .limits = limits ? *limits : SRC_LIMITS_DEFAULT, .reader = &reader->base, .ignore = ignore};
     if (!scan_walk(&s, dir, err))
         return err_wrap(err, "source folder " STR_FMT, STR_ARG(dir));
     if (!refuse_links(&s, err))

@@ -125,7 +125,8 @@ struct src_limits {
 #define SRC_LIMITS_DEFAULT ((struct src_limits){100000, UINT64_C(1) << 30, UINT64_C(1) << 29})
 
 /* Reads the folder `dir` as an app source: every regular file below it, dot files included. A top-level
- * `.git` is skipped, and so are `.git` folders deeper; sockets, devices and fifos too. Fails if `dir` is
+ * `.git` is skipped, and so are `.git` folders deeper; sockets, devices and fifos too; and what the folder's
+ * .openrunignore leaves out, in the manner of .gitignore. Fails if `dir` is
  * missing or no folder, on any symbolic link, on names that are not UTF-8 or hold a backslash, and past a
  * limit (NULL: the default ones). Contents stay on disk and are read again on use; if a file has changed
  * by then, that read fails. Zero files is not an error here. */

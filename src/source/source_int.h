@@ -10,4 +10,11 @@
 /* `source` as it may be shown: without what stands between "://" and "@". A slice or in `a`. */
 struct str src_shown(struct arena *a, struct str source);
 
+#define SRC_IGNORE_FILE ".openrunignore"
+struct ignore;
+/* The patterns of the folder's .openrunignore; *out is NULL without one. Fails naming a line that is malformed. */
+bool ignore_read(struct arena *a, struct str dir, struct ignore **out, struct err *err);
+/* Whether what is at `path` (relative) is left out. `g` may be NULL. */
+bool ignore_has(const struct ignore *g, struct str path, bool is_folder);
+
 #endif

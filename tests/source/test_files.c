@@ -377,11 +377,51 @@ static void test_specs(void **state)
     assert_true(str_list_has(&all, STR("mine")));
 }
 
+/* What .openrunignore leaves out of the same folder. */
+static void test_ignore(void **state)
+{
+    static const struct {
+        const char *patterns, *left;
+    } table[] = {
+        {"", "a/log a/node_modules/x app.star b/a/log build/out log"},
+        {"# nothing\n\n", "a/log a/node_modules/x app.star b/a/log build/out log"},
+        {"log", "a/node_modules/x app.star build/out"},
+        {"/log\r\n", "a/log a/node_modules/x app.star b/a/log build/out"},
+        {"a/log", "a/node_modules/x app.star b/a/log build/out log"},
+        {"node_modules/\nbuild/", "a/log app.star b/a/log log"},
+        {"log/", "a/log a/node_modules/x app.star b/a/log build/out log"},
+        {"a", "app.star build/out log"},
+        {"**/a/log", "a/node_modules/x app.star build/out log"},
+        {"*\n!app.star", "app.star"},
+        {"log\n!/log", "a/node_modules/x app.star build/out log"},
+        {"b*", "a/log a/node_modules/x app.star log"},
+        {"[", NULL},
+    };
+    struct dir *d = *state;
+    static const char *const files[] = {"app.star", "log", "a/log", "b/a/log", "a/node_modules/x", "build/out"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        put(d, files[i], "x");
+    assert_int_equal(symlink("nowhere", str_z(&d->a, in(d, "b/link"))), 0);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct src_files s;
+        scoped_err err = {0};
+        put(d, ".openrunignore", str_z(&d->a, str_printf(&d->a, ".openrunignore\nlink\n%s", table[i].patterns)));
+        bool ok = src_files_scan(&d->a, d->path, NULL, &s, &err);
+        if (ok != (table[i].left != NULL))
+            fail_msg("%s: %s", table[i].patterns, err_msg(&err));
+        if (!ok)
+            assert_non_null(strstr(err_msg(&err), ".openrunignore line 3: "));
+        else if (strcmp(names(d, &s), table[i].left) != 0)
+            fail_msg("%s: %s", table[i].patterns, names(d, &s));
+    }
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_scan),
+        TEST(test_ignore),
         TEST(test_scan_refusals),
         TEST(test_scan_warns),
         TEST(test_change_is_noticed),
