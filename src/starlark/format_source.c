@@ -56,8 +56,9 @@ struct layout {
     VEC(struct comment) comments; /* on lines of their own */
     struct str_list said;         /* all comments */
     struct buf *out;
-    size_t line_start; /* of the last line in `out` */
-    uint32_t indent;   /* of that line */
+    size_t counted;    /* bytes of `out` that `col` is behind; never before the last line */
+    uint32_t col;
+    uint32_t indent;   /* of the last line */
 };
 
 /* ---- reading ---- */
@@ -337,9 +338,18 @@ static void judge_tokens(struct layout *l)
 
 /* ---- printing ---- */
 
-static uint32_t here(const struct layout *l)
+/* The column behind the text so far. Counts each byte once, however long the line. */
+static uint32_t here(struct layout *l)
 {
-    return columns(str_from_off(buf_str(l->out), l->line_start));
+    l->col += columns(str_from_off(buf_str(l->out), l->counted));
+    l->counted = l->out->len;
+    return l->col;
+}
+
+static void start_line(struct layout *l, size_t at)
+{
+    l->counted = at;
+    l->col = 0;
 }
 
 static void add_text(struct layout *l, struct str text)
@@ -347,7 +357,7 @@ static void add_text(struct layout *l, struct str text)
     buf_add_str(l->out, text);
     size_t at = str_rchr(text, '\n');
     if (at != STR_NPOS && !l->out->is_full)
-        l->line_start = l->out->len - (text.len - at - 1);
+        start_line(l, l->out->len - (text.len - at - 1));
 }
 
 static void new_line(struct layout *l, uint32_t indent)
@@ -355,7 +365,7 @@ static void new_line(struct layout *l, uint32_t indent)
     static const char spaces[] = "                                                                ";
     if (l->out->len > 0)
         buf_add_char(l->out, '\n');
-    l->line_start = l->out->len;
+    start_line(l, l->out->len);
     l->indent = indent;
     for (uint32_t left = indent; left > 0; left -= MIN(left, (uint32_t)sizeof spaces - 1))
         buf_add(l->out, spaces, MIN(left, (uint32_t)sizeof spaces - 1));
@@ -581,7 +591,7 @@ static void print_exploded(struct layout *l, uint32_t open)
 }
 
 /* The bracket that a call ends with, if the call is to be opened there alone: f(a, {...}), f(g(...)). 0: no. */
-static uint32_t hugged(const struct layout *l, uint32_t open)
+static uint32_t hugged(struct layout *l, uint32_t open)
 {
     const struct tok *t = l->toks.items;
     uint32_t end = content_end(l, open);

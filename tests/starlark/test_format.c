@@ -165,12 +165,42 @@ static void what_does_not_parse_is_refused(void **state)
     }
 }
 
+/* Text that some of the steps might go through again and again: in seconds only if none does. */
+static void large_and_deep_files_take_no_time(void **state)
+{
+    static const struct {
+        const char *before, *part, *after;
+        int n;
+    } big[] = {
+        {"x = ", "f(a) + ", "1\n", 100000},
+        {"x = [", "{1: (2, 3)}, ", "]\n", 50000},
+        {"x = ", "f(1, [", "", 120}, /* and as many closing ones */
+        {"f(", "a = [1], ", "b = 1)\n", 50000},
+        {"", "def f(): # c\n  # d\n  pass\n", "", 20000},
+        {"x = f", "(1)[2].y", "\n", 50000},
+        {"x = 1", " + \\\n 1", "\n", 50000},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(big); i++) {
+        scoped_arena a = {0};
+        scoped_buf text = BUF_INIT(4 << 20);
+        buf_add_z(&text, big[i].before);
+        for (int k = 0; k < big[i].n; k++)
+            buf_add_z(&text, big[i].part);
+        for (int k = 0; i == 2 && k < big[i].n; k++)
+            buf_add_z(&text, "])");
+        buf_add_z(&text, big[i].after);
+        struct str once = must_format(&a, big[i].part, buf_str(&text));
+        assert_true(str_eq(must_format(&a, big[i].part, once), once));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_layout_is_as_written_here),
         cmocka_unit_test(files_of_the_project_keep_their_layout_the_second_time),
         cmocka_unit_test(what_does_not_parse_is_refused),
+        cmocka_unit_test(large_and_deep_files_take_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
