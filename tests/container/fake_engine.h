@@ -43,6 +43,7 @@ struct fake {
         char name[80];
         int64_t at_ns;
     } events[FAKE_MAX];
+    int exit_code;                    /* of what dies from now on */
     int events_told, events_known;
     _Atomic int streams;
     bool is_stream_cut;
@@ -360,7 +361,7 @@ static inline bool fake_events(void *ctx, struct str key, struct str value, ctr_
             int i = f->events_told++ % FAKE_MAX;
             char name[80];
             memcpy(name, f->events[i].name, sizeof name);
-            struct ctr_event event = {str_from(name), f->events[i].kind, f->events[i].at_ns};
+            struct ctr_event event = {str_from(name), f->events[i].kind, f->events[i].at_ns, f->exit_code};
             pthread_mutex_unlock(&f->lock);
             fn(arg, &event);
         } else {

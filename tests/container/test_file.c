@@ -8,6 +8,34 @@
 
 #include <cmocka.h>
 
+static void a_stage_says_where_it_works_and_what_it_runs(void **state)
+{
+    static const struct {
+        const char *name, *text, *workdir;
+        bool has_entry;
+    } cases[] = {
+        {"nothing said", "FROM x\n", "", false},
+        {"a folder and a command", "FROM x\nWORKDIR /app\nCMD run\n", "/app", true},
+        {"an entry point", "FROM x\nentrypoint [\"/x\"]\n", "", true},
+        {"a relative folder goes on from the last", "FROM x\nWORKDIR /a\nWORKDIR b/../c\n", "/a/c", false},
+        {"a relative folder of an image is not known", "FROM x\nWORKDIR b\n", "", false},
+        {"through ARG", "FROM x\nARG D=/srv\nWORKDIR $D/y\n", "/srv/y", false},
+        {"inherited from the stage it builds on, but for the entry", "FROM x AS a\nWORKDIR /a\nCMD x\nFROM a\n", "/a", false},
+        {"not from another one", "FROM x AS a\nWORKDIR /a\nFROM y\n", "", false},
+        {"no climbing out", "FROM x\nWORKDIR /..\n", "/", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        scoped_arena a = {0};
+        scoped_err err = {0};
+        struct ctr_file f;
+        if (!ctr_file_parse(&a, str_from(cases[i].text), NULL, &f, &err))
+            fail_msg("%s: %s", cases[i].name, err_msg(&err));
+        const struct ctr_stage *last = &f.stages[f.n_stages - 1];
+        if (!str_eq_z(last->workdir, cases[i].workdir) || last->has_entry != cases[i].has_entry)
+            fail_msg("%s: workdir %.*s", cases[i].name, (int)last->workdir.len, last->workdir.ptr);
+    }
+}
+
 static void ports_come_from_the_final_stage(void **state)
 {
     static const struct {
@@ -163,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ports_come_from_the_final_stage),
+        cmocka_unit_test(a_stage_says_where_it_works_and_what_it_runs),
         cmocka_unit_test(images_that_a_build_needs_are_named),
         cmocka_unit_test(broken_files_are_refused_with_a_line),
         cmocka_unit_test(growth_has_ceilings),

@@ -1130,6 +1130,54 @@ static void what_others_do_to_a_container_shows_at_once(void **state)
     world_close(&w);
 }
 
+static void a_crash_is_mended_at_once_and_a_stop_is_not(void **state)
+{
+    static const struct {
+        int exit_code;
+        bool is_mended;
+    } cases[] = {{1, true}, {0, false}, {137, true}, {143, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        world_open(&w);
+        w.fake.has_image = true;
+        w.fake.exit_code = cases[i].exit_code;
+        struct ctr_service *svc = service(&w, "clc-a");
+        assert_true(wake_ok(svc));
+        wait_for(w.fake.streams == 1);
+        fake_happen(&w.fake, "clc-a", CTR_EVENT_DIED, 0);
+        if (cases[i].is_mended)
+            wait_for(w.fake.starts == 1);
+        wait_for(state_of(svc) == (cases[i].is_mended ? CTR_READY : CTR_UNKNOWN));
+        assert_int_equal(w.fake.starts, cases[i].is_mended);
+        ctr_service_unref(svc);
+        world_close(&w);
+    }
+}
+
+static void a_restart_stops_and_starts_and_a_recreation_makes_it_anew(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(wake_ok(svc));
+    assert_true(ctr_service_restart(svc, false, 0, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 1);
+    assert_int_equal(w.fake.starts, 1);
+    assert_int_equal(state_of(svc), CTR_READY);
+    assert_true(ctr_service_restart(svc, true, 0, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 2);
+    assert_int_equal(w.fake.starts, 1);
+    assert_int_equal(state_of(svc), CTR_READY);
+    assert_true(ctr_service_restart(svc, false, 0, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 /* Late news, or the clock of the engine is not ours: a look tells. */
 static void news_from_before_the_start_is_no_more_than_a_reason_to_look(void **state)
 {
@@ -1293,6 +1341,8 @@ int main(void)
         cmocka_unit_test(numbers_of_use),
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
+        cmocka_unit_test(a_crash_is_mended_at_once_and_a_stop_is_not),
+        cmocka_unit_test(a_restart_stops_and_starts_and_a_recreation_makes_it_anew),
         cmocka_unit_test(news_from_before_the_start_is_no_more_than_a_reason_to_look),
         cmocka_unit_test(after_a_cut_stream_all_are_looked_at),
         cmocka_unit_test(lines_of_the_event_stream),

@@ -144,6 +144,15 @@ def test_a_failed_start_keeps_its_log_from_strangers(box, app, path):
     assert "exited with code 7" in text and "told to fail" not in text
 
 
+def test_an_app_at_the_root_of_a_domain(box, app):
+    create(box, "wait.localhost:/", app(START_DELAY_MS=2500))
+    r = browse(box, "/a/b", host="wait.localhost")
+    assert r.status_code == 503 and 'data-status="/_openrun_app/wait"' in r.text
+    wait_for(lambda: status(box, "", host="wait.localhost")["state"] == "ready", "the app")
+    assert browse(box, "/a/b", host="wait.localhost").status_code == 200
+    box.cli("app", "delete", "wait.localhost:/")
+
+
 @pytest.mark.parametrize("query, code", [("at=-1", 400), ("at=x", 400), ("at=%zz", 400), ("at=99999999999", 200), ("", 200)])
 def test_odd_questions_for_the_status(box, app, path, query, code):
     create(box, path, app())
