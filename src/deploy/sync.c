@@ -219,11 +219,18 @@ static bool is_reload_option(struct str text)
            str_eq(text, STR("matched"));
 }
 
+/* A password in an address is not used for fetching, and must not be shown in lists. */
+static struct str without_password(struct arena *a, struct str path)
+{
+    bool is_http = str_starts(path, STR("http://")) || str_starts(path, STR("https://"));
+    return is_http ? src_shown(a, path) : path;
+}
+
 /* The entry that a request describes. */
 static bool read_request(struct op *op, json_t *body, struct store_sync *s, struct err *err)
 {
     const struct deploy_opts *o = op->opts;
-    *s = (struct store_sync){.path = o->path, .user_id = op->who->user_id, .is_scheduled = o->is_scheduled};
+    *s = (struct store_sync){.path = without_password(&op->arena, o->path), .user_id = op->who->user_id, .is_scheduled = o->is_scheduled};
     if (str_is_empty(o->path))
         return err_set(err, ERR_INVALID, "path is required: the file to apply");
     if (!store_sync_metadata_from_json(&op->arena, body, s, err))

@@ -168,10 +168,11 @@ static void refuse(struct hook_call *c, struct str why)
 {
     c->status = 401;
     c->answer = STR("Unauthorized");
+    if (!is_news(c->all, c))
+        return; /* strangers fill neither log nor trail */
     log_warn("webhook refused", LOG_STR("type", c->type), LOG_STR("remote", c->client_ip), LOG_STR("reason", why));
-    if (is_news(c->all, c))
-        audit(c, c->place, false,
-              str_printf(&c->arena, STR_FMT " (remote " STR_FMT ")", STR_ARG(why), STR_ARG(c->client_ip)));
+    audit(c, c->place, false,
+          str_printf(&c->arena, STR_FMT " (remote " STR_FMT ")", STR_ARG(why), STR_ARG(c->client_ip)));
 }
 
 static void on_over(struct http_loop *loop, void *arg)

@@ -185,6 +185,9 @@ int src_disk_open(struct str dir, struct str name, struct err *err);
  * file://, "github.com/org/repo...", and absolute paths of a bare repository, /srv/x.git, /srv/x.git//sub. */
 bool src_is_git(struct str source);
 
+/* `source` as it may be shown: without what stands between "://" and "@". A slice or in `a`. */
+struct str src_shown(struct arena *a, struct str source);
+
 struct src_giturl {
     struct str repo;   /* what git is given; never holds a password */
     struct str folder; /* the app's root in it, clean, "" for the top */

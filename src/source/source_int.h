@@ -7,9 +7,6 @@
 #include "id.h"
 #include "source.h"
 
-/* `source` as it may be shown: without what stands between "://" and "@". A slice or in `a`. */
-struct str src_shown(struct arena *a, struct str source);
-
 #define SRC_IGNORE_FILE ".openrunignore"
 struct ignore;
 /* The patterns of the folder's .openrunignore; *out is NULL without one. Fails naming a line that is malformed. */

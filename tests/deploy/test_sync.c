@@ -301,6 +301,22 @@ static void requests_are_checked(void **state)
     assert_string_equal(json_string_value(json_object_get(m, "webhook_secret")), "");
 }
 
+static void passwords_in_addresses_are_not_kept(void **state)
+{
+    static const char *const paths[][2] = {
+        {"https://u:p@h.com/o/r/a.star", "https://h.com/o/r/a.star"},
+        {"ssh://me@h.com/o/r/a.star", "ssh://me@h.com/o/r/a.star"},
+        {"/a@b.star", "/a@b.star"},
+    };
+    struct place_of_work *w = *state;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        must_call(w, deploy_sync_create, OPTS(.path = str_from(paths[i][0]), .is_scheduled = true), "{}");
+        assert_string_equal(fake.path, paths[i][1]);
+        scoped_json *all = entries(w, true);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(all, i), "path")), paths[i][1]);
+    }
+}
+
 static void a_webhook_has_a_secret_that_lists_mask(void **state)
 {
     struct place_of_work *w = *state;
@@ -395,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_are_kept_until_one_succeeds, sync_setup, work_teardown),
         cmocka_unit_test_setup_teardown(a_cancelled_run_has_no_outcome, sync_setup, work_teardown),
         cmocka_unit_test_setup_teardown(requests_are_checked, sync_setup, work_teardown),
+        cmocka_unit_test_setup_teardown(passwords_in_addresses_are_not_kept, sync_setup, work_teardown),
         cmocka_unit_test_setup_teardown(a_webhook_has_a_secret_that_lists_mask, sync_setup, work_teardown),
         cmocka_unit_test_setup_teardown(an_entry_runs_once_at_a_time, sync_setup, work_teardown),
         cmocka_unit_test_setup_teardown(deleting_does_not_wait_for_a_run, sync_setup, work_teardown),
