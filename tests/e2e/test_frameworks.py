@@ -61,10 +61,10 @@ class App:
             time.sleep(0.5)
 
 
-@pytest.fixture(scope="module", params=["docker"])
+@pytest.fixture(scope="module")
 def lab(request, tmp_path_factory):
-    """A server on an engine that all apps of this file share."""
-    engine = engines.get(request.param)
+    """A server on an engine (Docker unless a test names others) that all apps of this file share."""
+    engine = engines.get(getattr(request, "param", "docker"))
     s = openrun.Server(tmp_path_factory.mktemp("home"), {"system": {"container_command": engine.command}}, env=engine.env)
     s.engine = engine
     s.start().keep_ports()
@@ -187,7 +187,24 @@ def test_fastapi(lab):
 # --- with --all ------------------------------------------------------------------------------------
 
 @big
-def test_fasthtml(lab, page):
+@pytest.mark.parametrize("spec", ["python-wsgi", "python-flask"])
+def test_flask(lab, spec):
+    """On another port. Behind gunicorn it knows its path; Flask's own server does not, and the proxy repairs redirects."""
+    with deployed(lab, spec, "flask", "--param", "port=9321") as app:
+        for place in ("path", "domain"):
+            base = app.places[place][1]
+            known = base if spec == "python-wsgi" else ""
+            assert app.get(place).text == "version 1\n"
+            where = app.get(place, "/where").json()
+            assert where["url"] == f"{known}/" and where["port"] == "9321"
+            assert spec != "python-wsgi" or where["scheme"] == "https"
+            assert app.get(place, "/go").headers["Location"] == f"{base}/"
+            assert f"Path={base or '/'}" in app.get(place, "/visit").headers["Set-Cookie"]
+
+
+@big
+@pytest.mark.parametrize("lab", ["docker", "podman"], indirect=True)
+def test_fasthtml(lab):
     with deployed(lab, "python-fasthtml", "fasthtml", "--param", "WORKERS=1") as app:
         for place in ("path", "domain"):
             assert app.post(place, "/more", headers={"HX-Request": "true"}).text.isdigit()
@@ -287,6 +304,7 @@ def test_go(lab):
 
 
 @big
+@pytest.mark.parametrize("lab", ["docker", "podman"], indirect=True)
 def test_hono(lab):
     with deployed(lab, "js-hono", "hono", bases=("node:22-alpine",)) as app:
         for place in ("path", "domain"):
@@ -344,3 +362,32 @@ def test_reflex(lab, page, tmp_path):
         page.wait_text("clicked 1 times")
         look(page, "reflex-domain")
         assert page.websockets() and not page.failures(), (page.websockets(), page.failures())
+
+
+@big
+@pytest.mark.parametrize("spec, name, file, old, new", [
+    ("python-flask", "flask", "app.py", "version 1", "version 2"),
+    ("python-asgi", "fastapi", "app.py", '"root_path"', '"changed"'),
+    ("go", "go", "main.go", '"hello"', '"changed"'),
+], ids=["flask", "fastapi", "go"])
+def test_an_edit_shows_in_development(lab, spec, name, file, old, new):
+    """The source is mounted; Flask and uvicorn reload by themselves, the Go program is built and started again."""
+    bases, options = (PYTHON, ()) if spec != "go" else (("golang:1.23.3", "alpine:latest"), ("--param", "port=9123"))
+    engines.ensure(lab.engine, *bases)
+    folder = lab.home / "sources" / f"dev-{name}"
+    shutil.copytree(APPS / name, folder)
+    app = App(lab, name)
+    try:
+        lab.cli("app", "create", "--dev", "--approve", "--spec", spec, *options, folder, f"/{name}")
+        app_id = lab.apps(f"/{name}")[f"/{name}"]["id"]
+        r = app.wait("path")
+        assert r.status_code == 200 and old.strip('"') in r.text, r.text[:6000]
+        source = folder / file
+        source.write_text(source.read_text().replace(old, new))
+        openrun.wait_for(lambda: new.strip('"') in app.get("path", timeout=BUILD_SECS).text, "the edit", timeout=300)
+    finally:
+        lab.cli("app", "delete", "all")
+        found = lab.engine.containers(lab.home, f"label=dev.openrun.app.id={app_id}")
+        if found:
+            lab.engine.run("rm", "--force", "--volumes", *found, check=False)
+        shutil.rmtree(folder)
