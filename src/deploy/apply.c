@@ -353,11 +353,12 @@ static bool is_live_target(const struct request *r, const struct store_version_m
 
 /* Branch and commit are one value: what to load. */
 static bool merge_target(enum merge_mode mode, const struct request *old, const struct request *now,
-                         const struct store_version_metadata *vm)
+                         const struct store_app *app)
 {
+    const struct store_version_metadata *vm = &app->metadata.version_metadata;
     bool is_declared = !str_is_empty(now->git_branch) || !str_is_empty(now->git_commit);
     bool is_said = str_eq(old->git_branch, now->git_branch) && str_eq(old->git_commit, now->git_commit);
-    if (!src_is_git(now->source_url) || is_live_target(now, vm))
+    if (!src_is_git(app->source_url) || is_live_target(now, vm))
         return false;
     return mode == MERGE_NORMAL ? !is_said : is_declared;
 }
@@ -491,7 +492,7 @@ static bool update_app(struct apply *ap, struct target *t, struct err *err)
     enum merge_mode mode = read_old(ap, app, &old);
     if (!merge_app(op, mode, &old, &now, app, &has_changed, err))
         return false;
-    bool has_target = !app->is_dev && merge_target(mode, &old, &now, vm);
+    bool has_target = !app->is_dev && merge_target(mode, &old, &now, app);
     if (has_target && ap->mode == RELOAD_NONE) {
         /* What is not loaded is not there yet; the next merge must see that it was not. */
         op_say(op, STR_FMT ": another branch or commit is declared, which comes with a reload",

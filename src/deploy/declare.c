@@ -283,6 +283,27 @@ static enum star_ret take_dicts(struct star_run *run, struct eval *e, const star
     return STAR_OK;
 }
 
+static bool is_text(struct str s)
+{
+    return str_is_utf8(s) && str_chr(s, '\0') == STR_NPOS;
+}
+
+/* Bytes that are no text cannot be kept, nor passed on. */
+static enum star_ret check_text(struct star_run *run, const struct request *r)
+{
+    const struct str scalars[] = {r->path,       r->source_url, r->stage_at,      r->authn_type,
+                                  r->git_branch, r->git_commit, r->git_auth_name, r->spec};
+    const struct map *maps[] = {&r->param_values, &r->container_options, &r->container_args, &r->appconfig};
+    bool ok = true;
+    for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
+        ok &= is_text(scalars[i]);
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++)
+        map_foreach(e, maps[i]) ok &= is_text(e->key) && is_text(*(const struct str *)e->value);
+    vec_foreach(v, &r->container_volumes) ok &= is_text(*v);
+    return ok ? STAR_OK
+              : star_fail(run, "app: an argument holds bytes that are not UTF-8, or a NUL character");
+}
+
 /* The arguments as attributes, absent ones with their defaults. */
 static star_v struct_of(struct arena *a, const char *ctor, const struct star_param *params, const star_v *v,
                         size_t n)
@@ -323,7 +344,8 @@ static enum star_ret app_builtin(struct star_run *run, const struct star_call *c
     r->stage_at = text_of(e, v[A_STAGE_AT]);
     if (take_source(run, e, v[A_SOURCE], &r->source_url) != STAR_OK || take_place(run, e, &d) != STAR_OK ||
         take_dicts(run, e, v, r) != STAR_OK ||
-        take_list(run, e, "container_vols", v[A_CONTAINER_VOLS], &r->container_volumes) != STAR_OK)
+        take_list(run, e, "container_vols", v[A_CONTAINER_VOLS], &r->container_volumes) != STAR_OK ||
+        check_text(run, r) != STAR_OK)
         return STAR_FAIL;
     *vec_push(e->a, &e->out) = d;
     *out = struct_of(values, "app", app_params, v, A_COUNT);
