@@ -227,7 +227,7 @@ static void plan_create(struct apply *ap, const struct request *r, const struct 
     json_t *fields = json_array(), *source = json_object();
     json_set_z(source, "field", "source");
     json_object_set_new(source, "old", json_null());
-    json_object_set_new(source, "new", json_from_str(r->source_url));
+    json_object_set_new(source, "new", json_from_str(src_shown(a, r->source_url)));
     json_array_append_new(fields, source);
     json_t *more = changes_metadata(a, &empty, &e->app->metadata);
     json_array_extend(fields, more);

@@ -30,9 +30,10 @@ static bool is_flat_pattern(struct str pattern)
     return str_chr(pattern, '/') == STR_NPOS && str_find(pattern, STR("**")) == STR_NPOS;
 }
 
-static bool no_match(struct str path, struct err *err)
+static bool no_match(struct op *op, struct str path, struct err *err)
 {
-    return err_set(err, ERR_NOT_FOUND, "no matching files found in " STR_FMT, STR_ARG(path));
+    return err_set(err, ERR_NOT_FOUND, "no matching files found in " STR_FMT,
+                   STR_ARG(src_shown(&op->arena, path)));
 }
 
 /* The names below `dir` that match, sorted. Folders are entered only for patterns that go into them. */
@@ -108,7 +109,7 @@ static bool find_and_read(struct op *op, struct str dir, struct str pattern, boo
             qsort(names.items, names.len, sizeof *names.items, by_name);
     }
     if (names.len == 0 || !(fs_exists(whole) || has_pattern(pattern)))
-        return no_match(op->opts->path, err);
+        return no_match(op, op->opts->path, err);
     return read_files(op, dir, &names, follows, out, err);
 }
 
@@ -120,7 +121,7 @@ static bool read_local(struct op *op, struct config_files *out, struct err *err)
     path = path_is_abs(path) ? path_clean(&op->arena, path) : path_join(&op->arena, out->dir, path);
     out->dir = path_dir(path);
     if (!fs_is_dir(out->dir))
-        return no_match(path, err);
+        return no_match(op, path, err);
     return find_and_read(op, out->dir, path_base(path), true, out, err);
 }
 

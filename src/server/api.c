@@ -335,7 +335,7 @@ static void submit(struct api_call *call)
     call->target = call->body && str_is_empty(call->opts.app) ? json_get_str(call->body, "path", (struct str){0})
                                                               : call->opts.app;
     if (call->route->op == deploy_apply)
-        call->target = call->opts.path;
+        call->target = src_shown(&call->arena, call->opts.path);
     if (str_is_empty(call->target))
         call->target = str_is_empty(call->opts.sync_id) ? call->opts.path : call->opts.sync_id;
     if (call->route->query_fn)
