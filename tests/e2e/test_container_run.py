@@ -91,6 +91,12 @@ def test_a_deadline_and_a_client_that_leaves(box, engine, alpine, folder, path):
     wait_for(lambda: not tasks(box, engine), "the container to go with its client")
 
 
+def test_the_image_cmd_spec_is_there_but_its_form_is_not(box, engine, alpine, path):
+    box.cli("app", "create", "--spec", "image-cmd", "--approve", "--param", "image=alpine", "-", path)
+    r = box.get(path)
+    assert r.status_code == 501 and "actions" in r.text, r.text
+
+
 def test_a_killed_server_leaves_nothing_for_long(new_box, docker, folder):
     engines.ensure(docker, "alpine")
     box = new_box(docker).start()
