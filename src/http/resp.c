@@ -13,11 +13,6 @@ enum {
 
 /* Headers. */
 
-static bool is_safe_value(struct str v)
-{
-    return v.len == 0 || http_skip_value(v.ptr, v.ptr + v.len) == v.ptr + v.len;
-}
-
 static bool add_header(struct request *r, struct str name, struct str value)
 {
     if (r->resp_count == r->resp_cap) {
@@ -35,7 +30,7 @@ static bool add_header(struct request *r, struct str name, struct str value)
 bool http_resp_header_ref(struct http_req *req, struct str name, struct str value)
 {
     struct request *r = request_of(req);
-    if (req->is_started || r->resp_count >= RESP_HEADERS_MAX || !is_safe_value(value))
+    if (req->is_started || r->resp_count >= RESP_HEADERS_MAX || !http_is_field_value(value))
         return false;
     enum http_hdr id = http_hdr_id(name);
     if (id == HTTP_H_TRANSFER_ENCODING)
@@ -45,7 +40,7 @@ bool http_resp_header_ref(struct http_req *req, struct str name, struct str valu
 
 bool http_resp_header(struct http_req *req, struct str name, struct str value)
 {
-    if (!http_is_token(name) || !is_safe_value(value) || req->is_started)
+    if (!http_is_token(name) || !http_is_field_value(value) || req->is_started)
         return false;
     return http_resp_header_ref(req, str_dup(req->arena, name), str_dup(req->arena, value));
 }
@@ -68,7 +63,7 @@ void http_resp_del_header(struct http_req *req, struct str name)
 
 bool http_resp_set_header(struct http_req *req, struct str name, struct str value)
 {
-    if (!http_is_token(name) || !is_safe_value(value) || req->is_started)
+    if (!http_is_token(name) || !http_is_field_value(value) || req->is_started)
         return false;
     http_resp_del_header(req, name);
     return http_resp_header(req, name, value);
