@@ -1,8 +1,10 @@
-"""wake from stopped and from paused: our share of a first request to a sleeping container, beyond the engine's own start"""
+"""wake: our share of a first request to a sleeping container, a crowd before one, and a deploy of changed source against docker build"""
 # SPDX-License-Identifier: Apache-2.0
 # wake [ROUNDS]: a static C server in a container, stopped; per round, in turn: a request through OpenRun that wakes it,
 # and by hand the engine's start call followed by a request as soon as the port answers. The engine's start takes anything
 # between 150 and 350 ms, so our share is what is left of a wake without the start call in it, as the server's log tells.
+# Then 1,000 requests at once on the sleeping app, and an app with a layer of dependencies of which only the source changes.
+import asyncio
 import http.client
 import json
 import os
@@ -51,7 +53,7 @@ def wait(condition):
     end = time.monotonic() + 60
     while not condition():
         if time.monotonic() > end:
-            sys.exit("wake: waited for a minute in vain")
+            raise SystemExit("wake: waited for a minute in vain")
         time.sleep(0.02)
 
 
@@ -116,24 +118,100 @@ try:
         wait(lambda: len(engine_calls()) > seen)
         return took, engine_calls()[-1]
 
-    def table(title, name, path, sleeping, verb, undo):
+    def table(title, name, path, sleeping, verb, undo, target_ms):
         times = [(*through_us(name, path, sleeping), *by_hand(verb, undo)) for _ in range(rounds + 1)][1:]
+        ratio = statistics.median(t[0] for t in times) / statistics.median(t[2] for t in times)
         us, us_call, hand, hand_call = (statistics.median(column) * 1000 for column in zip(*times))
         ours_ms, hands_ms = (statistics.median(t[i] - t[i + 1] for t in times) * 1000 for i in (0, 2))
         print(f"{title:<18} {'whole':>8} {verb + ' call':>13} {'the rest':>10}\n"
               f"through OpenRun    {us:8.1f} {us_call:13.1f} {ours_ms:10.1f} ms\n"
-              f"by hand            {hand:8.1f} {hand_call:13.1f} {hands_ms:10.1f} ms   (medians of {rounds}, interleaved)")
+              f"by hand            {hand:8.1f} {hand_call:13.1f} {hands_ms:10.1f} ms   (medians of {rounds}, interleaved)\n"
+              f"whole: ratio {ratio:.2f} (target <= 1.05); our share {ours_ms:.1f} ms (target < {target_ms})")
+        return us
 
-    table("from stopped", ours, "/wake/", "exited", "start", "stop?t=1")
+    wake_ms = table("from stopped", ours, "/wake/", "exited", "start", "stop?t=1", 5)
     docker("POST", f"/containers/{peer}/start")
     docker("POST", f"/containers/{peer}/pause")
-    table("from paused", napping, "/nap/", "paused", "unpause", "pause")
+    table("from paused", napping, "/nap/", "paused", "unpause", "pause", 2)
+
+    # --- a crowd before a sleeping app ---
+
+    async def one(times, statuses):
+        start = time.perf_counter()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /wake/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        times.append((time.perf_counter() - start) * 1000)
+        statuses.add(int(answer.split(b" ", 2)[1]))
+
+    async def crowd(n):
+        times, statuses = [], set()
+        await asyncio.gather(*(one(times, statuses) for _ in range(n)))
+        return sorted(times), statuses
+
+    wait(lambda: status(ours) == "exited")
+    starts = len(engine_calls())
+    asleep, statuses = asyncio.run(crowd(1000))
+    wait(lambda: len(engine_calls()) > starts)
+    awake, _ = asyncio.run(crowd(1000))
+    wake = engine_calls()[-1] * 1000
+    print(f"1000 at once       statuses {statuses}, starts {len(engine_calls()) - starts} (target 1), p99 {asleep[989]:.0f} ms: the start call "
+          f"{wake:.0f} ms and {asleep[989] - wake:.0f} ms more (target < 50; the same crowd on the app when awake: {awake[989]:.0f} ms)")
+
+    # --- a deploy of changed source ---
+
+    deploy = pathlib.Path(home, "deploy")
+    deploy.mkdir()
+    (deploy / "deps").write_bytes(os.urandom(1 << 20) * 30)
+    (deploy / "Containerfile").write_text("FROM openrun-test/webapp:latest\nCOPY deps /deps\nCOPY source /source\nEXPOSE 8080\n")
+    (deploy / "source").write_text("0")
+    subprocess.run([openrun, "app", "create", "--auth", "none", "--approve", "--spec", "container", deploy, "/deploy"], env=env, check=True,
+                   stdout=subprocess.DEVNULL)
+    assert get(port, "/deploy/") == 200
+
+    def build_times():
+        lines = map(json.loads, pathlib.Path(home, "logs/openrun.json").read_text().splitlines())
+        return [line["build_ms"] for line in lines if "build_ms" in line]
+
+    def layers(image):
+        return docker("GET", f"/images/{image}/json")["RootFS"]["Layers"]
+
+    def newest_image():
+        found = docker("GET", '/images/json?filters={"label":["dev.openrun.image.home=' + home + '"]}')
+        return max(found, key=lambda i: i["Created"])["Id"]
+
+    pairs, whole, kept = [], [], True
+    by_hand_env = dict(os.environ, DOCKER_BUILDKIT="1")
+    for i in range(1, 6):
+        before = layers(newest_image())
+        time.sleep(1)   # images are told apart by the second
+        (deploy / "source").write_text(f"ours {i}")
+        start = time.perf_counter()
+        subprocess.run([openrun, "app", "reload", "--promote", "/deploy"], env=env, check=True, capture_output=True)
+        whole.append((time.perf_counter() - start) * 1000)
+        kept = kept and layers(newest_image())[:-1] == before[:-1]
+        (deploy / "source").write_text(f"hand {i}")
+        start = time.perf_counter()
+        subprocess.run([engine["OPENRUN_TEST_COMMAND"], "build", "-q", "-t", "openrun-bench-hand", "-f", "Containerfile", "."], cwd=deploy, check=True,
+                       env=by_hand_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        pairs.append((build_times()[-1], (time.perf_counter() - start) * 1000))
+    mine, hand = (statistics.median(column) for column in zip(*pairs))
+    print(f"changed source     build {mine:.0f} ms, docker build by hand {hand:.0f} ms: ratio {mine / hand:.2f} (target <= 1.05); the layer of "
+          f"dependencies {'stays' if kept else 'IS REBUILT'}; whole deploy of stage and production {statistics.median(whole):.0f} ms")
+except SystemExit:
+    print("\n".join(pathlib.Path(home, "logs/openrun.json").read_text().splitlines()[-20:]), file=sys.stderr)
+    raise
 finally:
     server.terminate()
     server.wait()
     for c in docker("GET", "/containers/json?all=1"):
         if c["Labels"].get("dev.openrun.server.home") == home:
             docker("DELETE", f"/containers/{c['Id']}?force=1")
+    subprocess.run(["docker", "rmi", "--force", "openrun-bench-hand"], capture_output=True)
+    ids = subprocess.run(["docker", "images", "-q", "--filter", f"label=dev.openrun.image.home={home}"], capture_output=True, text=True).stdout.split()
+    if ids:
+        subprocess.run(["docker", "rmi", "--force", *set(ids)], capture_output=True)
     if peer:
         docker("DELETE", f"/containers/{peer}?force=1")
     shutil.rmtree(home)

@@ -3,6 +3,7 @@
  * Whoever finds nobody building the image takes a slot for it; the others wait for its outcome and share it.
  * Slots beyond the ceiling of concurrent builds wait for their turn.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "log.h"
 #include "service_int.h"
 #include "timefmt.h"
 
@@ -149,7 +150,10 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
     int64_t begin = clock_ms();
     log_begin(&out, a);
     bool ok = build_from_source(svc, &out, a, err);
-    log_end(&out, a, ok, clock_ms() - begin, err);
+    int64_t took = clock_ms() - begin;
+    log_end(&out, a, ok, took, err);
+    if (ok)
+        log_info("image built", LOG_STR("image", svc->run.image), LOG_INT("build_ms", took));
     return ok;
 }
 
