@@ -60,7 +60,7 @@ static bool filter(struct apply *ap, struct err *err)
 {
     struct op *op = ap->op;
     struct src_appglob glob;
-    if (!src_appglob_compile(&op->arena, op->opts->app, &glob, err))
+    if (!src_appglob_compile(&op->arena, op_expand(op, op->opts->app), &glob, err))
         return false;
     vec_foreach(d, &ap->declared)
     {

@@ -1,7 +1,7 @@
 /* deploy/export.c: apps as a declarative file: what `apply` makes the same apps of on an empty server.
  *
- * Each app is written on one line, and the formatter gives it its layout; so the file is as `openrun fmt` has it.
- * Production is what is exported. What a file cannot say is told in comments at its head.
+ * Each app is written on one line, and the formatter gives it its layout; so the file is as `openrun fmt` has
+ * it. Production is what is exported. What a file cannot say is told in comments at its head.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 #include "starlark.h"
@@ -13,7 +13,8 @@ enum {
     DEPTH_LIMIT = 50,
 };
 
-struct export {
+struct export
+{
     struct op *op;
     struct buf text;
     struct map by_id; /* all entries: id -> struct store_app * */
@@ -70,8 +71,9 @@ static void PRINTF_LIKE(3, 4) warn(struct export *x, const struct store_app *app
     va_start(ap, fmt);
     struct str what = str_vprintf(a, fmt, ap);
     va_end(ap);
-    str_list_add(a, &x->warnings, str_printf(a, "app " STR_FMT ": " STR_FMT,
-                                             STR_ARG(store_path_domain(a, app->path, app->domain)), STR_ARG(what)));
+    str_list_add(a, &x->warnings,
+                 str_printf(a, "app " STR_FMT ": " STR_FMT,
+                            STR_ARG(store_path_domain(a, app->path, app->domain)), STR_ARG(what)));
 }
 
 /* A name from outside as it may stand in a comment. */
@@ -102,10 +104,12 @@ static struct member *sorted(struct arena *a, const struct map *m, size_t *n)
     return all;
 }
 
-static void warn_secret(struct export *x, const struct store_app *app, const char *what, struct str key, struct str value)
+static void warn_secret(struct export *x, const struct store_app *app, const char *what, struct str key,
+                        struct str value)
 {
     if (declare_is_secret(key) && !str_is_empty(value) && str_find(value, STR("{{")) == STR_NPOS)
-        warn(x, app, "%s[" STR_FMT "] looks like a secret, and is here in clear text", what, STR_ARG(shown(x, key)));
+        warn(x, app, "%s[" STR_FMT "] looks like a secret, and is here in clear text", what,
+             STR_ARG(shown(x, key)));
 }
 
 static void add_map(struct export *x, const struct store_app *app, const char *name, const struct map *m)
@@ -192,12 +196,14 @@ static void add_appconfig(struct export *x, const struct store_app *app)
         buf_add_z(&x->text, ": ");
         if (!toml_parse_value(a, all[i].value, &v, &err)) { /* of a database made elsewhere */
             add_quoted(&x->text, all[i].value);
-            warn(x, app, "app_config[" STR_FMT "] is not TOML and is exported as text", STR_ARG(shown(x, all[i].key)));
+            warn(x, app, "app_config[" STR_FMT "] is not TOML and is exported as text",
+                 STR_ARG(shown(x, all[i].key)));
         } else {
             if (v.kind == TOML_STRING)
                 warn_secret(x, app, "app_config", all[i].key, v.s);
             if (!add_toml(&x->text, &v, 0))
-                warn(x, app, "app_config[" STR_FMT "] has no exact form in a declarative file", STR_ARG(shown(x, all[i].key)));
+                warn(x, app, "app_config[" STR_FMT "] has no exact form in a declarative file",
+                     STR_ARG(shown(x, all[i].key)));
         }
     }
     buf_add_char(&x->text, '}');
@@ -209,13 +215,14 @@ static void add_appconfig(struct export *x, const struct store_app *app)
 static struct str stage_at_of(struct export *x, const struct store_app *app, const struct store_app *stage)
 {
     const struct deploy_config *c = &x->op->deploy->config;
-    struct src_apppath main = {.domain = app->domain, .path = app->path}, at = {.domain = stage->domain, .path = stage->path};
+    struct src_apppath main = {.domain = app->domain, .path = app->path},
+                       at = {.domain = stage->domain, .path = stage->path};
     const struct str tries[] = {c->stage_at, STR("domain"), STR("path"), stage->domain};
     for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
         struct src_apppath made;
         scoped_err ignored = {0};
-        if (src_apppath_stage(&x->op->arena, &main, tries[i], c->default_stage_domain, c->env->default_domain, &made,
-                              &ignored) &&
+        if (src_apppath_stage(&x->op->arena, &main, tries[i], c->default_stage_domain, c->env->default_domain,
+                              &made, &ignored) &&
             src_apppath_eq(&made, &at))
             return i == 0 ? (struct str){0} : tries[i];
     }
@@ -242,7 +249,8 @@ static void add_git(struct export *x, const struct store_app *app, struct str so
     if (!str_is_empty(m->git_auth_name) && x->is_exact_auth)
         add_once(x, &x->git_auths, m->git_auth_name);
     else
-        x->uses_default_auth |= !str_is_empty(m->git_auth_name) || !str_is_empty(x->op->deploy->config.default_git_auth);
+        x->uses_default_auth |=
+            !str_is_empty(m->git_auth_name) || !str_is_empty(x->op->deploy->config.default_git_auth);
     if ((x->is_exact_commit || str_is_empty(vm->git_branch)) && !str_is_empty(vm->git_commit))
         add_text(x, "git_commit", vm->git_commit);
     else if (!str_eq(vm->git_branch, STR("main")))
@@ -270,7 +278,8 @@ static void warn_left_out(struct export *x, const struct store_app *app, const s
              STR_ARG(shown(x, app->metadata.accounts.items[i].plugin)),
              STR_ARG(shown(x, app->metadata.accounts.items[i].account_name)));
     if (!app->is_dev && s->stage_write_access != c->stage_write_access)
-        warn(x, app, "set it again: openrun app settings stage-write-access %s", s->stage_write_access ? "true" : "false");
+        warn(x, app, "set it again: openrun app settings stage-write-access %s",
+             s->stage_write_access ? "true" : "false");
     if (!app->is_dev && s->preview_write_access != c->preview_write_access)
         warn(x, app, "set it again: openrun app settings preview-write-access %s",
              s->preview_write_access ? "true" : "false");
@@ -298,7 +307,8 @@ static void add_app(struct export *x, const struct store_app *app)
     const struct store_metadata *m = &app->metadata;
     const struct store_app *stage =
         app->is_dev ? NULL : map_get(&x->by_id, store_app_id_of(&x->op->arena, app->id, STORE_STAGE));
-    struct str source = str_is_empty(app->settings.orig_source_url) ? app->source_url : app->settings.orig_source_url;
+    struct str source =
+        str_is_empty(app->settings.orig_source_url) ? app->source_url : app->settings.orig_source_url;
     buf_add_z(&x->text, "app(path=");
     add_quoted(&x->text, store_path_domain(&x->op->arena, app->path, app->domain));
     add_text(x, "source", source);
@@ -372,7 +382,8 @@ static bool read_ref(const char *name, struct str value, bool *is_exact, struct 
 {
     *is_exact = str_eq(value, STR("exact"));
     return *is_exact || str_is_empty(value) || str_eq(value, STR("default")) ||
-           err_set(err, ERR_INVALID, "invalid %s \"" STR_FMT "\": expected default or exact", name, STR_ARG(value));
+           err_set(err, ERR_INVALID, "invalid %s \"" STR_FMT "\": expected default or exact", name,
+                   STR_ARG(value));
 }
 
 static bool write_apps(struct export *x, struct str glob_text, struct err *err)
@@ -402,8 +413,8 @@ static bool write_apps(struct export *x, struct str glob_text, struct err *err)
     return true;
 }
 
-bool deploy_export(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o, json_t *body,
-                   json_t **reply, struct err *err)
+bool deploy_export(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
+                   json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "read");
@@ -417,7 +428,8 @@ bool deploy_export(struct deploy *d, const struct deploy_caller *who, const stru
         add_head(&x, &file);
         buf_add_str(&file, buf_str(&x.text));
         ok = !(file.is_full || x.text.is_full) ||
-             err_set(err, ERR_TOO_LARGE, "the apps do not fit in one file of %d MiB: export a part of them", TEXT_LIMIT >> 20);
+             err_set(err, ERR_TOO_LARGE, "the apps do not fit in one file of %d MiB: export a part of them",
+                     TEXT_LIMIT >> 20);
     }
     ok = ok && star_fmt(&op.arena, STR("export"), buf_str(&file), &text, err);
     buf_release(&x.text);

@@ -1,8 +1,7 @@
 /* deploy/preview.c: previews: one commit of a production app as an app of its own, never changed after.
  *
- * A preview belongs to its main app: operations on it hold the main app, and it goes with it. No other operation
- * selects it, since only main apps are selected.
- * SPDX-License-Identifier: Apache-2.0 */
+ * A preview belongs to its main app: operations on it hold the main app, and it goes with it. No other
+ * operation selects it, since only main apps are selected. SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 enum {
@@ -34,15 +33,17 @@ static bool hold_main(struct op *op, struct store_app *main, struct err *err)
         return err_set(err, ERR_INVALID,
                        STR_FMT " is a %s app: previews are made of production apps, name it by its own path",
                        STR_ARG(text_of(op, main)),
-                       main->is_dev                                  ? "development"
-                       : store_app_kind(main->id) == STORE_STAGE     ? "staging"
-                                                                     : "preview");
-    return op_hold(op, main->id, err) && op_find(op, op->opts->app, main, err); /* again, now that it is held */
+                       main->is_dev                              ? "development"
+                       : store_app_kind(main->id) == STORE_STAGE ? "staging"
+                                                                 : "preview");
+    return op_hold(op, main->id, err) &&
+           op_find(op, op->opts->app, main, err); /* again, now that it is held */
 }
 
 static struct str preview_path(struct op *op, const struct store_app *main, struct str commit)
 {
-    return str_printf(&op->arena, STR_FMT STR_FMT STR_FMT, STR_ARG(main->path), STR_ARG(marker), STR_ARG(commit));
+    return str_printf(&op->arena, STR_FMT STR_FMT STR_FMT, STR_ARG(main->path), STR_ARG(marker),
+                      STR_ARG(commit));
 }
 
 /* The previews of a production app, or of all if `main_id` is empty; newest first. */
@@ -53,9 +54,7 @@ static bool read_previews(struct op *op, struct str main_id, struct store_app_li
     if (!tx || !(str_is_empty(main_id) ? store_app_list(tx, &op->arena, STORE_APPS_ALL, &all, err)
                                        : store_app_linked(tx, &op->arena, main_id, &all, err)))
         return false;
-    vec_foreach(app, &all)
-        if (store_app_kind(app->id) == STORE_PREVIEW)
-            *vec_push(&op->arena, out) = *app;
+    vec_foreach(app, &all) if (store_app_kind(app->id) == STORE_PREVIEW) * vec_push(&op->arena, out) = *app;
     return true;
 }
 
@@ -77,7 +76,8 @@ static bool check_place(struct op *op, struct store_tx *tx, void *arg, struct er
             return err_set(err, ERR_CONFLICT, "there is a preview at " STR_FMT " already",
                            STR_ARG(text_of(op, app)));
         if (!is_root && src_apppath_overlaps(&place, &at, op->deploy->config.env->default_domain))
-            return err_set(err, ERR_CONFLICT, "the preview at " STR_FMT " would overlap with the app at " STR_FMT,
+            return err_set(err, ERR_CONFLICT,
+                           "the preview at " STR_FMT " would overlap with the app at " STR_FMT,
                            STR_ARG(text_of(op, preview)), STR_ARG(text_of(op, app)));
     }
     return true;
@@ -216,14 +216,16 @@ bool deploy_preview_list(struct deploy *d, const struct deploy_caller *who, cons
 
 /* --- delete --- */
 
-static bool choose_preview(struct op *op, const struct store_app *main, struct store_app *out, struct err *err)
+static bool choose_preview(struct op *op, const struct store_app *main, struct store_app *out,
+                           struct err *err)
 {
     struct str prefix = str_lower(&op->arena, str_trim(op->opts->commit));
     struct store_app_list previews = {0};
     const struct store_app *found = NULL;
     if (!is_hex(prefix))
-        return err_set(err, ERR_INVALID, "commitId must be the commit of the preview, or its first digits, not \"" STR_FMT
-                       "\"", STR_ARG(op->opts->commit));
+        return err_set(err, ERR_INVALID,
+                       "commitId must be the commit of the preview, or its first digits, not \"" STR_FMT "\"",
+                       STR_ARG(op->opts->commit));
     if (!read_previews(op, main->id, &previews, err))
         return false;
     vec_foreach(app, &previews)
@@ -231,14 +233,17 @@ static bool choose_preview(struct op *op, const struct store_app *main, struct s
         if (!str_starts(app->metadata.version_metadata.git_commit, prefix))
             continue;
         if (found)
-            return err_set(err, ERR_INVALID, STR_FMT " has several previews of commits that start with " STR_FMT
-                           ": give more digits", STR_ARG(text_of(op, main)), STR_ARG(prefix));
+            return err_set(err, ERR_INVALID,
+                           STR_FMT " has several previews of commits that start with " STR_FMT
+                                   ": give more digits",
+                           STR_ARG(text_of(op, main)), STR_ARG(prefix));
         found = app;
     }
     if (!found)
-        return err_set(err, ERR_NOT_FOUND, STR_FMT " has no preview of commit " STR_FMT
-                       ": \"openrun preview list\" shows those there are", STR_ARG(text_of(op, main)),
-                       STR_ARG(prefix));
+        return err_set(err, ERR_NOT_FOUND,
+                       STR_FMT " has no preview of commit " STR_FMT
+                               ": \"openrun preview list\" shows those there are",
+                       STR_ARG(text_of(op, main)), STR_ARG(prefix));
     *out = *found;
     return true;
 }

@@ -2,12 +2,13 @@
  *
  *     parse -> read_tokens (with the comments and line ends between them) -> print_file -> is_same_program
  *
- * Only blanks, line ends, commas before a closing bracket and the quotes of strings are changed. Decisions depend
- * on nothing that the layout changes, so formatting what was formatted gives the same text:
+ * Only blanks, line ends, commas before a closing bracket and the quotes of strings are changed. Decisions
+ * depend on nothing that the layout changes, so formatting what was formatted gives the same text:
  *
  *   - a bracket goes on one line if it fits, unless it has a comment or the source breaks the line behind the
  *     opening bracket of a list, dict, tuple or call: then each element has its line
- *   - a call of app, ace.app or binding has its first argument on its line and each other one on a line of its own
+ *   - a call of app, ace.app or binding has its first argument on its line and each other one on a line of
+ * its own
  *   - a statement keeps its lines and its place; lines that end in a backslash stay
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -34,20 +35,20 @@ struct comment {
 struct tok {
     enum token kind;
     struct str text;
-    star_v value;            /* STRING, BYTES */
-    struct str trailing;     /* the comment behind it on its line */
-    uint32_t from, to;       /* comments on lines of their own before it */
-    uint32_t blanks;         /* empty lines between those, or the last token, and it */
-    uint32_t match;          /* of a bracket: the other one */
-    uint32_t width;          /* columns; of an opening bracket: of all to the closing one, on one line */
-    uint32_t col;            /* INDENT: of the block in the source */
-    uint8_t bracket;         /* of an opening bracket */
-    bool has_space;          /* before it */
-    bool is_tight;           /* no blank behind it: a sign, the '=' of an argument, the ':' of a slice */
-    bool has_newline;        /* before it in the source */
-    bool is_continued;       /* by a backslash before it */
-    bool is_forced;          /* opening bracket: cannot be on one line */
-    bool is_multiline;       /* a string of several lines, or a bracket with one: `width` is of the first line */
+    star_v value;        /* STRING, BYTES */
+    struct str trailing; /* the comment behind it on its line */
+    uint32_t from, to;   /* comments on lines of their own before it */
+    uint32_t blanks;     /* empty lines between those, or the last token, and it */
+    uint32_t match;      /* of a bracket: the other one */
+    uint32_t width;      /* columns; of an opening bracket: of all to the closing one, on one line */
+    uint32_t col;        /* INDENT: of the block in the source */
+    uint8_t bracket;     /* of an opening bracket */
+    bool has_space;      /* before it */
+    bool is_tight;       /* no blank behind it: a sign, the '=' of an argument, the ':' of a slice */
+    bool has_newline;    /* before it in the source */
+    bool is_continued;   /* by a backslash before it */
+    bool is_forced;      /* opening bracket: cannot be on one line */
+    bool is_multiline;   /* a string of several lines, or a bracket with one: `width` is of the first line */
 };
 
 struct layout {
@@ -56,17 +57,17 @@ struct layout {
     VEC(struct comment) comments; /* on lines of their own */
     struct str_list said;         /* all comments */
     struct buf *out;
-    size_t counted;    /* bytes of `out` that `col` is behind; never before the last line */
+    size_t counted; /* bytes of `out` that `col` is behind; never before the last line */
     uint32_t col;
-    uint32_t indent;   /* of the last line */
+    uint32_t indent; /* of the last line */
 };
 
 /* ---- reading ---- */
 
 static bool is_value(enum token t)
 {
-    return t == TOK_IDENT || t == TOK_INT || t == TOK_FLOAT || t == TOK_STRING || t == TOK_BYTES || t == TOK_RPAREN ||
-           t == TOK_RBRACK || t == TOK_RBRACE;
+    return t == TOK_IDENT || t == TOK_INT || t == TOK_FLOAT || t == TOK_STRING || t == TOK_BYTES ||
+           t == TOK_RPAREN || t == TOK_RBRACK || t == TOK_RBRACE;
 }
 static bool is_open(enum token t)
 {
@@ -88,9 +89,9 @@ static uint32_t columns(struct str s)
 /* What stands between tokens, as far as it has been read. */
 struct gap {
     struct layout *l;
-    const char *start;     /* of the file */
-    struct str *trailing;  /* of the last token, NULL at the start of a line */
-    uint32_t from;         /* comments that no token has yet */
+    const char *start;    /* of the file */
+    struct str *trailing; /* of the last token, NULL at the start of a line */
+    uint32_t from;        /* comments that no token has yet */
     uint32_t blanks;
     bool has_newline, is_continued;
 };
@@ -154,10 +155,12 @@ static struct str string_text(struct arena *a, struct str text)
     while (text.ptr[prefix] != '"' && text.ptr[prefix] != '\'')
         prefix++;
     char quote = text.ptr[prefix];
-    bool is_raw = text.ptr[0] == 'r', is_triple = text.len >= prefix + 6 && text.ptr[prefix + 1] == quote && text.ptr[prefix + 2] == quote;
+    bool is_raw = text.ptr[0] == 'r',
+         is_triple = text.len >= prefix + 6 && text.ptr[prefix + 1] == quote && text.ptr[prefix + 2] == quote;
     size_t n = is_triple ? 3 : 1;
     struct str body = str_slice(text, prefix + n, text.len - n);
-    bool swaps = quote == '\'' && str_chr(body, '"') == STR_NPOS && !(is_raw && str_chr(body, '\\') != STR_NPOS);
+    bool swaps =
+        quote == '\'' && str_chr(body, '"') == STR_NPOS && !(is_raw && str_chr(body, '\\') != STR_NPOS);
     char *out = arena_alloc(a, text.len), *p = out;
     memcpy(p, text.ptr, prefix);
     p += prefix;
@@ -184,8 +187,14 @@ static struct str string_text(struct arena *a, struct str text)
 static void add_token(struct layout *l, struct gap *g, enum token kind, struct str text, star_v value)
 {
     struct tok *t = vec_push(l->a, &l->toks);
-    *t = (struct tok){.kind = kind, .text = text, .value = value, .from = g->from, .to = (uint32_t)l->comments.len,
-                      .blanks = g->blanks, .has_newline = g->has_newline, .is_continued = g->is_continued};
+    *t = (struct tok){.kind = kind,
+                      .text = text,
+                      .value = value,
+                      .from = g->from,
+                      .to = (uint32_t)l->comments.len,
+                      .blanks = g->blanks,
+                      .has_newline = g->has_newline,
+                      .is_continued = g->is_continued};
     if (kind == TOK_STRING || kind == TOK_BYTES)
         t->text = string_text(l->a, text);
     t->width = columns(t->text);
@@ -205,12 +214,16 @@ static void read_tokens(struct source *s, struct layout *l)
         struct token_value val = {0};
         kind = scan_token(s, &val);
         g.trailing = l->toks.len > 0 && l->toks.items[l->toks.len - 1].kind > TOK_OUTDENT
-                         ? &l->toks.items[l->toks.len - 1].trailing : NULL;
+                         ? &l->toks.items[l->toks.len - 1].trailing
+                         : NULL;
         const char *start = read_gap(&g, end, s->cur);
         if (kind == TOK_INDENT || kind == TOK_OUTDENT || kind == TOK_NEWLINE) {
             /* What was read belongs to the next statement. */
-            *vec_push(l->a, &l->toks) = (struct tok){.kind = kind, .from = g.from, .to = g.from,
-                                                     .col = kind == TOK_INDENT ? (uint32_t)s->indents[s->n_indents - 1] : 0};
+            *vec_push(l->a, &l->toks) =
+                (struct tok){.kind = kind,
+                             .from = g.from,
+                             .to = g.from,
+                             .col = kind == TOK_INDENT ? (uint32_t)s->indents[s->n_indents - 1] : 0};
             g.has_newline = g.is_continued = false;
         } else {
             add_token(l, &g, kind, str_of(start, (size_t)(s->cur - start)), val.value);
@@ -255,8 +268,11 @@ static void judge_token(struct tok *t, const struct tok *p, struct open *o, bool
 {
     bool is_first = !p || !is_value(p->kind);
     switch (t->kind) {
-    case TOK_PLUS: case TOK_MINUS: case TOK_STAR: t->is_tight = is_first; break;
-    case TOK_TILDE: case TOK_STARSTAR: t->is_tight = true; break;
+    case TOK_PLUS:
+    case TOK_MINUS:
+    case TOK_STAR: t->is_tight = is_first; break;
+    case TOK_TILDE:
+    case TOK_STARSTAR: t->is_tight = true; break;
     case TOK_EQ: t->is_tight = o->at != UINT32_MAX || o->lambdas > 0; break;
     case TOK_LAMBDA: o->lambdas++; break;
     case TOK_FOR: o->has_for = true; break;
@@ -297,8 +313,8 @@ static void close_bracket(struct layout *l, struct open *o, uint32_t close, enum
     end->match = o->at;
     open->width = o->width;
     open->is_multiline = o->is_multiline;
-    open->is_forced = o->is_forced ||
-                      (keeps_break((enum bracket)open->bracket) && o->at + 1 < close && l->toks.items[o->at + 1].has_newline);
+    open->is_forced = o->is_forced || (keeps_break((enum bracket)open->bracket) && o->at + 1 < close &&
+                                       l->toks.items[o->at + 1].has_newline);
 }
 
 /* Pairs brackets, and decides on blanks and widths. Nesting is bounded by the parser. */
@@ -319,7 +335,8 @@ static void judge_tokens(struct layout *l)
         judge_token(t, p, o, is_index);
         o->is_forced = o->is_forced || t->to > t->from;
         if (is_open(t->kind)) {
-            *vec_push(l->a, &stack) = (struct open){.at = i, .width = t->width, .is_forced = t->trailing.len > 0};
+            *vec_push(l->a, &stack) =
+                (struct open){.at = i, .width = t->width, .is_forced = t->trailing.len > 0};
             continue;
         }
         if (is_close(t->kind)) {
@@ -399,12 +416,12 @@ static void add_comments(struct layout *l, const struct tok *t, uint32_t indent,
 /* What stays of a sequence of tokens on its line. */
 struct seq {
     uint32_t from, to;
-    uint32_t cont;       /* indent of lines that continue it */
-    uint32_t suffix;     /* columns of what comes behind it on the same line */
+    uint32_t cont;   /* indent of lines that continue it */
+    uint32_t suffix; /* columns of what comes behind it on the same line */
     bool is_flat;
-    bool keeps_breaks;   /* of the source */
-    bool is_comp;        /* a comprehension: each clause has its line */
-    bool is_statement;   /* calls of app() and its like have their layout */
+    bool keeps_breaks; /* of the source */
+    bool is_comp;      /* a comprehension: each clause has its line */
+    bool is_statement; /* calls of app() and its like have their layout */
 };
 
 static void print_bracket(struct layout *l, uint32_t open, uint32_t tail, bool no_flat);
@@ -432,8 +449,8 @@ static uint32_t flat_width(const struct layout *l, uint32_t from, uint32_t to, b
     for (uint32_t i = from; i < to; i++) {
         const struct tok *t = &l->toks.items[i];
         w += t->width + (i > from && t->has_space);
-        *has_forced = *has_forced || (i > from && t->to > t->from) || (is_open(t->kind) && t->is_forced) || t->is_multiline ||
-                      (i + 1 < to && t->trailing.len > 0);
+        *has_forced = *has_forced || (i > from && t->to > t->from) || (is_open(t->kind) && t->is_forced) ||
+                      t->is_multiline || (i + 1 < to && t->trailing.len > 0);
         if (is_open(t->kind))
             i = t->match;
     }
@@ -534,7 +551,8 @@ static uint32_t behind(const struct item *it)
     return it->comma ? it->comma + 1 : it->to;
 }
 
-static void print_item(struct layout *l, enum bracket b, const struct item *it, uint32_t indent, uint32_t suffix)
+static void print_item(struct layout *l, enum bracket b, const struct item *it, uint32_t indent,
+                       uint32_t suffix)
 {
     struct seq q = {.from = it->from, .to = it->to, .suffix = suffix, .is_comp = b == B_COMP};
     bool ignored = false;
@@ -546,7 +564,8 @@ static void print_item(struct layout *l, enum bracket b, const struct item *it, 
 /* Behind an element on its line; what does not fit there on the lines after it. */
 static void add_item_comments(struct layout *l, const struct item *it, uint32_t indent)
 {
-    const struct tok *last = &l->toks.items[it->to - 1], *comma = it->comma ? &l->toks.items[it->comma] : NULL;
+    const struct tok *last = &l->toks.items[it->to - 1],
+                     *comma = it->comma ? &l->toks.items[it->comma] : NULL;
     add_trailing(l, last->trailing);
     if (comma && comma->to > comma->from)
         add_comments(l, comma, indent, true);
@@ -590,15 +609,17 @@ static void print_exploded(struct layout *l, uint32_t open)
     add_text(l, end->text);
 }
 
-/* The bracket that a call ends with, if the call is to be opened there alone: f(a, {...}), f(g(...)). 0: no. */
+/* The bracket that a call ends with, if the call is to be opened there alone: f(a, {...}), f(g(...)). 0: no.
+ */
 static uint32_t hugged(struct layout *l, uint32_t open)
 {
     const struct tok *t = l->toks.items;
     uint32_t end = content_end(l, open);
     struct item it, last = {0};
     uint32_t n = 0;
-    if (t[open].bracket != B_CALL || t[open].trailing.len > 0 || t[open + 1].has_newline || !is_close(t[end - 1].kind) ||
-        t[t[open].match].to > t[t[open].match].from || t[end - 1].trailing.len > 0 ||
+    if (t[open].bracket != B_CALL || t[open].trailing.len > 0 || t[open + 1].has_newline ||
+        !is_close(t[end - 1].kind) || t[t[open].match].to > t[t[open].match].from ||
+        t[end - 1].trailing.len > 0 ||
         (end < t[open].match && (t[end].trailing.len > 0 || t[end].to > t[end].from)))
         return 0;
     for (uint32_t at = open + 1; next_item(l, open, at, &it); at = behind(&it), n++)
@@ -612,7 +633,9 @@ static uint32_t hugged(struct layout *l, uint32_t open)
             at++;
     bool has_forced = t[open + 1].to > t[open + 1].from || t[g].to > t[g].from || t[g - 1].trailing.len > 0;
     uint32_t width = flat_width(l, open + 1, g, &has_forced);
-    return at == g && g + 1 < end && (is_literal || n == 1) && !has_forced && here(l) + width + 3 <= WIDTH ? g : 0;
+    return at == g && g + 1 < end && (is_literal || n == 1) && !has_forced && here(l) + width + 3 <= WIDTH
+               ? g
+               : 0;
 }
 
 static void print_bracket(struct layout *l, uint32_t open, uint32_t tail, bool no_flat)
@@ -652,8 +675,10 @@ static bool is_app_call(const struct layout *l, uint32_t open)
         return false;
     bool has_dot = open > 1 && t[open - 2].kind == TOK_DOT;
     if (!has_dot)
-        return (is_name(&t[open - 1], "app") || is_name(&t[open - 1], "binding")) && !(open > 1 && t[open - 2].kind == TOK_DEF);
-    return is_name(&t[open - 1], "app") && open > 2 && is_name(&t[open - 3], "ace") && !(open > 3 && t[open - 4].kind == TOK_DOT);
+        return (is_name(&t[open - 1], "app") || is_name(&t[open - 1], "binding")) &&
+               !(open > 1 && t[open - 2].kind == TOK_DEF);
+    return is_name(&t[open - 1], "app") && open > 2 && is_name(&t[open - 3], "ace") &&
+           !(open > 3 && t[open - 4].kind == TOK_DOT);
 }
 
 static bool print_app(struct layout *l, uint32_t open)
@@ -666,7 +691,8 @@ static bool print_app(struct layout *l, uint32_t open)
     for (uint32_t at = open + 1; next_item(l, open, at, &it); at = behind(&it), n++)
         last = it;
     if (n < 2 || t[open].trailing.len > 0 || first->to > first->from || end->to > end->from ||
-        t[last.to - 1].trailing.len > 0 || (last.comma && (t[last.comma].trailing.len > 0 || t[last.comma].to > t[last.comma].from)))
+        t[last.to - 1].trailing.len > 0 ||
+        (last.comma && (t[last.comma].trailing.len > 0 || t[last.comma].to > t[last.comma].from)))
         return false;
     add_text(l, t[open].text);
     for (uint32_t at = open + 1; next_item(l, open, at, &it); at = behind(&it)) {
@@ -695,7 +721,7 @@ struct block {
 struct lines {
     struct layout *l;
     VEC(struct block) blocks; /* open ones, the file first */
-    size_t level;             /* of the statement to come; blocks that have just ended are still in `blocks` */
+    size_t level; /* of the statement to come; blocks that have just ended are still in `blocks` */
     enum { KIND_NONE, KIND_OTHER, KIND_DEF, KIND_APP } last; /* statement of the file */
     bool is_block_start;
 };
@@ -792,9 +818,7 @@ static void print_file(struct layout *l)
     for (uint32_t i = 0; i < l->toks.len;) {
         const struct tok *t = &l->toks.items[i];
         switch (t->kind) {
-        case TOK_NEWLINE:
-            i++;
-            break;
+        case TOK_NEWLINE: i++; break;
         case TOK_INDENT:
             s.blocks.len = ++s.level;
             *vec_push(l->a, &s.blocks) = (struct block){t->col};
@@ -809,8 +833,7 @@ static void print_file(struct layout *l)
             print_comments(&s, t, KIND_OTHER);
             i++;
             break;
-        default:
-            i = print_line(&s, i);
+        default: i = print_line(&s, i);
         }
     }
     if (l->out->len > 0)
@@ -823,8 +846,8 @@ static void print_file(struct layout *l)
 static bool is_layout_comma(const struct layout *l, uint32_t i)
 {
     const struct tok *t = l->toks.items;
-    return t[i].kind == TOK_COMMA && is_close(t[i + 1].kind) && is_split((enum bracket)t[t[i + 1].match].bracket) &&
-           !is_single_tuple(l, t[i + 1].match);
+    return t[i].kind == TOK_COMMA && is_close(t[i + 1].kind) &&
+           is_split((enum bracket)t[t[i + 1].match].bracket) && !is_single_tuple(l, t[i + 1].match);
 }
 
 static bool is_same_token(const struct tok *x, const struct tok *y)
@@ -838,7 +861,8 @@ static bool is_same_token(const struct tok *x, const struct tok *y)
 
 static uint32_t next_significant(const struct layout *l, uint32_t i)
 {
-    while (is_layout_comma(l, i) || (l->toks.items[i].kind == TOK_NEWLINE && (i == 0 || l->toks.items[i - 1].kind <= TOK_OUTDENT)))
+    while (is_layout_comma(l, i) ||
+           (l->toks.items[i].kind == TOK_NEWLINE && (i == 0 || l->toks.items[i - 1].kind <= TOK_OUTDENT)))
         i++;
     return i;
 }
@@ -903,14 +927,17 @@ bool star_fmt(struct arena *a, struct str file, struct str source, struct str *o
         return err_set(err, ERR_TOO_LARGE, STR_FMT ": file is too large to be formatted", STR_ARG(file));
     if (!read_or_fail(&(struct reading){&tmp, file, source, &errors, &before})) {
         const struct star_error_item *e = &errors.items[0];
-        return err_set(err, ERR_INVALID, STR_FMT ":%d:%d: " STR_FMT, STR_ARG(file), e->line, e->col, STR_ARG(e->msg));
+        return err_set(err, ERR_INVALID, STR_FMT ":%d:%d: " STR_FMT, STR_ARG(file), e->line, e->col,
+                       STR_ARG(e->msg));
     }
     print_file(&before);
     if (text.is_full)
         return err_set(err, ERR_TOO_LARGE, STR_FMT ": too large once formatted", STR_ARG(file));
     /* Never a file that says something else, whatever was overlooked here. */
-    if (!read_or_fail(&(struct reading){&tmp, file, buf_str(&text), &errors, &after}) || !is_same_program(&before, &after))
-        return err_set(err, ERR_INTERNAL, STR_FMT ": formatting it would change its meaning; please report this file",
+    if (!read_or_fail(&(struct reading){&tmp, file, buf_str(&text), &errors, &after}) ||
+        !is_same_program(&before, &after))
+        return err_set(err, ERR_INTERNAL,
+                       STR_FMT ": formatting it would change its meaning; please report this file",
                        STR_ARG(file));
     *out = str_dup(a, buf_str(&text));
     return true;

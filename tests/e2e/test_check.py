@@ -71,7 +71,12 @@ def test_paths_and_globs_are_as_at_create(server, folder):
     for name in ("maps.:/a/b", "maps.localhost:/a/b/", "MAPS.:/a/**", "maps.:/a/*/"):
         assert "1 app(s) reloaded" in server.cli("app", "reload", name), name
     assert server.cli("param", "list", "maps.:/a/b/").startswith("No param values for app maps.localhost:/a/b")
+    file = server.home / "apps.star"
+    file.write_text(server.cli("export", "maps.:/a/b/"))
+    assert "0 app(s) created" in server.cli("apply", "--reload", "none", file, "maps.:/a/b/")
     assert "1 app(s) deleted" in server.cli("app", "delete", "maps.:/a/b/")
+    assert "1 app(s) created" in server.cli("apply", file, "maps.:/a/*/")
+    server.cli("app", "delete", "maps.:/a/b/")
 
 
 def test_unlinking_an_absent_account_changes_nothing(server, folder):
