@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # deploy [APPS [PART...]]: APPS for list, start and promote (default 10000); parts: list promote start create apply git.
 # The apps are rows copied from one real app, so that making them takes seconds. The times are those of the API over
-# the unix socket, the reply read whole; nothing here has a peer, each line has its target.
+# the unix socket, the reply read whole; nothing here has a peer but a full clone, each line has its target. What git
+# moves is counted by a proxy before its daemon.
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 root = pathlib.Path(__file__).resolve().parent.parent
@@ -199,8 +201,133 @@ def published(s):
     return found
 
 
+class Git:
+    """`git daemon` behind a proxy that counts connections and bytes to the client."""
+
+    def __init__(self, base):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.daemon = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={base}", "--listen=127.0.0.1",
+                                        f"--port={port}", "--reuseaddr"], stderr=subprocess.DEVNULL)
+        self.upstream, self.bytes, self.connections = ("127.0.0.1", port), 0, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"git://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+        while True:
+            try:
+                socket.create_connection(self.upstream).close()
+                break
+            except OSError:
+                time.sleep(0.01)
+
+    def accept(self):
+        while True:
+            client = self.listener.accept()[0]
+            upstream = socket.create_connection(self.upstream)
+            self.connections += 1
+            threading.Thread(target=self.pump, args=(client, upstream, False), daemon=True).start()
+            threading.Thread(target=self.pump, args=(upstream, client, True), daemon=True).start()
+
+    def pump(self, source, sink, counts):
+        while data := source.recv(1 << 16):
+            if counts:
+                self.bytes += len(data)
+            try:
+                sink.sendall(data)
+            except OSError:
+                break
+        try:
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def took(self, fn):
+        before = self.connections, self.bytes
+        result = fn()
+        return result, self.connections - before[0], self.bytes - before[1]
+
+
+def git(repo, *args, **kw):
+    subprocess.run(["git", "-c", "user.name=b", "-c", "user.email=b@example.org", *args], cwd=repo, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
+
+
+def repository(path):
+    path.mkdir(parents=True)
+    git(path, "init", "-q", "-b", "main")
+    for key in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
+        git(path, "config", key, "true")
+    return path
+
+
+def applying(tmp):
+    """500 apps of one repository, declared in it."""
+    repo = repository(tmp / "repos/apps")
+    for i in range(500):
+        folder(repo / f"app{i}", i)
+    server = Git(tmp / "repos")
+    (repo / "apps.ace").write_text("".join(f'app("/all/a{i}", "{server.url}/apps//app{i}")\n' for i in range(500)))
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "apps")
+    s = Server(tmp / "applying")
+    s.start()
+    target = f"/apply?appPathGlob=all&applyPath={server.url}/apps//apps.ace&approve=true&promote=true&reload=matched"
+    (_, took), connections, moved = server.took(lambda: s.call("POST", target))
+    assert len(json.loads(s.call("GET", "/apps")[0])["apps"]) == 500
+    line("apply that creates 500 apps of one repository", f"{took / 1000:.2f}", "s", "< 10")
+    line("  connections to git, and KB", f"{connections} {moved // 1024}", "", "one fetch")
+    times = []
+    for _ in range(5):
+        (text, took), connections, moved = server.took(lambda: s.call("POST", target))
+        assert len(json.loads(text)["skipped_results"]) == 500, text[:1000]
+        times.append(took / 1000)
+    line("apply of the same, unchanged", f"{statistics.median(times):.3f}", "s", "< 1")
+    line("  connections to git, and KB", f"{connections} {moved // 1024}", "")
+    s.stop()
+    server.daemon.terminate()
+
+
+def history(repo, commits):
+    """A repository with that many commits, each of a new 4 KB file content in one of 200 folders."""
+    feed = []
+    for i in range(commits):
+        content = os.urandom(2048).hex().encode()
+        name = f"apps/a{i % 200}/data{i % 7}.txt"
+        feed.append(b"commit refs/heads/main\ncommitter b <b@example.org> %d +0000\ndata 1\nx\nM 100644 inline %s\ndata %d\n%s\n"
+                    % (1500000000 + i, name.encode(), len(content), content))
+    for i in range(200):
+        star = (STAR % i).encode()
+        feed.append(b"commit refs/heads/main\ncommitter b <b@example.org> 1600000000 +0000\ndata 1\nx\nM 100644 inline apps/a%d/app.star\n"
+                    b"data %d\n%s\n" % (i, len(star), star))
+    git(repo, "fast-import", "--quiet", input=b"".join(feed))
+
+
+def fetching(tmp):
+    repo = repository(tmp / "large/all")
+    history(repo, 14000)
+    server = Git(tmp / "large")
+    _, _, whole = server.took(lambda: git(tmp, "clone", "-q", "--bare", server.url + "/all", "clone.git"))
+    s = Server(tmp / "fetching")
+    s.start()
+    _, _, created = server.took(lambda: s.create("/one", server.url + "/all//apps/a7"))
+    git(repo, "reset", "-q", "--hard")
+    (repo / "apps/a7/app.star").write_text(STAR % "new")
+    git(repo, "commit", "-q", "-a", "-m", "change")
+    (_, took), connections, moved = server.took(lambda: s.call("POST", "/reload?appPathGlob=/one"))
+    line("full clone of 14,000 commits, KB", f"{whole // 1024}", "")
+    line("  reload of one app of it, cold, KB", f"{moved // 1024}", f"in {took:.0f} ms, {moved / whole:.4f} of a clone", "<= 0.1")
+    line("  its creation, KB", f"{created // 1024}", "")
+    s.stop()
+    server.daemon.terminate()
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         tmp = pathlib.Path(name)
         if {"list", "promote", "start"} & set(parts):
             many(tmp)
+        if {"create", "apply"} & set(parts):
+            applying(tmp)
+        if "git" in parts:
+            fetching(tmp)

@@ -25,7 +25,6 @@ struct site {
     bool is_sealed;
     struct str default_domain;
     struct map domains; /* domain -> struct site_domain * */
-    struct map by_id;   /* app id -> struct site_app * */
     VEC(struct site_app *) apps;
 };
 
@@ -36,7 +35,6 @@ struct site *site_new(struct str default_domain, bool fallback_unknown_domains)
     site->fallback_unknown_domains = fallback_unknown_domains;
     site->default_domain = str_lower(&site->arena, default_domain);
     map_init(&site->domains, &site->arena);
-    map_init(&site->by_id, &site->arena);
     return site;
 }
 
@@ -73,7 +71,6 @@ void site_add(struct site *site, const struct site_app *app)
         map_set(&domain->paths, mine->path, mine);
         domain->depths |= 1ull << depth;
     }
-    map_set(&site->by_id, app_slot_entry(mine->slot)->id, mine);
     *vec_push(a, &site->apps) = mine;
 }
 
@@ -168,11 +165,6 @@ const struct site_app *site_match(const struct site *site, struct str host, stru
     if (!(domain->depths & 1) || is_reserved_for_linked(path))
         return NULL;
     return map_get(&domain->paths, STR("/"));
-}
-
-const struct site_app *site_find(const struct site *site, struct str app_id)
-{
-    return map_get(&site->by_id, app_id);
 }
 
 size_t site_len(const struct site *site)

@@ -41,8 +41,6 @@ void site_unref(struct site *site);
 const struct site_app *site_match(const struct site *site, struct str host, struct str path);
 /* True if some app lives on `host` or it is the default domain. */
 bool site_has_domain(const struct site *site, struct str host);
-/* The app with this id, or NULL. */
-const struct site_app *site_find(const struct site *site, struct str app_id);
 size_t site_len(const struct site *site);
 /* Every app, in the order added: for (i = 0; i < site_len(s); i++) site_at(s, i) */
 const struct site_app *site_at(const struct site *site, size_t i);
