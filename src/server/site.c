@@ -5,6 +5,7 @@
 #include "source.h"
 #include "store.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -18,6 +19,13 @@ struct site_domain {
     uint64_t depths;  /* bit n: an app with n path segments exists; bit 0 is the root */
 };
 
+/* Made when it is first asked for: a publish does not need it. */
+struct site_index {
+    pthread_mutex_t lock; /* guards the rest */
+    struct arena arena;
+    struct map by_id; /* app id -> struct site_app * */
+};
+
 struct site {
     struct arena arena;
     atomic_int refs;
@@ -26,6 +34,7 @@ struct site {
     struct str default_domain;
     struct map domains; /* domain -> struct site_domain * */
     VEC(struct site_app *) apps;
+    struct site_index *index;
 };
 
 struct site *site_new(struct str default_domain, bool fallback_unknown_domains)
@@ -35,6 +44,9 @@ struct site *site_new(struct str default_domain, bool fallback_unknown_domains)
     site->fallback_unknown_domains = fallback_unknown_domains;
     site->default_domain = str_lower(&site->arena, default_domain);
     map_init(&site->domains, &site->arena);
+    site->index = arena_new(&site->arena, struct site_index);
+    pthread_mutex_init(&site->index->lock, NULL);
+    map_init(&site->index->by_id, &site->index->arena);
     return site;
 }
 
@@ -90,6 +102,8 @@ void site_unref(struct site *site)
     if (!site || atomic_fetch_sub_explicit(&site->refs, 1, memory_order_acq_rel) != 1)
         return;
     vec_foreach(app, &site->apps) app_slot_unref((*app)->slot);
+    pthread_mutex_destroy(&site->index->lock);
+    arena_release(&site->index->arena);
     arena_release(&site->arena);
     free(site);
 }
@@ -165,6 +179,18 @@ const struct site_app *site_match(const struct site *site, struct str host, stru
     if (!(domain->depths & 1) || is_reserved_for_linked(path))
         return NULL;
     return map_get(&domain->paths, STR("/"));
+}
+
+const struct site_app *site_find(const struct site *site, struct str app_id)
+{
+    struct site_index *index = site->index;
+    assert(site->is_sealed);
+    pthread_mutex_lock(&index->lock);
+    if (map_len(&index->by_id) == 0)
+        vec_foreach(app, &site->apps) map_set(&index->by_id, app_slot_entry((*app)->slot)->id, *app);
+    const struct site_app *found = map_get(&index->by_id, app_id);
+    pthread_mutex_unlock(&index->lock);
+    return found;
 }
 
 size_t site_len(const struct site *site)

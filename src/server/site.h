@@ -6,7 +6,7 @@
  *
  * 1. Domains are lower-case, without port and trailing dot; "127.0.0.1" and "[::1]" stand for "localhost".
  * 2. Paths start with "/" and, but for the root, have no trailing "/".
- * 3. After site_seal() nothing in a site changes but its reference count.
+ * 3. After site_seal() nothing in a site changes but its reference count, and the index of site_find(), which has a lock.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SERVER_SITE_H
 #define SERVER_SITE_H
@@ -41,6 +41,8 @@ void site_unref(struct site *site);
 const struct site_app *site_match(const struct site *site, struct str host, struct str path);
 /* True if some app lives on `host` or it is the default domain. */
 bool site_has_domain(const struct site *site, struct str host);
+/* The app with this id, or NULL. The first call makes an index; any thread but a loop's. */
+const struct site_app *site_find(const struct site *site, struct str app_id);
 size_t site_len(const struct site *site);
 /* Every app, in the order added: for (i = 0; i < site_len(s); i++) site_at(s, i) */
 const struct site_app *site_at(const struct site *site, size_t i);

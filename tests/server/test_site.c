@@ -139,6 +139,8 @@ static void sites_are_listed_found_and_shared(void **state)
     struct site *site = make("localhost", false);
     assert_int_equal(site_len(site), 7);
     assert_true(str_eq(app_slot_entry(site_at(site, 4)->slot)->id, STR("x.com:/shop")));
+    assert_ptr_equal(site_find(site, STR("x.com:/shop")), site_at(site, 4));
+    assert_null(site_find(site, STR("none")));
     struct site *mine = site_ref(site);
     site_unref(site);
     assert_int_equal(slots_alive, 7);
