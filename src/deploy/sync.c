@@ -240,7 +240,8 @@ static bool read_request(struct op *op, json_t *body, struct store_sync *s, stru
                        STR_ARG(s->metadata.reload));
     struct str secret = s->metadata.webhook_secret;
     if (secret.len > 0 && secret.len < SECRET_LEN_MIN)
-        return err_set(err, ERR_INVALID, "webhook_secret must have at least %d characters; leave it out to have one made",
+        return err_set(err, ERR_INVALID,
+                       "webhook_secret must have at least %d characters; leave it out to have one made",
                        SECRET_LEN_MIN);
     bool has_webhook = !s->is_scheduled || o->has_webhook;
     if (!has_webhook)

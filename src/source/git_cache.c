@@ -1,6 +1,6 @@
 /* source/git_cache.c: mirrors of repositories and heads of branches that operations share.
  *
- *     take ──> alone (fetches, is read) ──share──> shared with others (their objects are borrowed) ──drop──> idle ──> gone
+ *     take ──> alone: fetches, is read ──share──> objects are borrowed ──drop──> idle ──> gone
  *
  * A mirror is a shallow repository without files that is fetched into again and again, so that only what is new
  * comes over the network. Working copies of sessions borrow its objects (git's alternates) until the session ends.

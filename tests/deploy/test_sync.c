@@ -324,9 +324,9 @@ static void a_webhook_has_a_secret_that_lists_mask(void **state)
     scoped_err err = {0};
     for (int scheduled = 0; scheduled < 2; scheduled++) {
         struct deploy_hook hook;
-        scoped_json *reply =
-            call(w, deploy_sync_create, OPTS(.path = STR("github.com/o/r/a.star"), .is_scheduled = scheduled, .has_webhook = true),
-                 "{\"git_branch\": \"live\"}", &err);
+        const struct deploy_opts *o =
+            OPTS(.path = STR("github.com/o/r/a.star"), .is_scheduled = scheduled, .has_webhook = true);
+        scoped_json *reply = call(w, deploy_sync_create, o, "{\"git_branch\": \"live\"}", &err);
         assert_non_null(reply);
         struct str secret = json_get_str(reply, "webhook_secret", (struct str){0});
         struct str id = json_get_str(reply, "id", (struct str){0});

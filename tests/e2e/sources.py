@@ -98,6 +98,7 @@ class _Backend(http.server.BaseHTTPRequestHandler):
     def _serve(self):
         path, _, query = self.path.partition("?")
         self.server.requests.append(self.path)
+        self.server.gate.wait(300)
         if self.headers.get("Transfer-Encoding", "") == "chunked":
             body = b""
             while size := int(self.rfile.readline(), 16):
@@ -137,11 +138,13 @@ class _Backend(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def git_http(base, user="git", password="s3cret"):
-    """http:// for every repository below `base`; gives the server, its URL is `.url`, the requests it had `.requests`."""
+    """http:// for every repository below `base`; gives the server, its URL is `.url`, the requests it had `.requests`;
+    while `.gate` is clear it does not answer."""
     import base64
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
     server.daemon_threads = True
-    server.base, server.requests = base, []
+    server.base, server.requests, server.gate = base, [], threading.Event()
+    server.gate.set()
     server.authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

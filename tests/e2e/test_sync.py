@@ -115,6 +115,26 @@ def test_a_due_entry_runs_after_a_restart(server, fleet):
     wait_for(lambda: server.get(fleet.path("a")).text == "two", "the run after the restart")
 
 
+@pytest.mark.skipif(not ALL, reason="the server waits ten seconds for what it then cancels")
+def test_a_run_that_a_stop_cuts_short_runs_after_the_start(server, fleet):
+    """It is no failure of the sync, and nothing of it has happened."""
+    fleet.declare({"a": "one"})
+    sync_id = schedule(server, fleet.file)
+    fleet.declare({"a": "two"})
+    fleet.http.gate.clear()
+    try:
+        make_due(server, sync_id)
+        wait_for(lambda: any(o["state"] == "running" for o in operations(server, sync_id)), "the run")
+        server.stop()
+    finally:
+        fleet.http.gate.set()
+    status = json.loads(server.rows("SELECT status FROM sync WHERE id = ?", sync_id)[0]["status"])
+    assert (status["state"], status["failure_count"]) == ("Enabled", 0)
+    server.start()
+    assert server.get(fleet.path("a")).text == "one"
+    wait_for(lambda: server.get(fleet.path("a")).text == "two", "the run after the start")
+
+
 def test_first_run_that_fails_stores_nothing(server, fleet):
     fleet.repo.commit({"apps.star": "app('/x', "})
     assert "error creating sync job" in server.fails("sync", "schedule", fleet.file)

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import re
-import threading
 import urllib.parse
 
 import pytest
@@ -302,34 +301,13 @@ def test_a_burst_costs_few_operations(app):
     wait_for(lambda: app.texts == ("one", "two"), "the reload")
 
 
-def test_slow_operation_is_answered_before_forges_give_up(new_server, tmp_path):
+def test_slow_operation_is_answered_before_forges_give_up(app, world):
     """A repository that does not answer for long: the caller gets the operation's id."""
-    import http.server
-    gate = threading.Event()
-
-    class Slow(sources._Backend):
-        def do_GET(self):
-            gate.wait(300)
-            self._serve()
-        do_POST = sources._Backend._serve
-    repo = Repo(tmp_path / "git" / "slow" / "apps")
-    repo.commit(text_app("one"))
-    backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    backend.daemon_threads, backend.base, backend.requests, backend.authorization = True, tmp_path / "git", [], ""
-    threading.Thread(target=backend.serve_forever, args=(0.05,), daemon=True).start()
-    s = new_server().start()
+    app.repo.commit(text_app("two"))
+    world.http.gate.clear()
     try:
-        gate.set()
-        s.cli("app", "create", f"http://127.0.0.1:{backend.server_port}/slow/apps", "/slow")
-        token = s.cli("app-webhook", "create", "reload_promote", "/slow").split()[1]
-        repo.commit(text_app("two"))
-        gate.clear()
-        answer = s.post("/_openrun_webhook/reload_promote?appPath=/slow", data=push(),
-                        headers={"Authorization": "Bearer " + token})
-        assert answer.status_code == 202 and answer.json()["operation"].startswith("op_")
-        gate.set()
-        wait_for(lambda: s.get("/slow").text == "two", "the reload")
+        answer = app.call("reload_promote")
     finally:
-        gate.set()
-        backend.shutdown()
-        backend.server_close()
+        world.http.gate.set()
+    assert answer.status_code == 202 and answer.json()["operation"].startswith("op_")
+    wait_for(lambda: app.texts == ("two", "two"), "the reload")
