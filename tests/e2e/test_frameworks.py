@@ -199,7 +199,7 @@ def test_flask(lab, spec):
             assert where["url"] == f"{known}/" and where["port"] == "9321"
             assert spec != "python-wsgi" or where["scheme"] == "https"
             assert app.get(place, "/go").headers["Location"] == f"{base}/"
-            assert f"Path={base or '/'}" in app.get(place, "/visit").headers["Set-Cookie"]
+            assert f"Path={known or '/'}" in app.get(place, "/visit").headers["Set-Cookie"]
 
 
 @big
