@@ -177,6 +177,18 @@ static bool api_image_inspect(void *ctx, struct arena *a, struct str image, bool
     return true;
 }
 
+static bool api_image_user(void *ctx, struct arena *a, struct str image, struct str *user, struct err *err)
+{
+    struct str name = escape(a, image);
+    bool absent = false;
+    scoped_json *j = get_json(ctx, a, str_printf(a, "/images/" STR_FMT "/json", STR_ARG(name)), "image inspect", image,
+                              CTR_INSPECT_MS, &absent, err);
+    if (!j)
+        return absent ? err_set(err, ERR_NOT_FOUND, "image " STR_FMT " is not here", STR_ARG(image)) : false;
+    *user = str_dup(a, json_get_str(json_get(j, "Config"), "User", (struct str){0}));
+    return true;
+}
+
 static bool api_image_remove(void *ctx, struct str image, struct err *err)
 {
     scoped_arena a = {0};
@@ -667,6 +679,7 @@ const struct ctr_backend ctr_api_backend = {
     .close = api_close,
     .ping = api_ping,
     .image_inspect = api_image_inspect,
+    .image_user = api_image_user,
     .image_pull = api_image_pull,
     .image_remove = api_image_remove,
     .image_build = api_image_build,

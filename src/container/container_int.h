@@ -32,6 +32,8 @@ struct ctr_backend {
     bool (*ping)(void *ctx, struct arena *a, struct str *version, struct err *err);
     bool (*image_inspect)(void *ctx, struct arena *a, struct str image, bool *exists, struct str *digest,
                           struct err *err);
+    /* USER of the image, "" for none; it exists. NULL: not known. */
+    bool (*image_user)(void *ctx, struct arena *a, struct str image, struct str *user, struct err *err);
     bool (*image_pull)(void *ctx, struct str image, const atomic_bool *cancel, struct err *err);
     bool (*image_remove)(void *ctx, struct str image, struct err *err);
     bool (*image_build)(void *ctx, const struct ctr_build *b, struct err *err);

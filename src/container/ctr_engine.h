@@ -34,6 +34,9 @@ struct str ctr_engine_host_alias(const struct ctr_engine *e);
 /* Whether the engine answers. `about` (may be NULL): "docker 20.10.24 through /var/run/docker.sock". */
 bool ctr_engine_ping(struct ctr_engine *e, struct arena *a, struct str *about, struct err *err);
 
+/* From now on no container is made that runs as root (security.forbid_root_containers). Before it is shared. */
+void ctr_engine_forbid_root(struct ctr_engine *e);
+
 /* --- Images --- */
 
 /* Local images only. `*digest` (may be NULL) is the repository digest ("sha256:..."), else the image id. */

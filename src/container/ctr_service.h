@@ -38,6 +38,7 @@ struct ctr_manager_config {
     bool (*app_version)(void *arg, struct arena *a, struct str id, struct str *version, struct err *err);
     void *app_arg;
     int sweep_interval_secs;            /* stale_container_cleanup_interval_mins * 60; <= 0 off */
+    bool forbids_root;                  /* security.forbid_root_containers */
 };
 
 bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manager **out, struct err *err);

@@ -25,6 +25,7 @@ struct ctr_engine {
     bool is_local;       /* runs on this host, as root: containers may be reached at their own address */
     _Atomic int direct;  /* 1: they are, 0: they are not, -1: not known yet */
     const char *why_off; /* kind CTR_OFF: what every call says */
+    bool forbids_root;   /* set before the engine is shared */
 };
 
 /* --- Finding it --- */
@@ -382,6 +383,37 @@ static bool run_once(struct ctr_engine *e, const struct ctr_run *run, bool publi
     return false;
 }
 
+void ctr_engine_forbid_root(struct ctr_engine *e)
+{
+    e->forbids_root = true;
+}
+
+/* USER is "name", "uid", either with ":group"; without it the engine runs as root. */
+static bool is_root(struct str user)
+{
+    uint64_t uid;
+    str_cut(user, ':', &user, NULL);
+    user = str_trim(user);
+    return str_is_empty(user) || str_eq(user, STR("root")) || (str_to_u64(user, &uid) && uid == 0);
+}
+
+static bool check_user(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
+{
+    scoped_arena a = {0};
+    const struct str *asked = ctr_kv_get(&run->limits.flags, STR("user"));
+    struct str user = {0};
+    if (!e->forbids_root)
+        return true;
+    if (asked)
+        user = *asked;
+    else if (e->ops->image_user && !e->ops->image_user(e->ctx, &a, run->image, &user, err))
+        return err_wrap(err, "finding out whether image " STR_FMT " runs as root", STR_ARG(run->image));
+    return !is_root(user) || err_set(err, ERR_FORBIDDEN,
+                                     "image " STR_FMT " runs as root, which security.forbid_root_containers does not "
+                                     "allow: end its Containerfile with a USER that is not root",
+                                     STR_ARG(run->image));
+}
+
 /* What both kinds of run check, and the volumes that they need. */
 static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
 {
@@ -391,6 +423,8 @@ static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct 
         return false;
     if (run->workdir.len > 0 && run->workdir.ptr[0] != '/')
         return err_set(err, ERR_INVALID, "the working directory of a container must be absolute");
+    if (!check_user(e, run, err))
+        return false;
     for (size_t i = 0; i < run->n_mounts; i++) {
         if (!run->mounts[i].is_bind && !ctr_volume_ensure(e, run->mounts[i].source, NULL, err))
             return err_wrap(err, "making a volume for " STR_FMT, STR_ARG(run->mounts[i].target));

@@ -399,6 +399,8 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     scoped_arena a = {0};
     struct ctr_manager *m = xcalloc(1, sizeof *m);
     m->engine = engine;
+    if (config->forbids_root)
+        ctr_engine_forbid_root(engine);
     m->hooks = *hooks;
     m->home = xstrdup(str_z(&a, config->home));
     m->loop_count = MAX(config->loop_count, 1);

@@ -216,6 +216,19 @@ static bool program_image_inspect(void *ctx, struct arena *a, struct str image, 
     return true;
 }
 
+static bool program_image_user(void *ctx, struct arena *a, struct str image, struct str *user, struct err *err)
+{
+    bool exists;
+    scoped_err e = {0};
+    scoped_json *j = inspect_one(ctx, a, "image", image, &exists, &e);
+    if (err_is_set(&e))
+        return err_move(err, &e);
+    if (!j)
+        return err_set(err, ERR_NOT_FOUND, "image " STR_FMT " is not here", STR_ARG(image));
+    *user = str_dup(a, json_get_str(json_get(j, "Config"), "User", (struct str){0}));
+    return true;
+}
+
 static bool program_image_remove(void *ctx, struct str image, struct err *err)
 {
     return run_simple(ctx, WORDS("rmi"), image, CTR_CHANGE_MS, true, err);
@@ -660,6 +673,7 @@ static bool program_subnet(void *ctx, struct arena *a, struct str *cidr, struct 
 const struct ctr_backend ctr_program_backend = {
     .ping = program_ping,
     .image_inspect = program_image_inspect,
+    .image_user = program_image_user,
     .image_pull = program_image_pull,
     .image_remove = program_image_remove,
     .image_build = program_image_build,

@@ -205,6 +205,7 @@ static bool open_containers(struct server *s, struct err *err)
         .app_version = current_version,
         .app_arg = s,
         .sweep_interval_secs = (int)config_int(c, "system.stale_container_cleanup_interval_mins") * 60,
+        .forbids_root = config_bool(c, "security.forbid_root_containers"),
     };
     return ctr_manager_open(&config, &s->containers, err);
 }
