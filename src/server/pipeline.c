@@ -302,10 +302,9 @@ static bool reserved(struct visit *v, struct str path)
         return false;
     struct str rest = str_from_off(path, strlen("/_openrun"));
     bool is_ours = str_is_empty(rest) || rest.ptr[0] == '/';
-    v->is_api |= str_starts(rest, STR("_webhook/"));
     if (str_eq(rest, STR("/health")))
         http_reply(req, 200, STR("text/plain; charset=utf-8"), STR("OK"));
-    else if (v->is_api)
+    else if (str_starts(rest, STR("_webhook/"))) /* has events of its own: strangers must not fill the trail */
         webhook_serve(v->server->webhooks, req, str_from_off(rest, strlen("_webhook/")), v->number, v->client_ip);
     else if (is_ours && auth_route(v->server->auth, req, v->is_https))
         ;
