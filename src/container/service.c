@@ -563,6 +563,8 @@ void svc_kick(struct ctr_service *svc)
         op_begin(svc, OP_START);
     } else if ((svc->waiting || svc->revive_wanted) && is_at_rest(svc->state)) {
         svc->revive_wanted = false;
+        if (svc->waiting)
+            svc->wanted_ms = clock_ms();
         if (svc->is_retired) {
             struct str text = STR("this version of the app has been replaced: try again");
             struct failure *why = failure_new(ERR_UNAVAILABLE, text, text);
@@ -695,6 +697,15 @@ void svc_tick(struct ctr_service *svc, int64_t now)
 
 enum { EXIT_BY_TERM = 128 + 15 };
 
+/* Somebody has come within the time after which it would have been put to sleep. Its starts do not count: one that crashes
+ * every minute would never sleep. */
+static bool is_in_use(const struct ctr_service *svc)
+{
+    struct use u = use_count(svc);
+    return svc->tune.idle_ms <= 0 || u.in_flight > 0 || u.tunnels > 0 ||
+           clock_ms() - MAX(u.last_ms, svc->wanted_ms) < svc->tune.idle_ms;
+}
+
 void svc_event(struct ctr_service *svc, const struct ctr_event *event)
 {
     bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
@@ -717,7 +728,7 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event)
     svc->has_ended = svc->state == CTR_READY && is_end;
     /* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once. */
     svc->revive_wanted = svc->has_ended && event->kind == CTR_EVENT_DIED && event->exit_code != 0 &&
-                         event->exit_code != EXIT_BY_TERM && !svc->is_retired;
+                         event->exit_code != EXIT_BY_TERM && !svc->is_retired && is_in_use(svc);
     svc_set_state(svc, CTR_UNKNOWN);
     svc_kick(svc);
 }

@@ -129,6 +129,7 @@ struct ctr_service {
     bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
     bool recreate_wanted;                 /* the next start makes it anew */
+    int64_t wanted_ms;                    /* when somebody last asked for a start */
     bool revive_wanted;                   /* it has crashed: started again although nobody waits */
     bool has_ended;                       /* by itself or somebody else's hand: the next start is a restart */
     int64_t began_ns;                     /* of the newest start, wall clock: older events are history */

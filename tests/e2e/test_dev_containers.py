@@ -1,5 +1,6 @@
 """Development apps: changes of the source show by themselves, with the source mounted into the container or without one."""
 # SPDX-License-Identifier: Apache-2.0
+import json
 import os
 import re
 import shutil
@@ -47,8 +48,9 @@ def env(box, path):
 def container(box, engine, path):
     """The one container of the app that runs, as the engine describes it; None while there are none or more."""
     app_id = box.apps("--internal", path)[path]["id"]
-    running = engine.running(box.home, app_id)
-    return running[0] if len(running) == 1 else None
+    ids = engine.containers(box.home, f"label=dev.openrun.app.id={app_id}", everything=False)
+    found = json.loads(engine.run("inspect", "--type", "container", *ids, check=False) or "[]") if len(ids) == 1 else []
+    return found[0] if found and found[0]["State"]["Running"] else None   # it may have gone since it was listed
 
 
 def test_the_source_is_mounted_and_a_change_starts_it_again(box, engine, path, source):
