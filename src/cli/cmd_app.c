@@ -395,6 +395,7 @@ static bool run_reload(struct cli *c, struct err *err)
     call_bool(c, &call, "promote", args_is_on(c->args, "promote"));
     call_bool(c, &call, "verify", args_is_on(c->args, "verify"));
     call_bool(c, &call, "forceReload", args_is_on(c->args, "force-reload"));
+    call_bool(c, &call, "refreshSpec", args_is_on(c->args, "refresh-spec"));
     call_text(c, &call, "branch", args_text(c->args, "branch"));
     call_text(c, &call, "commit", args_text(c->args, "commit"));
     call_text(c, &call, "gitAuth", args_text(c->args, "git-auth"));
@@ -413,6 +414,7 @@ static const struct flag reload_flags[] = {
     FLAG_PROMOTE,
     {"verify", NULL, FLAG_BOOL, NULL, "start the new version's container before the change is made"},
     {"force-reload", "f", FLAG_BOOL, NULL, "reload even if the source has not changed"},
+    {"refresh-spec", NULL, FLAG_BOOL, NULL, "take the files of the app's spec as they are now"},
     {"branch", "b", FLAG_STR, NULL, "switch to this git branch"},
     {"commit", "c", FLAG_STR, NULL, "switch to this git commit"},
     {"git-auth", "g", FLAG_STR, NULL, "switch to this git_auth entry"},

@@ -78,6 +78,7 @@ struct deploy_opts {
     bool is_fresh;  /* branches are asked for, however little time has passed: somebody knows of a push */
     bool is_dry_run, approve, promote, verify, force_reload, internal;
     struct str branch, commit, git_auth;
+    bool refresh_spec; /* reload: take the files of the app's spec as they are now, not as they were at creation */
     struct str name, value; /* param update: name and value; account link: plugin and account */
     struct str version;     /* version switch: number, "revert", "next", "previous"; files: number or empty. A switch
                                to a version that may do more than what is approved now needs `approve` */

@@ -74,14 +74,32 @@ bool unit_advance(struct op *op, struct unit *u, bool is_same, bool starts, cons
     return !o->promote || !u->stage.app || check_promote(op, u, starts, r->promoted, err);
 }
 
+/* Takes the app's spec as it is now; *changed if that is not what the app has. */
+static bool refresh_spec(struct op *op, struct store_metadata *m, bool *changed, struct err *err)
+{
+    struct map had = m->spec_files;
+    if (!request_snapshot_spec(op, m, err))
+        return false;
+    *changed = map_len(&had) != map_len(&m->spec_files);
+    map_foreach(e, &m->spec_files)
+    {
+        const struct str *old = map_get(&had, e->key);
+        *changed |= !old || !str_eq(*old, *(const struct str *)e->value);
+    }
+    return true;
+}
+
 static bool reload_unit(struct op *op, struct unit *u, struct results *r, struct err *err)
 {
     const struct deploy_opts *o = op->opts;
     struct store_app *app = unit_staged(u)->app;
-    bool is_git = src_is_git(app->source_url), current = false;
+    bool is_git = src_is_git(app->source_url), current = false, has_new_spec = false;
     if (is_git && !str_is_empty(o->git_auth))
         app->metadata.git_auth_name = o->git_auth;
-    if (is_git && !o->force_reload && !fetch_is_current(op, app, o->branch, o->commit, &current, err))
+    if (o->refresh_spec && !refresh_spec(op, &app->metadata, &has_new_spec, err))
+        return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
+    if (is_git && !o->force_reload && !has_new_spec &&
+        !fetch_is_current(op, app, o->branch, o->commit, &current, err))
         return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, app)));
     if (current) {
         json_array_append_new(r->skipped, wire_path(app));

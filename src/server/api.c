@@ -286,7 +286,7 @@ static bool parse_query(struct api_call *call, struct err *err)
         {"webhook", NULL, &o->has_webhook}, {"reveal", NULL, &o->reveal},
         {"dryRun", NULL, &o->is_dry_run},
         {"approve", NULL, &o->approve}, {"promote", NULL, &o->promote}, {"verify", NULL, &o->verify},
-        {"forceReload", NULL, &o->force_reload}, {"internal", NULL, &o->internal},
+        {"forceReload", NULL, &o->force_reload}, {"refreshSpec", NULL, &o->refresh_spec}, {"internal", NULL, &o->internal},
     };
     if (!http_query_parse(&call->arena, str_dup(&call->arena, call->req->query), &call->query, err))
         return false;

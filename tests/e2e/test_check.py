@@ -92,3 +92,16 @@ def test_unlinking_an_absent_account_changes_nothing(server, folder):
     server.cli("app", "update", "copt", "privileged", "/acc")
     assert server.apps("--internal")["stage.localhost:/acc"]["metadata"]["container_options"] == {"privileged": ""}
     server.cli("app", "delete", "/acc")
+
+
+def test_a_spec_is_refreshed_when_asked_for(server, folder):
+    spec = server.home / "config" / "appspecs" / "own"
+    spec.mkdir(parents=True)
+    (spec / "app.star").write_text(text_app("old")["app.star"])
+    server.cli("app", "create", "--spec", "own", folder({"readme.txt": "x"}), "/spec")
+    (spec / "app.star").write_text(text_app("new")["app.star"])
+    server.cli("app", "reload", "--promote", "/spec")
+    assert server.get("/spec").text == "old"
+    server.cli("app", "reload", "--promote", "--refresh-spec", "/spec")
+    assert server.get("/spec").text == "new"
+    server.cli("app", "delete", "/spec")
