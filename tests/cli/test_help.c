@@ -56,6 +56,7 @@ static void a_leaf_has_usage_and_aligned_options(void **state)
                         "   openrun version switch [options] <version> <appPath>\n"
                         "\n"
                         "OPTIONS:\n"
+                        "   --approve, -a   approve what the version may do beyond what is approved now (default: false)\n"
                         "   --dry-run       show what would be done, change nothing (default: false)\n"
                         "   --format value  print the reply as json, jsonl or jsonl_pretty\n"
                         "   --help, -h      show help\n");

@@ -225,8 +225,36 @@ static const struct {
      "GET /_openrun/version/files?appPath=%2Fa&version=3", NULL, 0, "1,e,\"f\"\n", ""},
     {"version files with too many words", "version files /a 3 4", {0}, NULL, NULL, 1, "",
      "error: requires argument: <appPath> [<version>]\n"},
+    {"apply", "apply -a -p --clobber --reload updated -b x -c y -g z github.com/a/b/apps.star /x/**",
+     {200, "{\"create_results\":[],\"update_results\":[" PATH("/a") "],\"skipped_results\":[" PATH("/c") "],\"warnings\":[\"careful\"]}"},
+     "POST /_openrun/apply?applyPath=github.com%2Fa%2Fb%2Fapps.star&appPathGlob=%2Fx%2F%2A%2A&approve=true&dryRun=false&branch=x&"
+     "commit=y&gitAuth=z&reload=updated&promote=true&verify=false&clobber=true&forceReload=false&dev=false",
+     NULL, 0,
+     "Updated apps: /a\nSkipped apps: /c\n0 app(s) created, 1 app(s) updated, 0 app(s) reloaded, 1 app(s) skipped, 0 app(s) "
+     "approved, 0 app(s) promoted.\n", "warning: careful\n"},
+    {"plan with differences", "plan --detailed-exitcode github.com/a/b/apps.star",
+     {200, "{\"dry_run\":true,\"create_results\":[{}],\"filtered_apps\":[" PATH("/a") "," PATH("/b") "," PATH("/c") "],\"changes\":["
+           "{\"app_path_domain\":" PATH("/a") ",\"action\":\"create\",\"fields\":[{\"field\":\"source\",\"old\":null,\"new\":\"s\"}],"
+           "\"files\":{\"added\":[\"x\",\"y\"]}},"
+           "{\"app_path_domain\":" PATH("/b") ",\"action\":\"reload\",\"promoted\":true,\"fields\":[{\"field\":\"auth\",\"old\":\"none\","
+           "\"new\":null},{\"field\":\"params.key\",\"old\":\"***\",\"new\":\"***\"}],\"files\":{\"added\":[\"x\"],\"removed\":[\"y\"]}}]}"},
+     "POST /_openrun/apply?applyPath=github.com%2Fa%2Fb%2Fapps.star&appPathGlob=all&approve=false&dryRun=true&branch=main&"
+     "commit=&gitAuth=&reload=matched&promote=false&verify=false&clobber=false&forceReload=false&dev=false",
+     NULL, 2,
+     "+ /a (create)\n    source: \"s\"\n    files: 2\n~ /b (reload, promoted)\n    auth: \"none\" -> (none)\n    params.key: \"***\", "
+     "another one\n    + x\n    - y\n\n1 app(s) to create, 1 app(s) to change, 1 app(s) unchanged.\n", ""},
+    {"a bad reload option", "apply --reload always github.com/a/b/apps.star", {0}, NULL, NULL, 1, "",
+     "error: invalid reload option \"always\": valid options are none, updated, matched\n"},
+    {"apply of nothing", "apply", {0}, NULL, NULL, 1, "", "error: expected one or two arguments: <filePath> [<appPathGlob>]\n"},
+    {"diff", "diff --detailed-exitcode /a",
+     {200, "{\"is_different\":true,\"app_path_domain\":" PATH("/a") ",\"version\":1,\"stage_version\":3,\"fields\":[{\"field\":"
+           "\"plugins\",\"old\":[],\"new\":[\"exec.in\"]}],\"files\":[{\"name\":\"f\",\"diff\":\"--- production/f\\n+++ staging/f\\n@@ -1,1 "
+           "+1,1 @@\\n-a\\n+\\u001b[2J\\n\"}]}"},
+     "GET /_openrun/diff?appPath=%2Fa", NULL, 2,
+     "/a: production (version 1) -> staging (version 3)\n    plugins: [] -> [\"exec.in\"]\n--- production/f\n+++ staging/f\n@@ -1,1 +1,1 "
+     "@@\n-a\n+?[2J\n", ""},
     {"version switch", "version switch Previous /a", {200, "{\"from_version\":3,\"to_version\":2}"},
-     "POST /_openrun/version?appPath=%2Fa&version=previous&dryRun=false", NULL, 0,
+     "POST /_openrun/version?appPath=%2Fa&version=previous&approve=false&dryRun=false", NULL, 0,
      "Switched /a from version 3 to version 2\n", ""},
     {"version revert", "version revert /a --dry-run", {200, "{\"from_version\":3,\"to_version\":1,\"dry_run\":true}"},
      "POST /_openrun/version?appPath=%2Fa&version=revert&dryRun=true", NULL, 0,
