@@ -73,12 +73,23 @@ def lab(request, tmp_path_factory):
         s.dispose()
     finally:
         engine.clean(s.home)
+        images = engine.run("images", "-q", "--filter", f"label=dev.openrun.image.home={s.home}").split()
+        if images:
+            engine.run("rmi", "--force", *sorted(set(images)), check=False)
 
 
 def why(lab):
     """What the server has logged of its builds and containers last."""
     lines = [json.dumps(entry)[-6000:] for entry in lab.log() if entry.get("level") in ("WARN", "ERROR", "warn", "error")]
     return "\n".join(lines[-3:])
+
+
+def forget(lab, app_id):
+    """Frees what a deleted app's containers and volumes hold; images stay for the next run's layers."""
+    for what, found in (("container", lab.engine.containers(lab.home, f"label=dev.openrun.app.id={app_id}")),
+                        ("volume", lab.engine.run("volume", "ls", "-q", "--filter", f"name=clv-{app_id}-").split())):
+        if found:
+            lab.engine.run(what, "rm", "--force", *found, check=False)
 
 
 @contextlib.contextmanager
@@ -102,9 +113,7 @@ def deployed(lab, spec, source, *options, bases=PYTHON, places=("path", "domain"
     finally:
         lab.cli("app", "delete", "all")
         for app_id in ids:
-            found = lab.engine.containers(lab.home, f"label=dev.openrun.app.id={app_id}")
-            if found:
-                lab.engine.run("rm", "--force", "--volumes", *found, check=False)
+            forget(lab, app_id)
         shutil.rmtree(folder)
 
 
@@ -376,7 +385,7 @@ def test_an_edit_shows_in_development(lab, spec, name, file, old, new):
     engines.ensure(lab.engine, *bases)
     folder = lab.home / "sources" / f"dev-{name}"
     shutil.copytree(APPS / name, folder)
-    app = App(lab, name)
+    app, app_id = App(lab, name), "none"
     try:
         lab.cli("app", "create", "--dev", "--approve", "--spec", spec, *options, folder, f"/{name}")
         app_id = lab.apps(f"/{name}")[f"/{name}"]["id"]
@@ -387,7 +396,5 @@ def test_an_edit_shows_in_development(lab, spec, name, file, old, new):
         openrun.wait_for(lambda: new.strip('"') in app.get("path", timeout=BUILD_SECS).text, "the edit", timeout=300)
     finally:
         lab.cli("app", "delete", "all")
-        found = lab.engine.containers(lab.home, f"label=dev.openrun.app.id={app_id}")
-        if found:
-            lab.engine.run("rm", "--force", "--volumes", *found, check=False)
+        forget(lab, app_id)
         shutil.rmtree(folder)
