@@ -170,14 +170,14 @@ static const struct {
     {"reload", "app reload -a -p -f --verify -b x -c y -g z all",
      {200, "{\"reload_results\":[" PATH("/a") "," PATH("/b") "],\"skipped_results\":[" PATH("/c") "],\"approve_results\":[{\"id\":\"i\","
            "\"app_path_domain\":" PATH("/b") "}],\"promote_results\":[" PATH("/a") "]}"},
-     "POST /_openrun/reload?appPathGlob=all&approve=true&dryRun=false&promote=true&verify=true&forceReload=true&branch=x&"
+     "POST /_openrun/reload?appPathGlob=all&approve=true&dryRun=false&promote=true&verify=true&forceReload=true&refreshSpec=false&branch=x&"
      "commit=y&gitAuth=z",
      NULL, 0,
      "Reloaded apps: /a, /b\nSkipped apps: /c\nApproved apps:\nNo approval required. /b - i\nPromoted apps: /a\n"
      "2 app(s) reloaded, 1 app(s) skipped, 1 app(s) approved, 1 app(s) promoted.\n",
      ""},
     {"reload nothing", "app reload /none", {200, "{}"},
-     "POST /_openrun/reload?appPathGlob=%2Fnone&approve=false&dryRun=false&promote=false&verify=false&forceReload=false&"
+     "POST /_openrun/reload?appPathGlob=%2Fnone&approve=false&dryRun=false&promote=false&verify=false&forceReload=false&refreshSpec=false&"
      "branch=&commit=&gitAuth=",
      NULL, 0, "0 app(s) reloaded, 0 app(s) skipped, 0 app(s) approved, 0 app(s) promoted.\n", ""},
 
@@ -257,7 +257,7 @@ static const struct {
      "POST /_openrun/version?appPath=%2Fa&version=previous&approve=false&dryRun=false", NULL, 0,
      "Switched /a from version 3 to version 2\n", ""},
     {"version revert", "version revert /a --dry-run", {200, "{\"from_version\":3,\"to_version\":1,\"dry_run\":true}"},
-     "POST /_openrun/version?appPath=%2Fa&version=revert&dryRun=true", NULL, 0,
+     "POST /_openrun/version?appPath=%2Fa&version=revert&approve=false&dryRun=true", NULL, 0,
      "Reverted /a from version 3 to version 1\n" DRY_RUN, ""},
 
     {"a command of a later version", "replication status", {0}, NULL, NULL, 1, "",
