@@ -310,6 +310,11 @@ void wait_reply_failure(struct app *app, const struct app_request *request, cons
 /* Serves the page's own status; false: it is not asked for. */
 bool wait_serve(struct app *app, const struct app_request *request);
 
+/* --- bind.c --- */
+
+/* Makes a copy of what the relative volume `v` mounts and names it as the volume's source. While loading. */
+bool bind_source(struct app *app, struct str run_dir, struct ctr_volume *v, struct err *err);
+
 /* --- jobs.c --- */
 
 /* The check of ace.job(); completes the values in place. */

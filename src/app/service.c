@@ -272,6 +272,9 @@ static bool gather_volumes(struct plan *p, struct err *err)
     for (size_t i = 0; i < n; i++) {
         if (volumes[i].kind == CTR_VOLUME_SECRET && !render_secret(p, policy.run_dir, &volumes[i], err))
             return false;
+        bool is_own = volumes[i].kind == CTR_VOLUME_BIND && !path_is_abs(volumes[i].source);
+        if (is_own && !files_are_on_disk(&app->entry) && !bind_source(app, policy.run_dir, &volumes[i], err))
+            return false;
         if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
             return false;
     }

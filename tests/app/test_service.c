@@ -273,6 +273,16 @@ static const struct {
      {"Containerfile", "FROM x\n# {{nothing}}"},
      NULL,
      "Containerfile: template line 2: unknown value nothing"},
+    {"a bind of what is not there",
+     "'auto', port=1, volumes=['./conf:/e']",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "the app's source has no file or folder \"conf\""},
+    {"a bind out of the app",
+     "'auto', port=1, volumes=['./a/../../b:/e']",
+     {"Containerfile", "FROM x"},
+     NULL,
+     "path must stay within its root"},
     {"volumes that are no strings",
      "'auto', port=1, volumes=[1]",
      {"Containerfile", "FROM x"},
@@ -352,6 +362,38 @@ static void secret_volumes_are_rendered_from_params_alone(void **state)
     assert_str(text, "COLOR=\"te\\\"al\"\n");
     MUST(fs_stat(path_dir(run->mounts[0].source), &info, &err), &err);
     assert_int_equal(info.mode & 0777, 0700);
+}
+
+static void relative_binds_are_copies_of_the_version(void **state)
+{
+    scoped_err err = {0};
+    struct str text, first;
+    struct fs_info info;
+    const char *star = star_with("'auto', volumes=['./conf:/conf:ro', './conf/a.ini:/a.ini', './:/all']");
+    const struct ctr_run *run = run_of(load_app(FILES("app.star", star, "Containerfile", "FROM x\nEXPOSE 1", "conf/a.ini",
+                                                      "a", "conf/sub/b.ini", "b", "conf2/c.ini", "c")));
+    assert_int_equal(run->n_mounts, 3);
+    first = str_dup(&now.arena, run->mounts[0].source);
+    assert_true(run->mounts[0].is_read_only && str_starts(first, fx.env.home));
+    MUST(fs_read_all(&now.arena, path_join(&now.arena, first, STR("sub/b.ini")), 100, &text, &err), &err);
+    assert_str(text, "b");
+    assert_false(fs_exists(path_join(&now.arena, first, STR("c.ini"))));
+    MUST(fs_read_all(&now.arena, run->mounts[1].source, 100, &text, &err), &err);
+    assert_str(text, "a");
+    assert_true(str_ends(run->mounts[1].source, STR("/a.ini")));
+    assert_true(fs_exists(path_join(&now.arena, run->mounts[2].source, STR("conf2/c.ini"))));
+    /* The container's user can read them, nobody else gets there. */
+    MUST(fs_stat(first, &info, &err), &err);
+    assert_int_equal(info.mode & 0777, 0755);
+    MUST(fs_stat(path_dir(path_dir(first)), &info, &err), &err);
+    assert_int_equal(info.mode & 0777, 0700);
+    /* Another content is another copy; the same is the same. */
+    run = run_of(load_app(FILES("app.star", star, "Containerfile", "FROM x\nEXPOSE 1", "conf/a.ini", "a2", "conf/sub/b.ini",
+                                "b")));
+    assert_false(str_eq(run->mounts[0].source, first));
+    run = run_of(load_app(FILES("app.star", star, "Containerfile", "FROM x\nEXPOSE 1", "conf/a.ini", "a", "conf/sub/b.ini",
+                                "b")));
+    assert_str(run->mounts[0].source, str_z(&now.arena, first));
 }
 
 static void volumes_options_and_images(void **state)
@@ -577,6 +619,7 @@ int main(void)
         CTEST(impossible_containers_are_load_errors),
         CTEST(ports_and_files_are_found),
         CTEST(secret_volumes_are_rendered_from_params_alone),
+        TEST(relative_binds_are_copies_of_the_version),
         TEST(volumes_options_and_images),
         CTEST(an_image_is_built_from_the_given_files),
         CTEST(a_change_that_is_undone_stops_what_it_started),
