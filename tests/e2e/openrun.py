@@ -183,12 +183,17 @@ class Server:
         return True
 
     def start(self, **env):
-        self.launch(**env)
-        wait_for(lambda: self._is_listening() or not self.is_running(), "the server to listen")
-        if not self._is_listening():
+        for _ in range(60):
+            self.launch(**env)
+            wait_for(lambda: self._is_listening() or not self.is_running(), "the server to listen")
+            if self._is_listening():
+                return self
             self._join()
-            raise AssertionError(f"the server ended at its start with {self.process.returncode}\n{self.out}{self.err}")
-        return self
+            # A kept port may be that of somebody's connection for a moment.
+            if " is in use: " not in "".join(self._err[self._start_at:]):
+                break
+            time.sleep(1)
+        raise AssertionError(f"the server ended at its start with {self.process.returncode}\n{self.out}{self.err}")
 
     def keep_ports(self):
         """The ports of now for the next start too: addresses that apps and browsers have learnt stay good."""
