@@ -26,7 +26,7 @@ struct fake {
     struct ctr_image images[FAKE_MAX];
     size_t image_count;
     char removed[4096]; /* names of containers and images, in order */
-    int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
+    _Atomic int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
     _Atomic int slow_ms; /* each call takes 0..slow_ms */
     int build_ms;
@@ -223,7 +223,7 @@ static inline bool fake_stop(void *ctx, struct str name, int grace_secs, struct 
     return ok;
 }
 
-static inline bool fake_freeze(struct fake *f, struct str name, enum ctr_status from, enum ctr_status to, int *count,
+static inline bool fake_freeze(struct fake *f, struct str name, enum ctr_status from, enum ctr_status to, _Atomic int *count,
                                struct err *err)
 {
     if (!fake_call(f, err))

@@ -128,8 +128,9 @@ def test_requests_racing_the_idle_stop(new_home, fake, action):
         assert c["starts"] <= rounds, f"{name}: {c['starts']} starts for {rounds} rounds of requests"
     calls = fake.calls()
     assert calls["stop" if action == "stop" else "pause"] > apps, "the race took place"
-    asleep = "exited" if action == "stop" else "paused"
-    wait_for(lambda: {c["status"] for c in fake.containers(box.home).values()} == {asleep}, "all to sleep again")
+    # Of 200 paused ones the memory allowed for them keeps some 30, the others are stopped.
+    asleep = {"exited"} if action == "stop" else {"paused", "exited"}
+    wait_for(lambda: {c["status"] for c in fake.containers(box.home).values()} <= asleep, "all to sleep again")
     fake.faults()
     no_leaks(box, fake)
 
