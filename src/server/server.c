@@ -570,8 +570,8 @@ static void finish(struct server *s)
     http_server_close(s->control);
     operations_drain(s->operations, API_DRAIN_MS); /* those whose client has left */
     jobs_close(s->task_jobs);
-    job_table_close(s->job_table);
     jobs_close(s->jobs);
+    job_table_close(s->job_table); /* calls of the API may have asked it until now */
     syncs_close(s->syncs);
     background_close(s->background);
     watch_close(s->watch);

@@ -81,13 +81,13 @@ def test_commands(box, engine, alpine, folder, path):
 
 def test_a_deadline_and_a_client_that_leaves(box, engine, alpine, folder, path):
     box.cli("app", "create", "--approve", str(folder({"app.star": APP})), path)
-    r = box.get(path + "/run", params={"sh": "trap '' TERM; echo begun; sleep 1000", "timeout": "1"})
+    r = box.get(path + "/run", params={"sh": "sleep 1000", "timeout": "1"})
     assert r.json()["error"] == "the command was ended after 1 s (timeout)"
     wait_for(lambda: not tasks(box, engine), "the container to go")
 
     with web.session() as s:
         with pytest.raises(requests.RequestException):
-            s.get(box.url(path + "/run"), params={"sh": "sleep 1000"}, timeout=3)
+            s.get(box.url(path + "/run"), params={"sh": "trap 'exit 0' TERM; sleep 1000 & wait"}, timeout=2)
     wait_for(lambda: not tasks(box, engine), "the container to go with its client")
 
 
