@@ -18,9 +18,8 @@ static bool is_dot(const char *name)
     return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-static DIR *open_dir_at(int at, const char *name)
+static DIR *dir_of(int fd)
 {
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return NULL;
     DIR *d = fdopendir(fd);
@@ -30,6 +29,16 @@ static DIR *open_dir_at(int at, const char *name)
         errno = saved;
     }
     return d;
+}
+
+DIR *fs_opendir(const char *path)
+{
+    return dir_of(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+static DIR *open_dir_at(int at, const char *name)
+{
+    return dir_of(openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 /* ---- Removing ----
