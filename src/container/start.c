@@ -21,7 +21,8 @@ enum {
     ATTEMPT_SLEEP_MS = 100,
     ATTEMPT_SLEEP_MAX_MS = 2000,
     MAX_PHASES = 12,
-    LOGS_SHOWN_MAX = 48 << 10
+    LOGS_SHOWN_MAX = 48 << 10,
+    LOGS_LATE_MS = 2000 /* after its end a container's output is complete */
 };
 
 struct start {
@@ -304,15 +305,29 @@ static bool wait_healthy(struct start *st, int attempts, struct err *err)
     }
 }
 
-/* The newest whole lines of the container's output. */
-static struct str last_logs(struct start *st)
+static struct str read_logs(struct start *st)
 {
     struct str logs = {0};
     scoped_err ignored = {0};
-    if (st->tune.log_lines <= 0 || st->info.status == CTR_STATUS_NONE ||
-        !ctr_container_logs(st->engine, &st->arena, st->svc->run.name, st->tune.log_lines, &logs, &ignored))
+    ctr_container_logs(st->engine, &st->arena, st->svc->run.name, st->tune.log_lines, &logs, &ignored);
+    return str_trim(logs);
+}
+
+/* The newest whole lines of the container's output. An engine may know that a container has ended before it has
+ * written down the last words, which say why: then they are read until they stay the same. */
+static struct str last_logs(struct start *st)
+{
+    if (st->tune.log_lines <= 0 || st->info.status == CTR_STATUS_NONE)
         return (struct str){0};
-    logs = str_trim(logs);
+    struct str logs = read_logs(st), before;
+    bool has_ended = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
+    for (int wait_ms = LOGS_LATE_MS / 16; has_ended && wait_ms < LOGS_LATE_MS; wait_ms *= 2) {
+        before = logs;
+        sleep_ms(wait_ms);
+        logs = read_logs(st);
+        if (logs.len > 0 && str_eq(logs, before))
+            break;
+    }
     if (logs.len > LOGS_SHOWN_MAX) {
         logs = str_from_off(logs, logs.len - LOGS_SHOWN_MAX);
         logs = str_from_off(logs, str_chr(logs, '\n') == STR_NPOS ? 0 : str_chr(logs, '\n') + 1);

@@ -287,7 +287,7 @@ def test_mistyped_commands(server, args, message):
 
 
 def test_commands_of_later_versions_say_so(server):
-    for args in (["apply", "x.star"], ["sync", "list"], ["export"], ["secret", "list"]):
+    for args in (["service", "list"], ["binding", "list"], ["user", "list"], ["secret", "list"]):
         message = server.fails(*args)
         assert "version" in message, message
     assert "(later)" in server.try_cli("help").out
