@@ -10,7 +10,6 @@
 #include "arena.h"
 #include "err.h"
 
-#include <dirent.h>
 #include <sys/types.h>
 
 /* The shortest equivalent: no ".", no "//", ".." resolved where it can be, "/.." is "/"; "" gives ".". */
@@ -87,10 +86,6 @@ bool fs_remove(struct str path, struct err *err);
 bool fs_remove_tree(struct str path, struct err *err);
 /* A new directory, mode 0700, `$TMPDIR/<prefix>XXXXXX` (or in /tmp). The caller removes it. */
 bool fs_temp_dir(struct arena *a, struct str prefix, struct str *path, struct err *err);
-
-/* opendir() by way of open(): a thread checker that knows of open() but not of opendir() would see races between
- * users of one descriptor number. The caller does closedir(). NULL and errno on failure. */
-DIR *fs_opendir(const char *path);
 
 /* A walk below a directory: each directory before its content, names in byte order, symlinks reported and
  * never followed, `root` itself left out:

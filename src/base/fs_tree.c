@@ -18,8 +18,9 @@ static bool is_dot(const char *name)
     return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-static DIR *dir_of(int fd)
+static DIR *open_dir_at(int at, const char *name)
 {
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return NULL;
     DIR *d = fdopendir(fd);
@@ -29,16 +30,6 @@ static DIR *dir_of(int fd)
         errno = saved;
     }
     return d;
-}
-
-DIR *fs_opendir(const char *path)
-{
-    return dir_of(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-}
-
-static DIR *open_dir_at(int at, const char *name)
-{
-    return dir_of(openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 /* ---- Removing ----

@@ -3,8 +3,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proc_int.h"
 
-#include "fs.h"
-
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,7 +39,7 @@ static void look_below(struct tree *t, pid_t pid)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *d = fs_opendir(path);
+    DIR *d = opendir(path);
     if (!d)
         return;
     for (struct dirent *e; (e = readdir(d));)

@@ -16,7 +16,7 @@ enum { NOTE_MAX = 16 << 10, NOTES_MAX = 10000 };
 /* The ids of the notes there are. */
 static bool list_notes(struct arena *a, struct str dir, struct str_list *ids, struct err *err)
 {
-    DIR *d = fs_opendir(str_z(a, dir));
+    DIR *d = opendir(str_z(a, dir));
     if (!d)
         return errno == ENOENT || err_set_errno(err, errno, "reading " STR_FMT, STR_ARG(dir));
     for (struct dirent *e; ids->len < NOTES_MAX && (e = readdir(d));) {

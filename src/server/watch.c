@@ -183,7 +183,7 @@ static void add_folders(struct watched *app, struct str rel, int depth)
     }
     if (!add_folder(app, rel, path))
         return;
-    DIR *dir = fs_opendir(str_z(&a, path));
+    DIR *dir = opendir(str_z(&a, path));
     if (!dir)
         return;
     for (struct dirent *entry; (entry = readdir(dir));) {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GLOBALS_MAX = 4096, INPUT_MAX = 1 << 20 };
+enum { MAX_GLOBALS = 4096, MAX_INPUT = 1 << 20 };
 
 struct repl {
     struct arena arena;
@@ -22,7 +22,7 @@ static void define(struct repl *r, struct str name, star_v v)
             return;
         }
     }
-    if (r->n < GLOBALS_MAX)
+    if (r->n < MAX_GLOBALS)
         r->globals[r->n++] = (struct star_binding){str_z(&r->arena, name), v};
 }
 
@@ -85,13 +85,13 @@ static void evaluate(struct repl *r, struct str text)
 int tool_repl(const struct tool *base)
 {
     struct repl r = {0};
-    scoped_buf input = BUF_INIT(INPUT_MAX);
+    scoped_buf input = BUF_INIT(MAX_INPUT);
     char line[65536];
     tool_init(&r.tool, &r.arena);
     r.tool.opts = base->opts;
     r.tool.opts.global_reassign = r.tool.opts.toplevel_control = true;
     r.tool.limits = base->limits;
-    r.globals = arena_array(&r.arena, struct star_binding, GLOBALS_MAX);
+    r.globals = arena_array(&r.arena, struct star_binding, MAX_GLOBALS);
     for (size_t i = 0; i < r.tool.env.n; i++)
         r.globals[r.n++] = r.tool.env.items[i];
     printf("Starlark; end with Ctrl-D\n");
