@@ -13,9 +13,14 @@ enum { ARGC_MAX = 64 };
 
 static const struct flag root_flags[] = {
     {"config-file", "c", FLAG_STR, NULL, "file"}, {"version", "v", FLAG_BOOL, NULL, "version"}, FLAG_END};
-static const struct command *const root_commands[] = {&cmd_apply,   &cmd_sync, &cmd_service, &cmd_binding,
-                                                      &cmd_secret,  &cmd_user, &cmd_export,  &cmd_pretty_print,
-                                                      &cmd_preview, NULL};
+static const struct flag every_flag[] = {{"text", "t", FLAG_STR, "default", "text"},
+                                         {"list", "l", FLAG_LIST, NULL, "texts"},
+                                         {"bool", "b", FLAG_BOOL, NULL, "true or false"},
+                                         {"int", "i", FLAG_INT, "7", "a number"},
+                                         FLAG_END};
+static const struct command every = {.name = "every", .summary = "every kind", .words = "[<glob>]", .flags = every_flag};
+static const struct command *const root_commands[] = {&every,       &cmd_service, &cmd_provider, &cmd_binding,
+                                                      &cmd_replication, &cmd_secret,  &cmd_user,     NULL};
 static const struct command root = {
     .name = "openrun", .summary = "the root", .flags = root_flags, .subs = root_commands};
 
