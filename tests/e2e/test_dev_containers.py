@@ -165,9 +165,9 @@ def test_a_starlark_app_is_evaluated_again(plain, folder):
     says(server, "two")
     (source / "app.star").write_text("def broken(:\n")
     says(server, "app.star:1", 500)
+    wait_for(lambda: "dev app failed to reload" in str(server.log()), "the log to tell of it")
     folder(sources.text_app("three"))
     says(server, "three")
-    assert "dev app failed to reload" in str(server.log())
 
 
 def test_new_folders_are_watched_and_ignored_ones_are_not(plain, folder):
