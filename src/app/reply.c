@@ -192,16 +192,7 @@ static struct str link_body(struct arena *a, struct str url, int status)
 {
     scoped_buf b = BUF_INIT(1 << 20);
     buf_add_z(&b, "<a href=\"");
-    for (size_t i = 0; i < url.len; i++) {
-        switch (url.ptr[i]) {
-        case '&': buf_add_z(&b, "&amp;"); break;
-        case '<': buf_add_z(&b, "&lt;"); break;
-        case '>': buf_add_z(&b, "&gt;"); break;
-        case '"': buf_add_z(&b, "&#34;"); break;
-        case '\'': buf_add_z(&b, "&#39;"); break;
-        default: buf_add_char(&b, url.ptr[i]);
-        }
-    }
+    html_escape(&b, url);
     buf_printf(&b, "\">" STR_FMT "</a>.\n", STR_ARG(http_status_text(status)));
     return b.is_full ? (struct str){0} : str_dup(a, buf_str(&b));
 }

@@ -50,53 +50,15 @@ int64_t wait_patience_ms(const struct app *app, bool is_page)
 
 /* --- templates -------------------------------------------------------------------------------------- */
 
-struct value {
-    const char *name;
-    struct str text;
-    bool is_raw;
-};
-
 static struct str embedded(const char *name)
 {
-    const struct embedded_file *f = embed_find(wait_gen, wait_gen_len, str_from(name));
-    if (!f)
-        BUG("no page %s", name);
-    return f->data;
+    return embed_data(wait_gen, wait_gen_len, str_from(name));
 }
 
-static void add_escaped(struct buf *b, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        switch (s.ptr[i]) {
-        case '&': buf_add_z(b, "&amp;"); break;
-        case '<': buf_add_z(b, "&lt;"); break;
-        case '>': buf_add_z(b, "&gt;"); break;
-        case '"': buf_add_z(b, "&#34;"); break;
-        case '\'': buf_add_z(b, "&#39;"); break;
-        case '\0': buf_add_z(b, "\xef\xbf\xbd"); break;
-        default: buf_add_char(b, s.ptr[i]);
-        }
-    }
-}
-
-static struct str fill(struct arena *a, struct str rest, const struct value *values, size_t n)
+static struct str fill(struct arena *a, const char *name, const struct html_value *values, size_t n)
 {
     scoped_buf b = BUF_INIT(PAGE_MAX);
-    for (size_t open; (open = str_find(rest, STR("{{"))) != STR_NPOS;) {
-        size_t close = str_find(rest, STR("}}")), i = 0;
-        struct str name = str_slice(rest, open + 2, close);
-        buf_add_str(&b, str_slice(rest, 0, open));
-        while (i < n && !str_eq_z(name, values[i].name))
-            i++;
-        if (i == n)
-            BUG("a page wants {{" STR_FMT "}}", STR_ARG(name));
-        if (values[i].is_raw)
-            buf_add_str(&b, values[i].text);
-        else
-            add_escaped(&b, values[i].text);
-        rest = str_from_off(rest, close + 2);
-    }
-    buf_add_str(&b, rest);
+    html_fill(&b, embedded(name), values, n);
     return str_dup(a, buf_str(&b));
 }
 
@@ -138,7 +100,7 @@ static void send_page(const struct app *app, struct http_req *req, const struct 
     struct arena *a = req->arena;
     struct str style = embedded("style.css"), script = embedded("script.js");
     struct str refresh = str_printf(a, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>\n", REFRESH_SECS);
-    struct value values[] = {
+    struct html_value values[] = {
         {"title", p->heading, false},
         {"heading", p->heading, false},
         {"refresh", p->refreshes ? refresh : (struct str){0}, true},
@@ -158,8 +120,7 @@ static void send_page(const struct app *app, struct http_req *req, const struct 
     http_resp_set_header(req, STR("X-Content-Type-Options"), STR("nosniff"));
     http_resp_set_header(req, STR("Cache-Control"), STR("no-store"));
     http_resp_set_header(req, STR("Vary"), STR("Accept, Sec-Fetch-Mode"));
-    http_reply(req, p->status, STR("text/html; charset=utf-8"),
-               fill(a, embedded("page.html"), values, ARRAY_LEN(values)));
+    http_reply(req, p->status, STR("text/html; charset=utf-8"), fill(a, "page.html", values, ARRAY_LEN(values)));
 }
 
 /* Where a start is on its way: 0 fetch, 1 build, 2 start, 3 health. */
@@ -202,14 +163,14 @@ void wait_reply_page(struct app *app, const struct app_request *request)
     struct str classes[4];
     for (int i = 0; i < 4; i++)
         classes[i] = i < step ? STR(" class=\"done\"") : i == step ? STR(" class=\"now\"") : (struct str){0};
-    p.content = fill(a, embedded("waiting.html"),
-                     (struct value[]){{"phase", phase_of(&s), false},
-                                      {"step0", classes[0], true},
-                                      {"step1", classes[1], true},
-                                      {"step2", classes[2], true},
-                                      {"step3", classes[3], true},
-                                      {"nolog", log.len > 0 ? (struct str){0} : STR(" hidden"), true},
-                                      {"log", log, false}},
+    p.content = fill(a, "waiting.html",
+                     (struct html_value[]){{"phase", phase_of(&s), false},
+                                           {"step0", classes[0], true},
+                                           {"step1", classes[1], true},
+                                           {"step2", classes[2], true},
+                                           {"step3", classes[3], true},
+                                           {"nolog", log.len > 0 ? (struct str){0} : STR(" hidden"), true},
+                                           {"log", log, false}},
                      7);
     http_resp_set_header(req, STR("Retry-After"), str_printf(a, "%d", REFRESH_SECS));
     send_page(app, req, &p);
@@ -251,10 +212,10 @@ void wait_reply_failure(struct app *app, const struct app_request *request, cons
     }
     struct page p = {.state = "failed", .status = status};
     p.heading = str_printf(a, STR_FMT " did not start", STR_ARG(title_of(app)));
-    p.content = fill(a, embedded("failed.html"),
-                     (struct value[]){{"summary", str_dup(a, str_from(why->summary)), false},
-                                      {"nolog", may_see ? (struct str){0} : STR(" hidden"), true},
-                                      {"log", may_see ? str_dup(a, str_from(why->detail)) : (struct str){0}, false}},
+    p.content = fill(a, "failed.html",
+                     (struct html_value[]){{"summary", str_dup(a, str_from(why->summary)), false},
+                                           {"nolog", may_see ? (struct str){0} : STR(" hidden"), true},
+                                           {"log", may_see ? str_dup(a, str_from(why->detail)) : (struct str){0}, false}},
                      3);
     send_page(app, req, &p);
 }

@@ -275,13 +275,8 @@ struct str origin_local_redirect(struct str to);
 
 /* --- page.c --- */
 
-struct page_value {
-    const char *name;
-    struct str value;                 /* escaped, unless is_raw */
-    bool is_raw;
-};
-/* The embedded `name` with each {{x}} replaced by the value called x. */
-struct str page_fill(struct arena *a, struct str name, const struct page_value *values, size_t n);
+/* The embedded template `name`, filled: see base/html.h. */
+struct str page_fill(struct arena *a, struct str name, const struct html_value *values, size_t n);
 /* Sends `content` in the layout, with the security headers. */
 void page_send(struct http_req *req, int status, struct str title, struct str content);
 /* 302 (303 when `is_after_post`), or 200 with HX-Redirect for HTMX; nothing of it is cached. */

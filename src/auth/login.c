@@ -127,10 +127,10 @@ static void send_form(struct http_req *req, const struct auth_kind *kind, int st
     struct arena *a = req->arena;
     struct str alert = {0};
     if (!str_is_empty(problem))
-        alert = page_fill(a, STR("alert.html"), (struct page_value[]){{"text", problem}}, 1);
+        alert = page_fill(a, STR("alert.html"), (struct html_value[]){{"text", problem}}, 1);
     /* Who has typed a name already goes on with the password. */
     bool has_user = !str_is_empty(user);
-    struct page_value values[] = {
+    struct html_value values[] = {
         {"alert", alert, .is_raw = true}, {"text", kind->form_text}, {"type", kind->name}, {"state", state}, {"user", user},
         {"focus_user", has_user ? (struct str){0} : STR(" autofocus")},
         {"focus_password", has_user ? STR(" autofocus") : (struct str){0}},

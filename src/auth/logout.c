@@ -36,7 +36,7 @@ static void add_user(struct arena *a, struct str *users, const struct auth_kind 
 
 static void send_page(struct http_req *req, const struct logout_page *p)
 {
-    struct page_value values[] = {{"user", p->users}, {"redirect", p->redirect}};
+    struct html_value values[] = {{"user", p->users}, {"redirect", p->redirect}};
     struct str name = p->users.len > 0 ? STR("sign-out.html") : p->wants_done ? STR("signed-out.html")
                                                                               : STR("not-signed-in.html");
     page_send(req, 200, title, page_fill(req->arena, name, values, ARRAY_LEN(values)));

@@ -1,8 +1,5 @@
 /* auth/page.c: the pages around signing in, filled from web/auth, and their style sheet.
  *
- * A template has {{name}} where a value goes; there is nothing else to it. Values are escaped for text and
- * quoted attributes alike.
- *
  * The layout has a referrer policy of its own, which overrides the no-referrer of the header: under that one a
  * browser posts our forms with `Origin: null`, and over plain http, where there is no Sec-Fetch-Site, the
  * cross-origin check would then refuse them.
@@ -17,50 +14,13 @@ enum { PAGE_MAX = 256 << 10, HASH_SHOWN = 16 };
 
 static struct str embedded(struct str name)
 {
-    const struct embedded_file *f = embed_find(pages_gen, pages_gen_len, name);
-    if (!f)
-        BUG("no page " STR_FMT, STR_ARG(name));
-    return f->data;
+    return embed_data(pages_gen, pages_gen_len, name);
 }
 
-static void add_escaped(struct buf *b, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        switch (s.ptr[i]) {
-        case '&': buf_add_z(b, "&amp;"); break;
-        case '<': buf_add_z(b, "&lt;"); break;
-        case '>': buf_add_z(b, "&gt;"); break;
-        case '"': buf_add_z(b, "&#34;"); break;
-        case '\'': buf_add_z(b, "&#39;"); break;
-        case '\0': buf_add_z(b, "\xef\xbf\xbd"); break;
-        default: buf_add_char(b, s.ptr[i]);
-        }
-    }
-}
-
-static const struct page_value *find_value(const struct page_value *values, size_t n, struct str name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eq_z(name, values[i].name))
-            return &values[i];
-    BUG("a page wants {{" STR_FMT "}}", STR_ARG(name));
-}
-
-struct str page_fill(struct arena *a, struct str name, const struct page_value *values, size_t n)
+struct str page_fill(struct arena *a, struct str name, const struct html_value *values, size_t n)
 {
     scoped_buf b = BUF_INIT(PAGE_MAX);
-    struct str rest = embedded(name);
-    for (size_t open; (open = str_find(rest, STR("{{"))) != STR_NPOS;) {
-        buf_add_str(&b, str_slice(rest, 0, open));
-        size_t close = str_find(rest, STR("}}"));
-        const struct page_value *v = find_value(values, n, str_slice(rest, open + 2, close));
-        if (v->is_raw)
-            buf_add_str(&b, v->value);
-        else
-            add_escaped(&b, v->value);
-        rest = str_from_off(rest, close + 2);
-    }
-    buf_add_str(&b, rest);
+    html_fill(&b, embedded(name), values, n);
     return str_dup(a, buf_str(&b));
 }
 
@@ -73,7 +33,7 @@ void page_send(struct http_req *req, int status, struct str title, struct str co
 {
     struct arena *a = req->arena;
     struct str style = str_cat(a, STR(ASSETS "style.css?v="), content_hash(a, embedded(STYLE)));
-    struct str page = page_fill(a, STR("layout.html"), (struct page_value[]){
+    struct str page = page_fill(a, STR("layout.html"), (struct html_value[]){
         {"title", title}, {"style", style}, {"content", content, .is_raw = true}}, 3);
     http_resp_header_ref(req, STR("Content-Security-Policy"),
                          STR("default-src 'none'; style-src 'self'; font-src 'self'; frame-ancestors 'none'; "

@@ -11,6 +11,7 @@
 #include "vec.h"
 #include "map.h"
 #include "embed.h"
+#include "html.h"
 #include "id.h"
 #include "timefmt.h"
 #include "json.h"

@@ -11,13 +11,13 @@ struct embedded_file {
     struct str data;   /* followed by a NUL byte */
 };
 
-/* The file `name` of a table, or NULL. */
-static inline const struct embedded_file *embed_find(const struct embedded_file *files, size_t n, struct str name)
+/* What is in the file `name` of a table, which must have it. */
+static inline struct str embed_data(const struct embedded_file *files, size_t n, struct str name)
 {
     for (size_t i = 0; i < n; i++)
         if (str_eq(files[i].name, name))
-            return &files[i];
-    return NULL;
+            return files[i].data;
+    BUG("no file " STR_FMT " is embedded", STR_ARG(name));
 }
 
 #endif

@@ -24,9 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(str_chr(str_from_off(f.key, 11), ':') == STR_NPOS);
     }
     /* Nothing that came in can end a text or an attribute. */
-    struct page_value values[] = {{"user", f.user.len > 0 ? f.user : body}, {"redirect", STR("/")}};
+    struct html_value values[] = {{"user", f.user.len > 0 ? f.user : body}, {"redirect", STR("/")}};
     struct str empty = page_fill(&a, STR("sign-out.html"),
-                                 (struct page_value[]){{"user", (struct str){0}}, {"redirect", STR("/")}}, 2);
+                                 (struct html_value[]){{"user", (struct str){0}}, {"redirect", STR("/")}}, 2);
     struct str page = page_fill(&a, STR("sign-out.html"), values, 2);
     if (page.len > 0 && size < 4096) {
         size_t tags = 0, empty_tags = 0;
