@@ -276,7 +276,9 @@ static bool wants_live_view(const struct cli *c, const struct call *call)
 static void watcher_start(struct watcher *w, const struct cli *c, const struct call *call)
 {
     *w = (struct watcher){
-        .cli = c, .start_ms = clock_ms(), .is_watch = call->is_watch, .is_probing = call->is_long && c->config.is_tcp, .is_live = wants_live_view(c, call)};
+        .cli = c, .start_ms = clock_ms(), .is_watch = call->is_watch,
+        .is_probing = call->is_long && c->config.is_tcp, .is_live = wants_live_view(c, call),
+        .live.has_colour = c->has_colour};
     if (!w->is_probing && !w->is_live)
         return;
     pthread_mutex_init(&w->mutex, NULL);

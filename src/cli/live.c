@@ -100,9 +100,11 @@ void live_draw(struct live *l, int64_t start, int64_t now)
     fwrite(clear, 1, n, stderr);
     struct str head = str_printf(&a, "%s  %lld s", what, (long long)(now - start) / 1000);
     say(stderr, STR_FMT, STR_ARG(cut_chars(head, width)));
-    for (int i = 0; i < l->n_lines; i++)
-        say(stderr, "\n" DIM "  " STR_FMT PLAIN,
-            STR_ARG(cut_chars(str_utf8(&a, str_from(l->lines[i])), width > 2 ? width - 2 : 0)));
+    for (int i = 0; i < l->n_lines; i++) { /* what say() is given loses its control characters: colours go beside it */
+        fputs(l->has_colour ? "\n" DIM "  " : "\n  ", stderr);
+        say(stderr, STR_FMT, STR_ARG(cut_chars(str_utf8(&a, str_from(l->lines[i])), width > 2 ? width - 2 : 0)));
+        fputs(l->has_colour ? PLAIN : "", stderr);
+    }
     fflush(stderr);
     atomic_store(&rows_shown, 1 + l->n_lines);
     l->is_new = false;

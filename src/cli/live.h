@@ -7,13 +7,14 @@
 
 enum { LIVE_LINES = 5, LIVE_LINE_MAX = 512, LIVE_PHASES_MAX = 16, LIVE_WORTH_MS = 100 };
 
-/* Zeroed: nothing has been heard of yet. */
+/* Zeroed: nothing has been heard of yet, no colours. */
 struct live {
     char phase[LIVE_LINE_MAX];              /* the one under way; empty: none */
     int64_t phase_ms;                       /* since when */
     char lines[LIVE_LINES][LIVE_LINE_MAX];  /* the last of progress in it */
     int n_lines;
     bool is_new;                            /* not drawn yet */
+    bool has_colour;
     struct {
         char name[LIVE_LINE_MAX];
         int64_t took_ms;
