@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNS_MAX = 4096, BUCKETS = 20000 /* of 10 us: to 200 ms */, BUF = 65536 };
+enum { CONNS_MAX = 4096, BUCKETS = 1000000 /* of 10 us: to 10 s */, BUF = 65536 };
 
 struct conn {
     int fd;

@@ -4,11 +4,11 @@
 # and by hand the engine's start call followed by a request as soon as the port answers. The engine's start takes anything
 # between 150 and 350 ms, so our share is what is left of a wake without the start call in it, as the server's log tells.
 # Then 1,000 requests at once on the sleeping app, and an app with a layer of dependencies of which only the source changes.
-import asyncio
 import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import statistics
@@ -136,28 +136,25 @@ try:
 
     # --- a crowd before a sleeping app ---
 
-    async def one(times, statuses):
-        start = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /wake/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        writer.close()
-        times.append((time.perf_counter() - start) * 1000)
-        statuses.add(int(answer.split(b" ", 2)[1]))
+    load = root / "build/bench_load"
+    subprocess.run(["cc", "-std=gnu17", "-O2", "-D_GNU_SOURCE", root / "bench/load.c", "-o", load], check=True)
 
-    async def crowd(n):
-        times, statuses = [], set()
-        await asyncio.gather(*(one(times, statuses) for _ in range(n)))
-        return sorted(times), statuses
+    def crowd(at):
+        line = subprocess.run([load, "-c", "1000", "-n", "1000", "-w", "0", at, "/wake/"], check=True, capture_output=True, text=True).stdout
+        assert line.rstrip().endswith(" 0 errors"), line
+        return float(re.search(r"p99 ([0-9.]+)", line).group(1))
 
-    wait(lambda: status(ours) == "exited")
-    starts = len(engine_calls())
-    asleep, statuses = asyncio.run(crowd(1000))
-    wait(lambda: len(engine_calls()) > starts)
-    awake, _ = asyncio.run(crowd(1000))
-    wake = engine_calls()[-1] * 1000
-    print(f"1000 at once       statuses {statuses}, starts {len(engine_calls()) - starts} (target 1), p99 {asleep[989]:.0f} ms: the start call "
-          f"{wake:.0f} ms and {asleep[989] - wake:.0f} ms more (target < 50; the same crowd on the app when awake: {awake[989]:.0f} ms)")
+    over = []
+    for _ in range(3):
+        wait(lambda: status(ours) == "exited")
+        starts = len(engine_calls())
+        asleep = crowd(f"127.0.0.1:{port}")
+        wait(lambda: len(engine_calls()) > starts)
+        wake = engine_calls()[-1] * 1000
+        over.append((asleep - wake, wake, len(engine_calls()) - starts, crowd(f"127.0.0.1:{port}")))
+    more, wake, starts, awake = sorted(over)[1]
+    print(f"1000 at once       all 200, {starts} start (target 1), p99 {more:.0f} ms more than the start call of {wake:.0f} ms (target < 50; "
+          f"the same crowd on the app when awake: {awake:.0f} ms; median of {len(over)})")
 
     # --- a deploy of changed source ---
 

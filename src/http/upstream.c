@@ -5,6 +5,9 @@
  * 2. A wish is in one place: `queue` (waiting for room, or for the pool's addresses) or its `conn` is connecting.
  * 3. Idle connections want HTTP_READABLE: whatever comes (end, error, bytes nobody asked for) closes them.
  * 4. The most recently used idle connection is taken first, so that the others expire.
+ * 5. A rush of requests is no rush of connections: BURST are opened at once, and as many again each BURST_MS only while
+ *    those that are open take longer than that. A quick app is served sooner over the few, and a crowd before an app that
+ *    has just started does not overflow its backlog.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_int.h"
 
@@ -26,6 +29,8 @@ enum {
     DEFAULT_CONNECT_MS = 10000,
     DEFAULT_IDLE_MS = 15000,
     DEFAULT_MAX_IDLE = 250,
+    BURST = 32,
+    BURST_MS = 5,
 };
 
 /* A lookup under way; outlives its pool if need be. */
@@ -48,6 +53,10 @@ struct uppool {
     unsigned addr_count;
     struct http_upstream_stats stats;
     struct http_soon soon;
+    struct http_timer burst_timer;   /* runs while the queue waits for the next burst */
+    unsigned burst;                  /* opened and not closed since burst_ms */
+    int64_t burst_ms;
+    uint64_t burst_reused;           /* stats.reused at that time */
 };
 
 struct http_upstreams {
@@ -157,6 +166,7 @@ static void on_tend(struct http_soon *soon)
     if (pool->stats.open > 0 || pool->queue || pool->resolving || pool->soon.link)
         return;
     *find_pool(pool->all, pool->key, pool->hash) = pool->next; /* inv. 1 */
+    http_timer_stop(&pool->burst_timer);
     free(pool);
 }
 
@@ -207,6 +217,7 @@ static void on_conn_closed(struct http_stream *s, void *arg)
 static void close_conn(struct upconn *conn)
 {
     conn->pool->stats.open--;
+    conn->pool->burst -= conn->pool->burst > 0;
     http_timer_stop(&conn->timer);
     http_stream_close(&conn->stream, on_conn_closed);
 }
@@ -412,6 +423,7 @@ static bool connect_to(struct upconn_wish *a, const struct sockaddr *addr, sockl
     a->conn = conn;
     pool->stats.open++;
     pool->stats.opened++;
+    pool->burst++;
     if (e == 0) {
         connected(conn);
     } else {
@@ -520,13 +532,47 @@ static struct upconn *take_idle(struct uppool *pool)
     return conn;
 }
 
+static void next_burst(struct uppool *pool)
+{
+    pool->burst = 0;
+    pool->burst_ms = http_loop_now_ms(pool->all->loop);
+    pool->burst_reused = pool->stats.reused;
+}
+
+static void on_burst(struct http_timer *t)
+{
+    struct uppool *pool = CONTAINER_OF(t, struct uppool, burst_timer);
+    uint64_t reused = pool->stats.reused - pool->burst_reused;
+    bool is_quick = reused > 0 && reused >= pool->stats.open;
+    unsigned burst = pool->burst;
+    next_burst(pool);
+    if (is_quick)
+        pool->burst = burst;
+    serve_queue(pool);
+}
+
+/* Whether one more may be opened now; if only the burst forbids it, the queue will be served again in BURST_MS. */
+static bool may_open(struct uppool *pool, const struct http_proxy_opts *opts)
+{
+    if (pool->stats.open >= max_conns_of(opts))
+        return false;
+    bool is_held = http_timer_is_armed(&pool->burst_timer);
+    if (!is_held && http_loop_now_ms(pool->all->loop) - pool->burst_ms >= BURST_MS)
+        next_burst(pool);
+    if (pool->burst < BURST)
+        return true;
+    if (!is_held)
+        http_timer_start(&pool->burst_timer, pool->all->loop, BURST_MS, on_burst);
+    return false;
+}
+
 /* Gives queued wishes what there is now. */
 static void serve_queue(struct uppool *pool)
 {
     for (unsigned n = pool->stats.waiting; n > 0 && pool->queue; n--) {
         struct upconn_wish *a = pool->queue;
         struct upconn *conn = a->must_be_fresh ? NULL : take_idle(pool);
-        if (!conn && pool->stats.open >= max_conns_of(a->opts))
+        if (!conn && !may_open(pool, a->opts))
             return;
         if (!conn && !is_resolved(a)) {
             if (!start_resolving(a))
@@ -559,7 +605,7 @@ void upconn_acquire(struct http_loop *loop, struct upconn_wish *a)
     }
     http_timer_start(&a->timer, loop, a->opts->connect_timeout_ms > 0 ? a->opts->connect_timeout_ms : DEFAULT_CONNECT_MS,
                      on_acquire_timeout);
-    if (pool->stats.open >= max_conns_of(a->opts)) {
+    if (!may_open(pool, a->opts)) {
         /* A fresh one is wanted: an unused one makes room for it. */
         if (!pool->idle) {
             enqueue(a);
@@ -629,6 +675,7 @@ static void free_all(struct http_loop *loop, void *arg)
                 uv_cancel((uv_req_t *)&pool->resolving->req);
             }
             http_soon_stop(loop, &pool->soon);
+            http_timer_stop(&pool->burst_timer);
             all->buckets[i] = pool->next;
             free(pool);
         }

@@ -712,6 +712,50 @@ static void more_than_the_limit_wait_for_a_connection(void **state)
     assert_int_equal(atomic_load(&w->up.connections), 1);
 }
 
+enum { RUSH = 300 };
+
+/* Answers nobody before all of the rush are here: each on a connection of its own. */
+static void answers_when_all_are_here(struct fake_server *s, int fd, int nth)
+{
+    char head[4096];
+    if (fake_read_head(fd, head, sizeof head) == 0)
+        return;
+    while (atomic_load(&s->connections) < RUSH && !atomic_load(&s->is_stopping))
+        poll(NULL, 0, 1);
+    fake_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+}
+
+/* On the loop, so that it sees none of the requests before it sees all. */
+static void write_the_rush(struct http_loop *loop, void *arg)
+{
+    const int *fds = arg;
+    for (size_t i = 0; i < RUSH; i++)
+        assert_true(fake_write(fds[i], "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+}
+
+static void a_rush_opens_connections_in_bursts_until_all_are_served(void **state)
+{
+    struct world *w = *state;
+    start_upstream(w, answers_when_all_are_here);
+    static int fds[RUSH];
+    for (size_t i = 0; i < RUSH; i++)
+        fds[i] = dial(w);
+    int64_t began = clock_ms();
+    http_loops_run(w->loops, write_the_rush, fds);
+    while (atomic_load(&w->up.connections) < RUSH) {
+        uint64_t opened = stats(w).opened;
+        int64_t took = clock_ms() - began;
+        assert_true((int64_t)opened <= 32 * (took / 5 + 2)); /* a burst at each end, and those between */
+        poll(NULL, 0, 1);
+    }
+    char buf[4096];
+    for (size_t i = 0; i < RUSH; i++) {
+        assert_true(read(fds[i], buf, sizeof buf) > 12);
+        assert_memory_equal(buf, "HTTP/1.1 200", 12);
+        close(fds[i]);
+    }
+}
+
 static void waiting_too_long_for_a_connection_is_a_504(void **state)
 {
     struct world *w = *state;
@@ -1302,6 +1346,7 @@ int main(void)
         T(unix_sockets_work),
         T(a_late_first_byte_is_a_504),
         T(more_than_the_limit_wait_for_a_connection),
+        T(a_rush_opens_connections_in_bursts_until_all_are_served),
         T(waiting_too_long_for_a_connection_is_a_504),
         T(uploads_arrive_whole),
         T(downloads_arrive_whole),
