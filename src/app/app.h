@@ -52,6 +52,13 @@ struct app_env {
 struct app;
 struct app_slot;
 
+/* --- Files ---------------------------------------------------------------------------------------- */
+
+/* The source's files in `version` of the app `app_id`, as a set that reads from the store. The set needs the arena and the
+ * store for as long as it is read. */
+bool app_stored_files(struct arena *a, struct store *store, struct str app_id, int64_t version, struct src_files *out,
+                      struct err *err);
+
 /* --- Auditing: what an app asks for (job thread) -------------------------------------------------- */
 
 /* The result of the dry evaluation of app.star (spec plugins.md 2.4). Lives in the arena given. */

@@ -19,15 +19,15 @@ static bool read_stored(const struct src_reader *self, const struct src_file *f,
     return ok && store_blob_unpack(a, &blob, out, err);
 }
 
-static bool stored_files(struct arena *a, const struct app_env *env, const struct store_app *entry,
-                         struct src_files *out, struct err *err)
+bool app_stored_files(struct arena *a, struct store *store, struct str app_id, int64_t version, struct src_files *out,
+                      struct err *err)
 {
     struct store_file_list rows = {0};
-    scoped_store_tx *tx = store_read(env->store, err);
-    if (!tx || !store_file_list(tx, a, entry->id, entry->metadata.version_metadata.version, &rows, err))
+    scoped_store_tx *tx = store_read(store, err);
+    if (!tx || !store_file_list(tx, a, app_id, version, &rows, err))
         return false;
     struct store_reader *reader = arena_new(a, struct store_reader);
-    *reader = (struct store_reader){.base = {.read = read_stored}, .store = env->store};
+    *reader = (struct store_reader){.base = {.read = read_stored}, .store = store};
     struct src_file *items = arena_array(a, struct src_file, rows.len);
     for (size_t i = 0; i < rows.len; i++)
         items[i] = (struct src_file){.name = rows.items[i].name,
@@ -88,15 +88,14 @@ bool files_open(struct arena *a, const struct app_env *env, const struct store_a
     else if (files_are_on_disk(entry))
         ok = src_files_scan(a, entry->source_url, NULL, &source, err);
     else if (!str_eq(entry->source_url, STR("-")))
-        ok = stored_files(a, env, entry, &source, err);
+        ok = app_stored_files(a, env->store, entry->id, entry->metadata.version_metadata.version, &source, err);
     if (!ok || !spec_files(a, entry, &spec, err))
         return false;
     src_files_overlay(a, &source, &spec, out);
     return true;
 }
 
-/* --- files for later
- * ---------------------------------------------------------------------------------------- */
+/* --- files for later -------------------------------------------------------------------------------- */
 
 /* What a build needs long after the load, maybe after the app has gone: shared by the app and its container's
  * service, so that neither keeps the other alive. */

@@ -87,40 +87,12 @@ bool unit_promote(struct op *op, struct unit *u)
     return true;
 }
 
-/* --- files in the store --- */
-
-struct store_reader {
-    struct src_reader base;
-    struct store *store;
-};
-
-static bool read_stored(const struct src_reader *self, const struct src_file *f, struct arena *a,
-                        struct str *out, struct err *err)
-{
-    struct store *store = ((const struct store_reader *)self)->store;
-    struct store_blob blob;
-    scoped_store_tx *tx = store_read(store, err);
-    bool ok = tx && store_blob_get(tx, a, f->sha, &blob, err);
-    store_rollback(&tx);
-    return ok && store_blob_unpack(a, &blob, out, err);
-}
-
 bool unit_stored_files(struct op *op, struct str app_id, int64_t version, struct src_files **out,
                        struct err *err)
 {
-    struct arena *a = &op->arena;
-    struct store_file_list rows = {0};
-    scoped_store_tx *tx = store_read(op->deploy->config.store, err);
-    if (!tx || !store_file_list(tx, a, app_id, version, &rows, err))
+    struct src_files *files = arena_new(&op->arena, struct src_files);
+    if (!app_stored_files(&op->arena, op->deploy->config.store, app_id, version, files, err))
         return false;
-    struct store_reader *reader = arena_new(a, struct store_reader);
-    *reader = (struct store_reader){.base = {.read = read_stored}, .store = op->deploy->config.store};
-    struct src_file *items = arena_array(a, struct src_file, rows.len);
-    for (size_t i = 0; i < rows.len; i++)
-        items[i] = (struct src_file){.name = rows.items[i].name,
-                                     .sha = rows.items[i].sha,
-                                     .size = (uint64_t)rows.items[i].size,
-                                     .reader = &reader->base};
-    *out = arena_new(a, struct src_files);
-    return src_files_make(a, items, rows.len, *out, err);
+    *out = files;
+    return true;
 }
