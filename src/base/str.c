@@ -355,3 +355,39 @@ struct str str_nearest(struct str s, const struct str *candidates, size_t n)
     }
     return best;
 }
+
+/* The length of the "user:password@" that an address begins with behind its "://"; 0 without one. A password may hold
+ * a '/' that should have been escaped: then what looks like a port is no number. */
+static size_t userinfo_len(struct str rest)
+{
+    size_t end = 0;
+    while (end < rest.len && !memchr("/?#", rest.ptr[end], 3))
+        end++;
+    struct str authority = str_slice(rest, 0, end), port;
+    uint64_t number;
+    size_t at = str_rchr(authority, '@');
+    bool has_port = at == STR_NPOS && !str_starts(authority, STR("[")) && str_cut(authority, ':', NULL, &port);
+    if (has_port && !str_is_empty(port) && !str_to_u64(port, &number))
+        at = str_rchr(rest, '@');
+    return at == STR_NPOS ? 0 : at + 1;
+}
+
+struct str str_shown_url(struct arena *a, struct str url)
+{
+    size_t scheme = str_find(url, STR("://"));
+    if (scheme == STR_NPOS)
+        return url;
+    struct str head = str_slice(url, 0, scheme + 3), rest = str_from_off(url, scheme + 3), name = {0};
+    size_t user = userinfo_len(rest);
+    struct str tail = str_from_off(rest, user);
+    size_t hash = MIN(str_chr(tail, '#'), tail.len);
+    struct str main = str_slice(tail, 0, hash), fragment = str_from_off(tail, hash);
+    if (str_starts(url, STR("http")))
+        str_cut(main, '?', &main, NULL);
+    if (user == 0 && main.len + fragment.len == tail.len)
+        return url;
+    if (user > 0 && str_eq(head, STR("ssh://")))
+        str_cut(str_slice(rest, 0, user - 1), ':', &name, NULL);
+    return str_printf(a, STR_FMT STR_FMT "%s" STR_FMT STR_FMT, STR_ARG(head), STR_ARG(name), name.len > 0 ? "@" : "",
+                      STR_ARG(main), STR_ARG(fragment));
+}

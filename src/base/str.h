@@ -74,6 +74,9 @@ struct str str_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF_LIKE
 struct str str_cat(struct arena *a, struct str x, struct str y);
 struct str str_lower(struct arena *a, struct str s);   /* ASCII */
 struct str str_hex(struct arena *a, const void *bytes, size_t len);
+/* An address as it may be shown: without the user and password between "://" and "@" (for ssh: without the password),
+ * and without the query, where tokens stand too. A slice or in `a`; what is no address comes back as it is. */
+struct str str_shown_url(struct arena *a, struct str url);
 
 /* SipHash-1-3 with a key drawn at process start: safe for keys that an attacker chooses. */
 uint64_t str_hash(struct str s);

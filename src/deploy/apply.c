@@ -310,7 +310,7 @@ static bool check_same_app(struct op *op, const struct store_app *app, const str
         return err_set(err, ERR_CONFLICT,
                        "app " STR_FMT " already exists with different source url: " STR_FMT
                        ": delete the app first, or keep its source",
-                       STR_ARG(now->path), STR_ARG(app->source_url));
+                       STR_ARG(now->path), STR_ARG(src_shown(&op->arena, app->source_url)));
     if (app->is_dev != now->is_dev)
         return err_set(err, ERR_CONFLICT,
                        "app " STR_FMT " already exists with different dev status: it is %s",
@@ -581,6 +581,10 @@ bool deploy_apply(struct deploy *d, const struct deploy_caller *who, const struc
     scoped_op op;
     op_open(&op, d, who, o, "apply");
     struct apply ap = {.op = &op};
+    struct str plain;
+    /* A sync that an older program made may have one: it is not used. */
+    if (str_is_empty(o->sync_id) && !src_check_plain(&op.arena, o->path, &plain, err))
+        return false;
     json_t **lists[] = {&ap.created, &ap.updated, &ap.filtered, &ap.changes, &ap.warnings};
     results_init(&ap.results);
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)

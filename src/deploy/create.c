@@ -158,7 +158,8 @@ bool deploy_create(struct deploy *d, const struct deploy_caller *who, const stru
     struct places places;
     struct unit *u;
     json_t *result;
-    if (!request_read(&op.arena, body, &r, err) || !request_normalize(&op.arena, &r, err) ||
+    if (!request_read(&op.arena, body, &r, err) || !src_check_plain(&op.arena, r.source_url, &r.source_url, err) ||
+        !request_normalize(&op.arena, &r, err) ||
         !src_apppath_new(&op.arena, r.path, d->config.env->default_domain, &at, err) ||
         !op_hold(&op, src_apppath_str(&op.arena, &at), err))
         return false;

@@ -233,8 +233,10 @@ static enum star_ret take_source(struct star_run *run, struct eval *e, star_v v,
     *out = s;
     if (str_is_empty(s))
         return star_fail(run, "app: source is empty: name a folder, a git URL, or \"-\"");
-    if (str_eq(s, STR("-")) || src_is_git(s) || path_is_abs(s))
-        return STAR_OK;
+    if (str_eq(s, STR("-")) || src_is_git(s) || path_is_abs(s)) {
+        scoped_err err = {0};
+        return src_check_plain(e->a, s, out, &err) ? STAR_OK : star_fail(run, "app: %s", err_msg(&err));
+    }
     if (s.ptr[0] == '~')
         return star_fail(run, "app: source " STR_FMT ": write the whole path of the folder", STR_ARG(s));
     if (str_is_empty(e->files->dir))

@@ -307,8 +307,8 @@ static void add_app(struct export *x, const struct store_app *app)
     const struct store_metadata *m = &app->metadata;
     const struct store_app *stage =
         app->is_dev ? NULL : map_get(&x->by_id, store_app_id_of(&x->op->arena, app->id, STORE_STAGE));
-    struct str source =
-        str_is_empty(app->settings.orig_source_url) ? app->source_url : app->settings.orig_source_url;
+    struct str source = src_shown(
+        &x->op->arena, str_is_empty(app->settings.orig_source_url) ? app->source_url : app->settings.orig_source_url);
     buf_add_z(&x->text, "app(path=");
     add_quoted(&x->text, store_path_domain(&x->op->arena, app->path, app->domain));
     add_text(x, "source", source);

@@ -140,7 +140,7 @@ static bool fetch_git(struct op *op, struct store_app *app, struct str *dir, str
         return false;
     if (fetch_is_pinned(vm))
         opts.commit = vm->git_commit;
-    op_say(op, "fetching " STR_FMT, STR_ARG(app->source_url));
+    op_say(op, "fetching " STR_FMT, STR_ARG(src_shown(&op->arena, app->source_url)));
     if (!src_git_fetch(fetch_session(op), &op->arena, &opts, &checkout, err))
         return false;
     vm->git_commit = checkout.commit;
@@ -220,7 +220,7 @@ static bool clone_dev(struct op *op, struct store_app *app, struct err *err)
         return false;
     if (fetch_is_pinned(vm))
         opts.commit = vm->git_commit;
-    op_say(op, "cloning " STR_FMT " to " STR_FMT, STR_ARG(app->source_url), STR_ARG(dir));
+    op_say(op, "cloning " STR_FMT " to " STR_FMT, STR_ARG(src_shown(&op->arena, app->source_url)), STR_ARG(dir));
     if (!src_git_clone(fetch_session(op), &op->arena, &opts, dir, &checkout, err))
         return false;
     vm->git_commit = checkout.commit;
@@ -252,7 +252,7 @@ bool fetch_source(struct op *op, struct store_app *app, struct src_files **files
     if (set->len == 0 && str_is_empty(app->metadata.spec))
         return err_set(err, ERR_INVALID,
                        "source " STR_FMT " is empty: it needs an app.star, or name a spec with --spec",
-                       STR_ARG(app->source_url));
+                       STR_ARG(src_shown(&op->arena, app->source_url)));
     vec_foreach(w, &warnings) op_say(op, "warning: " STR_FMT, STR_ARG(*w));
     vec_foreach(w, &set->warnings) op_say(op, "warning: " STR_FMT, STR_ARG(*w));
     *files = set;

@@ -204,6 +204,7 @@ bool deploy_preview_list(struct deploy *d, const struct deploy_caller *who, cons
     json_t *list = json_array();
     vec_foreach(app, &previews)
     {
+        store_mask_sources(&op.arena, &app->source_url, &app->settings, &app->metadata);
         json_t *j = store_app_to_json(app);
         json_set_str(j, "http_url", wire_url(&op, app, "http"));
         json_set_str(j, "https_url", wire_url(&op, app, "https"));

@@ -36,6 +36,7 @@ bool deploy_get(struct deploy *d, const struct deploy_caller *who, const struct 
         return false;
     if (!o->reveal)
         store_settings_mask(&app.settings);
+    store_mask_sources(&op.arena, &app.source_url, &app.settings, &app.metadata);
     *reply = json_object();
     json_object_set_new(*reply, "app_entry", store_app_to_json(&app));
     return true;
@@ -62,8 +63,11 @@ bool deploy_version_list(struct deploy *d, const struct deploy_caller *who, cons
     if (!tx || !store_version_list(tx, &op.arena, app.id, &all, err))
         return false;
     json_t *versions = json_array();
-    vec_foreach(v, &all) json_array_append_new(
-        versions, store_version_to_json(v, v->version == app.metadata.version_metadata.version));
+    vec_foreach(v, &all)
+    {
+        store_mask_sources(&op.arena, NULL, NULL, &v->metadata);
+        json_array_append_new(versions, store_version_to_json(v, v->version == app.metadata.version_metadata.version));
+    }
     *reply = json_object();
     json_object_set_new(*reply, "versions", versions);
     return true;

@@ -171,7 +171,7 @@ static void save_failure(struct op *op, struct store_sync *s, const struct err *
     s->status.app_apply_response = failed_response(&op->arena, before);
     if (!save_status(op, s, &why))
         log_warn("the status of a sync could not be saved", LOG_STR("sync", s->id), LOG_ERR(&why));
-    log_warn("sync failed", LOG_STR("sync", s->id), LOG_STR("path", s->path), LOG_STR("state", s->status.state),
+    log_warn("sync failed", LOG_STR("sync", s->id), LOG_STR("path", src_shown(&op->arena, s->path)), LOG_STR("state", s->status.state),
              LOG_INT("failures", s->status.failure_count), LOG_ERR(err));
     if (str_eq(s->status.state, DISABLED))
         op_say(op, "failed %" PRId64 " times in a row: not run again until \"openrun sync run " STR_FMT "\" succeeds",
@@ -191,7 +191,7 @@ bool deploy_sync_run(struct deploy *d, const struct deploy_caller *who, const st
         return false;
     struct deploy_opts opts = apply_opts(&s, o);
     json_t *applied = NULL;
-    op_say(&op, "applying " STR_FMT, STR_ARG(s.path));
+    op_say(&op, "applying " STR_FMT, STR_ARG(src_shown(&op.arena, s.path)));
     if (!deploy_apply(d, who, &opts, NULL, &applied, err)) {
         save_failure(&op, &s, err);
         return false;
@@ -219,21 +219,14 @@ static bool is_reload_option(struct str text)
            str_eq(text, STR("matched"));
 }
 
-/* A password in an address is not used for fetching, and must not be shown in lists. */
-static struct str without_password(struct arena *a, struct str path)
-{
-    bool is_http = str_starts(path, STR("http://")) || str_starts(path, STR("https://"));
-    return is_http ? src_shown(a, path) : path;
-}
-
 /* The entry that a request describes. */
 static bool read_request(struct op *op, json_t *body, struct store_sync *s, struct err *err)
 {
     const struct deploy_opts *o = op->opts;
-    *s = (struct store_sync){.path = without_password(&op->arena, o->path), .user_id = op->who->user_id, .is_scheduled = o->is_scheduled};
+    *s = (struct store_sync){.path = o->path, .user_id = op->who->user_id, .is_scheduled = o->is_scheduled};
     if (str_is_empty(o->path))
         return err_set(err, ERR_INVALID, "path is required: the file to apply");
-    if (!store_sync_metadata_from_json(&op->arena, body, s, err))
+    if (!src_check_plain(&op->arena, o->path, &s->path, err) || !store_sync_metadata_from_json(&op->arena, body, s, err))
         return false;
     if (!is_reload_option(s->metadata.reload))
         return err_set(err, ERR_INVALID, "reload must be none, updated or matched, not \"" STR_FMT "\"",
@@ -359,6 +352,7 @@ bool deploy_sync_list(struct deploy *d, const struct deploy_caller *who, const s
         s->metadata.webhook_url = webhook_url(&a, d, s);
         if (!o->reveal && !str_is_empty(s->metadata.webhook_secret))
             s->metadata.webhook_secret = STORE_MASK;
+        s->path = src_shown(&a, s->path);
         json_array_append_new(entries, store_sync_to_json(s));
     }
     *reply = json_object();

@@ -29,9 +29,10 @@ bool unit_check_on_disk(const struct store_app *app, struct err *err)
 {
     if (!unit_is_on_disk(app) || (path_is_abs(app->source_url) && !src_is_git(app->source_url)))
         return true;
+    scoped_arena a = {0};
     return err_set(err, ERR_INVALID,
                    "an app served from disk needs a local folder as its source, not " STR_FMT,
-                   STR_ARG(app->source_url));
+                   STR_ARG(src_shown(&a, app->source_url)));
 }
 
 bool unit_bump(struct op *op, struct entry *e, const struct src_files *files, struct err *err)

@@ -21,7 +21,8 @@ json_t *wire_app_info(const struct store_app *app)
     json_set_str(j, "MainApp", app->main_app);
     json_set_str(j, "LinkedAppPath", app->linked_app_path);
     json_set_str(j, "Auth", m->authn_type);
-    json_set_str(j, "SourceUrl", app->source_url);
+    scoped_arena a = {0};
+    json_set_str(j, "SourceUrl", src_shown(&a, app->source_url));
     json_set_str(j, "Spec", m->spec);
     json_set_int(j, "Version", vm->version);
     json_set_str(j, "GitSha", vm->git_commit);

@@ -337,7 +337,7 @@ static void submit(struct api_call *call)
     if (call->route->op == deploy_apply)
         call->target = src_shown(&call->arena, call->opts.path);
     if (str_is_empty(call->target))
-        call->target = str_is_empty(call->opts.sync_id) ? call->opts.path : call->opts.sync_id;
+        call->target = str_is_empty(call->opts.sync_id) ? src_shown(&call->arena, call->opts.path) : call->opts.sync_id;
     if (call->route->query_fn)
         http_pairs_get(&call->query, STR("id"), &call->target);
     make_operation(call);

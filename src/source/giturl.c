@@ -230,15 +230,34 @@ static struct str repo_text(struct arena *a, const struct parts *p, struct str r
 
 struct str src_shown(struct arena *a, struct str source)
 {
-    size_t start = str_find(source, STR("://"));
-    if (start == STR_NPOS)
-        return source;
-    struct str rest = str_from_off(source, start + 3);
-    size_t slash = str_chr(rest, '/');
-    size_t at = str_rchr(str_slice(rest, 0, slash), '@');
-    if (at == STR_NPOS)
-        return source;
-    return str_cat(a, str_slice(source, 0, start + 3), str_from_off(rest, at + 1));
+    bool has_scheme = str_find(source, STR("://")) != STR_NPOS;
+    if (has_scheme || !src_is_git(source) || source.ptr[0] == '/' || str_starts(source, STR("git@")))
+        return str_shown_url(a, source);
+    struct str whole = str_cat(a, STR("https://"), source), shown = str_shown_url(a, whole);
+    return shown.len == whole.len ? source : str_from_off(shown, strlen("https://"));
+}
+
+static bool has_password(struct arena *a, struct str source)
+{
+    struct str plain = str_slice(source, 0, str_chr(source, '?')), user, password;
+    if (src_shown(a, plain).len == plain.len)
+        return false; /* not even a user */
+    size_t scheme = str_find(plain, STR("://")), at = str_rchr(plain, '@');
+    struct str userinfo = str_slice(plain, scheme == STR_NPOS ? 0 : scheme + 3, at);
+    return str_cut(userinfo, ':', &user, &password) && !str_is_empty(password);
+}
+
+bool src_check_plain(struct arena *a, struct str source, struct str *out, struct err *err)
+{
+    struct str shown = src_shown(a, source);
+    if (has_password(a, source))
+        return err_set(err, ERR_INVALID,
+                       "there is a password in the address " STR_FMT ", where lists and logs would show it: leave it out, put "
+                       "user_id and password in a section [git_auth.NAME] of the server's openrun.toml, and name that with "
+                       "--git-auth NAME, or git_auth=\"NAME\" in a file of apps",
+                       STR_ARG(shown));
+    *out = shown;
+    return true;
 }
 
 bool src_giturl_parse(struct arena *a, struct str source, struct str ssh_user, struct src_giturl *out,

@@ -185,8 +185,11 @@ int src_disk_open(struct str dir, struct str name, struct err *err);
  * file://, "github.com/org/repo...", and absolute paths of a bare repository, /srv/x.git, /srv/x.git//sub. */
 bool src_is_git(struct str source);
 
-/* `source` as it may be shown: without what stands between "://" and "@". A slice or in `a`. */
+/* `source` as it may be shown: without user, password and query, none of which is used (ssh keeps the user). A slice or in
+ * `a`. */
 struct str src_shown(struct arena *a, struct str source);
+/* `source` as it may be stored, which is src_shown(); fails (400) on a password, saying where it belongs. */
+bool src_check_plain(struct arena *a, struct str source, struct str *out, struct err *err);
 
 struct src_giturl {
     struct str repo;   /* what git is given; never holds a password */

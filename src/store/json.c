@@ -357,6 +357,23 @@ json_t *store_settings_to_json(const struct store_settings *s)
     return j;
 }
 
+void store_mask_sources(struct arena *a, struct str *source_url, struct store_settings *s, struct store_metadata *m)
+{
+    scoped_err ignored = {0};
+    if (source_url)
+        *source_url = str_shown_url(a, *source_url);
+    if (s)
+        s->orig_source_url = str_shown_url(a, s->orig_source_url);
+    struct str info = m ? m->version_metadata.apply_info : (struct str){0};
+    scoped_json *said = str_chr(info, '@') == STR_NPOS ? NULL : json_parse_object(info, &ignored);
+    struct str declared = said ? json_get_str(said, "source_url", (struct str){0}) : (struct str){0};
+    struct str shown = str_shown_url(a, declared);
+    if (shown.len == declared.len)
+        return;
+    json_set_str(said, "source_url", shown);
+    m->version_metadata.apply_info = json_text(a, said, JSON_STYLE_SORTED);
+}
+
 json_t *store_app_to_json(const struct store_app *app)
 {
     json_t *j = json_object();

@@ -185,15 +185,15 @@ static void add_time(struct buf *out, const char *name, int64_t ns)
 }
 
 /* In the order of store_app_to_json(). */
-static void add_app(struct buf *out, const struct db_rows *r, const struct store_row *row, struct str settings,
-                    struct str metadata, bool staged_changes)
+static void add_app(struct buf *out, const struct db_rows *r, const struct store_row *row, struct str source,
+                    struct str settings, struct str metadata, bool staged_changes)
 {
     add_str(out, "{\"id\":", row->id);
     add_str(out, ",\"path\":", row->path);
     add_str(out, ",\"domain\":", row->domain);
     add_str(out, ",\"main_app\":", db_peek(r, COL_MAIN));
     add_str(out, ",\"linked_app_path\":", db_peek(r, COL_LINKED));
-    add_str(out, ",\"source_url\":", db_peek(r, COL_SOURCE));
+    add_str(out, ",\"source_url\":", source);
     buf_add_z(out, db_bool(r, COL_DEV) ? ",\"is_dev\":true" : ",\"is_dev\":false");
     add_str(out, ",\"user_id\":", row->user_id);
     add_time(out, ",\"create_time\":", db_time(r, COL_CREATED));
@@ -280,18 +280,21 @@ static bool add_row(const struct db_rows *r, const struct listing *l, const stru
                     struct buf *out, struct err *err)
 {
     struct str settings = db_peek(r, COL_SETTINGS), metadata = db_peek(r, COL_METADATA);
+    struct str source = db_peek(r, COL_SOURCE);
     struct store_settings s;
     struct store_metadata m;
     bool hides = !l->reveal && !has_no_tokens(settings);
-    if (hides || !is_ours(settings, settings_shape) || !is_ours(metadata, metadata_shape)) {
+    bool may_have_user = str_chr(source, '@') != STR_NPOS || str_chr(settings, '@') != STR_NPOS;
+    if (hides || may_have_user || !is_ours(settings, settings_shape) || !is_ours(metadata, metadata_shape)) {
         if (!read_columns(r, a, &s, &m, err))
             return false;
         if (hides)
             store_settings_mask(&s);
+        store_mask_sources(a, &source, &s, &m);
         settings = store_json_text(a, store_settings_to_json(&s));
         metadata = store_json_text(a, store_metadata_to_json(&m));
     }
-    add_app(out, r, row, settings, metadata, has_staged_changes(l, a, row->id, metadata));
+    add_app(out, r, row, source, settings, metadata, has_staged_changes(l, a, row->id, metadata));
     return !out->is_full || err_set(err, ERR_TOO_LARGE, "the list of apps is over %zu MB: use a narrower glob",
                                     out->max >> 20);
 }

@@ -165,6 +165,8 @@ json_t *store_settings_to_json(const struct store_settings *s);
 /* Webhook tokens become STORE_MASK: who may see an app may not see how its webhooks are called. */
 void store_settings_mask(struct store_settings *s);
 #define STORE_MASK STR("********")
+/* What an older program stored of addresses with a password in them, as it may be shown; each may be NULL. */
+void store_mask_sources(struct arena *a, struct str *source_url, struct store_settings *s, struct store_metadata *m);
 json_t *store_permission_to_json(const struct store_permission *p);
 json_t *store_permissions_to_json(const struct store_permission_list *l);
 bool store_app_from_json(struct arena *a, const json_t *j, struct store_app *out, struct err *err);

@@ -304,7 +304,7 @@ static void requests_are_checked(void **state)
 static void passwords_in_addresses_are_not_kept(void **state)
 {
     static const char *const paths[][2] = {
-        {"https://u:p@h.com/o/r/a.star", "https://h.com/o/r/a.star"},
+        {"https://u@h.com/o/r/a.star", "https://h.com/o/r/a.star"},
         {"ssh://me@h.com/o/r/a.star", "ssh://me@h.com/o/r/a.star"},
         {"/a@b.star", "/a@b.star"},
     };
@@ -315,6 +315,11 @@ static void passwords_in_addresses_are_not_kept(void **state)
         scoped_json *all = entries(w, true);
         assert_string_equal(json_string_value(json_object_get(json_array_get(all, i), "path")), paths[i][1]);
     }
+    scoped_err err = {0};
+    const struct deploy_opts *o = OPTS(.path = STR("https://u:hunter2@h.com/o/r/a.star"), .is_scheduled = true);
+    assert_null(call(w, deploy_sync_create, o, "{}", &err));
+    assert_non_null(strstr(err_msg(&err), "[git_auth.NAME]"));
+    assert_null(strstr(err_msg(&err), "hunter2"));
 }
 
 static void a_webhook_has_a_secret_that_lists_mask(void **state)

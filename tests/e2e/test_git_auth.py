@@ -1,5 +1,6 @@
 """Private repositories: keys over ssh, tags and short commits, what is left out, and that nothing asks or tells."""
 # SPDX-License-Identifier: Apache-2.0
+import base64
 import json
 import os
 import sys
@@ -152,8 +153,55 @@ def test_token_over_http_with_a_port(server, world):
     private = Repo(world.base / "private" / "apps")
     private.commit(text_app("private"))
     assert create(server, f"{world.http.url}/private/apps", "/x", "--git-auth", "token") == "private"
-    host = world.http.url.replace("http://", "http://somebody:else@")
+    host = world.http.url.replace("http://", "http://somebody@")
     assert create(server, f"{host}/private/apps", "/x", "--git-auth", "token") == "private"
+
+
+def test_password_in_an_address_is_refused(server, world, tmp_path):
+    """What would be in the metadata, in lists and logs is not taken; the message says where it belongs, without it."""
+    bad = world.http.url.replace("http://", "http://me:hunter2@")
+    (tmp_path / "apps.star").write_text(f'app("/y", "{bad}/org/apps")\n')
+    for args in (["app", "create", f"{bad}/org/apps", "/x"], ["app", "create", "--dev", f"{bad}/org/apps", "/x"],
+                 ["apply", f"{bad}/org/apps/apps.star"], ["apply", str(tmp_path / "apps.star")],
+                 ["sync", "schedule", f"{bad}/org/apps/apps.star"]):
+        message = server.fails(*args)
+        assert "[git_auth.NAME]" in message and f"{world.http.url}/org/apps" in message and "hunter2" not in message, message
+    assert server.apps() == {} and not traces(server, "hunter2")
+    server.cli("app", "create", f"{bad.replace(':hunter2', '')}/org/apps?token=hunter2", "/x")
+    assert server.apps()["/x"]["source_url"] == f"{world.http.url}/org/apps"
+    server.cli("app", "delete", "/x")
+    assert not traces(server, "hunter2")
+
+
+def traces(server, secret):
+    return [str(f) for f in server.home.rglob("*") if f.is_file() and secret.encode() in f.read_bytes()]
+
+
+def test_password_that_an_older_program_stored_is_not_shown(server, world, tmp_path):
+    (tmp_path / "apps.star").write_text(f'app("/x", "{world.http.url}/org/apps")\n')
+    server.cli("apply", "--approve", str(tmp_path / "apps.star"))
+    old = world.http.url.replace("http://", "http://me:hunter2@")
+    with server.metadata() as db:
+        for row in db.execute("SELECT id, source_url, metadata FROM apps").fetchall():
+            metadata = json.loads(row["metadata"])
+            info = json.loads(base64.b64decode(metadata["version_metadata"]["apply_info"]))
+            info["source_url"] = f"{old}/org/apps"
+            metadata["version_metadata"]["apply_info"] = base64.b64encode(json.dumps(info).encode()).decode()
+            db.execute("UPDATE apps SET source_url = ?, metadata = ? WHERE id = ?",
+                       (f"{old}/org/apps", json.dumps(metadata), row["id"]))
+    server.restart()
+    said = [server.cli(*args) for args in (["app", "list", "--format", "json", "--internal"], ["app", "list"], ["app", "show", "/x"],
+                                           ["version", "list", "--format", "json", "/x"], ["export"],
+                                           ["--verbose", "app", "reload", "--force-reload", "/x"])]
+    said += [server.try_cli("--verbose", "apply", "--reload", "matched", str(tmp_path / "apps.star")).err]
+    (tmp_path / "apps.star").write_text(f'app("/x", "{world.http.url}/org/parent")\n')
+    said += [server.fails("apply", str(tmp_path / "apps.star"))]
+    assert f"{world.http.url}/org/apps" in said[0] and server.get("/x").text == "two"
+    info = [json.loads(base64.b64decode(r["metadata"]["version_metadata"]["apply_info"])) for r in json.loads(said[0])]
+    assert {i["source_url"] for i in info} == {f"{world.http.url}/org/apps"}
+    assert not any("hunter2" in text for text in said), said
+    assert {os.path.dirname(f) for f in traces(server, "hunter2")} <= {str(server.home / "metadata")}
+    server.cli("app", "delete", "/x")
 
 
 def test_submodules_and_lfs_are_left_out_with_a_word(server, world):

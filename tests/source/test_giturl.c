@@ -122,12 +122,59 @@ static void test_refused(void **state)
     }
 }
 
+/* What is shown; `password` says that it may not be stored. */
+static void test_shown(void **state)
+{
+    static const struct {
+        const char *name, *source, *shown;
+        bool password;
+    } cases[] = {
+        {"nothing to hide", "https://h.com:8443/o/r#folder", "https://h.com:8443/o/r#folder", false},
+        {"a user", "https://me@h.com/o/r", "https://h.com/o/r", false},
+        {"a user and no password", "https://me:@h.com/o/r", "https://h.com/o/r", false},
+        {"a password", "https://me:hunter2@h.com:8443/o/r//f#g", "https://h.com:8443/o/r//f#g", true},
+        {"a password alone", "http://:hunter2@h.com/o/r", "http://h.com/o/r", true},
+        {"a password with @", "https://me:hunter2@x@h.com/o/r", "https://h.com/o/r", true},
+        {"a password with a slash", "https://me:hun/ter2@h.com/o/r", "https://h.com/o/r", true},
+        {"a token in the query", "https://h.com/o/r?token=hunter2#f", "https://h.com/o/r#f", false},
+        {"a query beside an @", "https://h.com:80/a@b/r?x=1", "https://h.com:80/a@b/r", false},
+        {"an @ in the path", "https://h.com:80/o/r@2", "https://h.com:80/o/r@2", false},
+        {"an address of IPv6", "https://[::1]:80/o/r@2", "https://[::1]:80/o/r@2", false},
+        {"a question mark in the fragment", "https://h.com/o/r#f?x", "https://h.com/o/r#f?x", false},
+        {"no scheme", "me:hunter2@h.com/o/r", "h.com/o/r", true},
+        {"no scheme and nothing to hide", "h.com/o/r", "h.com/o/r", false},
+        {"ssh keeps its user", "ssh://git@h.com:22/o/r", "ssh://git@h.com:22/o/r", false},
+        {"ssh with a password", "ssh://git:hunter2@h.com/o/r", "ssh://git@h.com/o/r", true},
+        {"the short ssh form", "git@h.com:o/r", "git@h.com:o/r", false},
+        {"the git protocol", "git://me:hunter2@h.com/o/r", "git://h.com/o/r", true},
+        {"a file url", "file:///srv/a@b.git", "file:///srv/a@b.git", false},
+        {"a folder", "/srv/a:b@c?d", "/srv/a:b@c?d", false},
+        {"a bare repository", "/srv/a:b@c.git", "/srv/a:b@c.git", false},
+        {"no source", "-", "-", false},
+        {"a scheme alone", "https://", "https://", false},
+        {"an @ alone", "https://@", "https://", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        scoped_arena a = {0};
+        scoped_err err = {0};
+        struct str source = str_from(cases[i].source), shown = src_shown(&a, source), plain = {0};
+        if (!str_eq_z(shown, cases[i].shown))
+            fail_msg("%s: got [" STR_FMT "]", cases[i].name, STR_ARG(shown));
+        if (src_check_plain(&a, source, &plain, &err) == cases[i].password)
+            fail_msg("%s: it may%s be stored", cases[i].name, cases[i].password ? " not" : "");
+        if (cases[i].password ? !strstr(err_msg(&err), "[git_auth.NAME]") || strstr(err_msg(&err), "hunter2")
+                              : !str_eq_z(plain, cases[i].shown))
+            fail_msg("%s: got [" STR_FMT "] \"%s\"", cases[i].name, STR_ARG(plain), err_msg(&err));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_is_git),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
