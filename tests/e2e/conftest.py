@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import shutil
 import signal
+import uuid
 
 import pytest
 
@@ -55,6 +56,22 @@ def new_server(tmp_path):
 def folder(tmp_path):
     """Makes app folders: folder({"app.star": ...}, name="app")."""
     return lambda files, name="app": sources.folder(tmp_path / name, files)
+
+
+@pytest.fixture
+def path(request):
+    """A path of this test's own on the file's server or box; what is there is deleted afterwards."""
+    s = request.getfixturevalue("box" if "box" in request.fixturenames else "server")
+    path = "/" + sources.slug(request)
+    yield path
+    s.cli("app", "delete", path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Served git repositories; a file that wants some in it from the start has a fixture `world(world)` that makes them."""
+    with sources.World(tmp_path_factory.mktemp("git")) as w:
+        yield w
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +132,17 @@ def webapp(tmp_path_factory):
     binary = engines.build_webapp(tmp_path_factory.getbasetemp().parent)
     return {"webapp": binary.read_bytes(),
             "Containerfile": 'FROM scratch\nCOPY webapp /webapp\nENV VERSION=1\nEXPOSE 8080\nENTRYPOINT ["/webapp"]\n'}
+
+
+@pytest.fixture
+def app(webapp, folder):
+    """Folders with the test app: a version, further ENV lines, and a build step of `lines` fifths of a second."""
+    def make(version=1, lines=0, name="app", **env):
+        more = f"ENV VERSION={version}\n" + "".join(f"ENV {k}={v}\n" for k, v in env.items())
+        if lines:
+            more += f'ENV UNIQUE={uuid.uuid4()}\nRUN ["/webapp", "build", "{lines}"]\n'
+        return str(folder({**webapp, "Containerfile": webapp["Containerfile"].replace("ENV VERSION=1\n", more)}, name))
+    return make
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,11 @@
 """Sources of apps: folders, git repositories and the ways to serve them."""
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import functools
 import http.server
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -24,6 +26,11 @@ def folder(path, files):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def slug(request):
+    """The name of the running test as a segment of a path."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
 
 
 def text_app(text, name="Text"):
@@ -155,3 +162,34 @@ def git_http(base, user="git", password="s3cret"):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class World:
+    """Git repositories below `base`, served while it is open by what a test asks for: `daemon` is the URL of `base` by
+    git://, `http` the web server."""
+
+    def __init__(self, base, user="git"):
+        self.base, self._user, self._open = base, user, contextlib.ExitStack()
+
+    @functools.cached_property
+    def daemon(self):
+        return self._open.enter_context(git_daemon(self.base))
+
+    @functools.cached_property
+    def http(self):
+        return self._open.enter_context(git_http(self.base, self._user))
+
+    def history(self, name, first=None):
+        """A repository `repo`, at `url`, of the commits `one` (with an app in sub/ too) and `two`, and `side` on its branch."""
+        self.repo, self.url = Repo(self.base / name), f"{self.daemon}/{name}"
+        self.one = self.repo.commit(first or {**text_app("one"), "sub/app.star": text_app("sub one")["app.star"]}, "first")
+        self.two = self.repo.commit(text_app("two"), "second")
+        self.repo.branch("side")
+        self.side = self.repo.commit(text_app("side"), "on the side")
+        self.repo.git("checkout", "-q", "main")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._open.close()

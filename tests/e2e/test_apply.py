@@ -16,20 +16,10 @@ from sources import Repo, text_app
 CONFIG = {"node_config": {"greeting": "from the node", "many": [1, 2], "secret_value": "n0de-s3cret"}}
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
-    with sources.git_daemon(w.base) as w.daemon, sources.git_http(w.base) as w.http:
-        yield w
-
-
 @pytest.fixture
 def root(server, request):
     """The path below which a test has its apps; all gone afterwards."""
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    path = "/" + sources.slug(request)
     yield path
     server.cli("app", "delete", path + "/**")
 

@@ -1,7 +1,6 @@
 """container.run: single commands from a handler, in containers that are gone afterwards."""
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
-import re
 import threading
 
 import pytest
@@ -30,13 +29,6 @@ app = ace.app("tool",
     container=container.config("image:alpine", lifetime=container.COMMAND, volumes=["data:/data"]),
     permissions=[ace.permission("container.in", "run", ["sh"])])
 """
-
-
-@pytest.fixture
-def path(box, request):
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    yield path
-    box.cli("app", "delete", path)
 
 
 @pytest.fixture(scope="module")

@@ -15,24 +15,6 @@ from openrun import wait_for
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
 
 
-@pytest.fixture
-def path(box, request):
-    """A path of this test's own; the app and its containers are gone afterwards."""
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    yield path
-    box.cli("app", "delete", path)
-
-
-@pytest.fixture
-def app(webapp, folder):
-    """A folder with the test app; further ENV lines as given."""
-    def make(version=1, name="app", **env):
-        lines = "".join(f"ENV {k}={v}\n" for k, v in env.items())
-        file = webapp["Containerfile"].replace("ENV VERSION=1\n", f"ENV VERSION={version}\n{lines}")
-        return str(folder({**webapp, "Containerfile": file}, name))
-    return make
-
-
 def version(box, path, host="localhost"):
     return box.get(path + "/json", host=host).json()["env"]["VERSION"]
 

@@ -12,35 +12,11 @@ import uuid
 
 import pytest
 
-import engines
 import openrun
 import web
 from openrun import wait_for
 
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
-
-
-@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
-def engine(request):
-    return engines.get(request.param)
-
-
-@pytest.fixture
-def path(box, request):
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    yield path
-    box.try_cli("app", "delete", path)
-
-
-@pytest.fixture
-def app(webapp, folder):
-    """A folder with the test app: a version, further ENV lines, and a build step of `lines` fifths of a second."""
-    def make(version=1, lines=0, name="app", **env):
-        more = f"ENV VERSION={version}\n" + "".join(f"ENV {k}={v}\n" for k, v in env.items())
-        if lines:
-            more += f'ENV UNIQUE={uuid.uuid4()}\nRUN ["/webapp", "build", "{lines}"]\n'
-        return str(folder({**webapp, "Containerfile": webapp["Containerfile"].replace("ENV VERSION=1\n", more)}, name))
-    return make
 
 
 def create(box, path, source, *flags):

@@ -1,13 +1,10 @@
 """Development apps: changes of the source show by themselves, with the source mounted into the container or without one."""
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
-import re
 import shutil
 
 import pytest
 
-import engines
 import sources
 from openrun import wait_for
 
@@ -16,18 +13,6 @@ CONFIG = {"app_config": {"container": {"health_attempts_after_startup": 20}},
 # A stage to develop in, whose shell is the test app itself, and what production gets.
 STAGES = ('FROM scratch AS builder\nCOPY webapp /webapp\nCOPY webapp /bin/sh\nWORKDIR /src\nENV PATH=/bin STAGE=builder\n'
           'FROM builder\nENV STAGE=final\nEXPOSE 8080\nENTRYPOINT ["/webapp"]\n')
-
-
-@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
-def engine(request):
-    return engines.get(request.param)
-
-
-@pytest.fixture
-def path(box, request):
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    yield path
-    box.try_cli("app", "delete", path)
 
 
 @pytest.fixture

@@ -5,26 +5,13 @@ import subprocess
 
 import pytest
 
-import sources
 from sources import Repo, text_app
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    base = tmp_path_factory.mktemp("git")
-    w.repo = Repo(base / "team" / "my.apps")
-    w.one = w.repo.commit({**text_app("one"), "sub/app.star": text_app("sub one")["app.star"]}, "first")
-    w.two = w.repo.commit(text_app("two"), "second")
-    w.repo.branch("side")
-    w.side = w.repo.commit(text_app("side"), "side")
-    w.repo.git("checkout", "-q", "main")
-    w.base = base
-    with sources.git_daemon(base) as daemon:
-        w.url = f"{daemon}/team/my.apps"
-        yield w
+def world(world):
+    world.history("team/my.apps")
+    return world
 
 
 def git(path, *args):

@@ -12,12 +12,9 @@ from sources import Repo, text_app
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A repository with history, served in every way: world.base, world.repo, world.commits, world.daemon, world.http."""
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
+def world(world):
+    """A repository with history, and a private one."""
+    w = world
     w.repo = Repo(w.base / "team" / "apps")
     w.commits = [w.repo.commit({**text_app("one"), "README": "x", "sub/deep/app.star": text_app("sub one")["app.star"],
                                 "unrelated/large.bin": os.urandom(300_000)}, "first\n\nwith a body")]
@@ -27,16 +24,7 @@ def world(tmp_path_factory):
     w.repo.git("checkout", "-q", "main")
     private = Repo(w.base / "private" / "apps")
     private.commit(text_app("private"))
-    with sources.git_daemon(w.base) as w.daemon, sources.git_http(w.base) as w.http:
-        yield w
-
-
-@pytest.fixture
-def path(server, request):
-    """A path of this test's own, free again afterwards."""
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
-    yield path
-    server.cli("app", "delete", path)
+    return w
 
 
 def urls(world):

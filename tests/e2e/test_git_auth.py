@@ -42,10 +42,7 @@ os.execvp("git", ["git", "upload-pack", os.path.join("{base}", repo)])
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
+    w = sources.World(tmp_path_factory.mktemp("git"), user="me")
     w.bin = tmp_path_factory.mktemp("bin")
     w.log = w.bin / "log"
     ssh = w.bin / "ssh"
@@ -59,7 +56,7 @@ def world(tmp_path_factory):
     w.repo.git("tag", "-a", "v1", "-m", "release")
     w.repo.git("tag", "light")
     w.second = w.repo.commit({**text_app("two"), "sub/app.star": text_app("sub")["app.star"]})
-    with sources.git_http(w.base, "me", "s3cret") as w.http:
+    with w:
         yield w
 
 

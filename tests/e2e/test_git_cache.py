@@ -6,22 +6,11 @@ import shutil
 
 import pytest
 
-import sources
 from openrun import wait_for
 from sources import Repo, text_app
 
 CONFIG = {"system": {"git_checkout_cache_entries": 2},
           "git_auth": {"mine": {"user_id": "git", "password": "s3cret"}, "wrong": {"user_id": "git", "password": "x"}}}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
-    with sources.git_http(w.base) as w.http:
-        yield w
 
 
 @pytest.fixture

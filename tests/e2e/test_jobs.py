@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
-import threading
-
-import pytest
 
 import engines
 from openrun import wait_for

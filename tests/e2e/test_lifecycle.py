@@ -3,7 +3,6 @@
 import concurrent.futures
 import csv
 import json
-import re
 
 import pytest
 
@@ -17,7 +16,7 @@ PARAM_APP = {"params.star": "param('name', default='world')\nparam('n', type=INT
 def app(server, tmp_path, request):
     """A text app of this test's own: app.path, app.write(text), app.prod(), app.stage()."""
     class App:
-        path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+        path = "/" + sources.slug(request)
         source = tmp_path / "app"
 
         def write(self, text):

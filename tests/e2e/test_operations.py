@@ -4,7 +4,6 @@ import contextlib
 import glob
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ import uuid
 import pytest
 
 import openrun
+import sources
 from openrun import wait_for
 
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
@@ -105,7 +105,7 @@ def running(server):
 @pytest.fixture
 def building(box, webapp, slow, folder, request):
     """An app that runs at version 1 and whose source is now one that takes long to build: (path, word of the build)."""
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    path = "/" + sources.slug(request)
     source = folder(webapp)
     box.cli("app", "create", "--spec", "container", "--approve", source, path)
     assert box.get(path + "/json").json()["env"]["VERSION"] == "1"

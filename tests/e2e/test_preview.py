@@ -4,30 +4,21 @@ import json
 
 import pytest
 
-import sources
-from sources import Repo, text_app
+from sources import text_app
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    base = tmp_path_factory.mktemp("git")
-    w.repo = Repo(base / "team" / "apps")
-    w.one = w.repo.commit({**text_app("one"), "sub/app.star": text_app("sub one")["app.star"]}, "first")
-    w.two = w.repo.commit(text_app("two"), "second")
-    w.repo.branch("side")
-    w.side = w.repo.commit(text_app("side"), "on the side")
+def world(world):
+    w = world
+    w.history("team/apps")
+    w.repo.git("checkout", "-q", "side")
     needy = 'load("proxy.in", "proxy")\n' + text_app("needy")["app.star"].replace(
         "routes=", 'permissions=[ace.permission("proxy.in", "config", ["http://127.0.0.1:1"])], routes=')
     w.needy = w.repo.commit({"app.star": needy}, "asks for more")
     w.broken = w.repo.commit({"app.star": "app = ace.app(\n"}, "broken")
     w.repo.git("branch", "feature", w.side)
     w.repo.git("checkout", "-q", "main")
-    with sources.git_daemon(base) as daemon:
-        w.url = f"{daemon}/team/apps"
-        yield w
+    return w
 
 
 @pytest.fixture

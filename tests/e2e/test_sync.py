@@ -16,16 +16,6 @@ CONFIG = {"git_auth": {"mine": {"user_id": "git", "password": "s3cret"}}}
 ALL = os.environ.get("OPENRUN_TEST_ALL") == "1"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
-    with sources.git_http(w.base) as w.http:
-        yield w
-
-
 class Fleet:
     """A repository that holds an apply file and the apps that it declares."""
 
@@ -49,7 +39,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(server, world, request):
-    f = Fleet(world, re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-"))
+    f = Fleet(world, sources.slug(request))
     yield f
     for entry in entries(server):
         server.cli("sync", "delete", entry["id"])

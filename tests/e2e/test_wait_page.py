@@ -1,40 +1,13 @@
 """Waiting for a container: the page for browsers, its status, the log for those who may see it, and other clients."""
 # SPDX-License-Identifier: Apache-2.0
 import html
-import os
-import re
-import uuid
 
 import pytest
 
-import engines
 from openrun import wait_for
 
 CONFIG = {"app_config": {"container": {"deploy_health_attempts": 20}}}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate"}
-
-
-@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
-def engine(request):
-    return engines.get(request.param)
-
-
-@pytest.fixture
-def path(box, request):
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    yield path
-    box.cli("app", "delete", path)
-
-
-@pytest.fixture
-def app(webapp, folder):
-    """A folder with the test app: further ENV lines, and a build step that takes `lines` fifths of a second."""
-    def make(lines=0, name="app", **env):
-        more = "".join(f"ENV {k}={v}\n" for k, v in env.items())
-        if lines:
-            more += f'ENV UNIQUE={uuid.uuid4()}\nRUN ["/webapp", "build", "{lines}"]\n'
-        return str(folder({**webapp, "Containerfile": webapp["Containerfile"].replace("ENV VERSION=1\n", more)}, name))
-    return make
 
 
 def create(box, path, source, *flags):

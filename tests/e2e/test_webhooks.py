@@ -14,16 +14,6 @@ from openrun import wait_for
 from sources import Repo, text_app
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    class World:
-        pass
-    w = World()
-    w.base = tmp_path_factory.mktemp("git")
-    with sources.git_http(w.base) as w.http:
-        yield w
-
-
 def signature(secret, body):
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
@@ -77,7 +67,7 @@ class Hooked:
 
 @pytest.fixture
 def app(server, world, request):
-    a = Hooked(server, world, re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-"))
+    a = Hooked(server, world, sources.slug(request))
     yield a
     server.cli("app", "delete", a.path)
 
