@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "map.h"
 
-#include "vec.h"
-
 void map_init(struct map *m, struct arena *a)
 {
     *m = (struct map){.arena = a};
@@ -94,12 +92,4 @@ bool map_del(struct map *m, struct str key)
     e->value = NULL;
     m->live--;
     return true;
-}
-
-bool str_list_has(const struct str_list *l, struct str s)
-{
-    for (size_t i = 0; i < l->len; i++)
-        if (str_eq(l->items[i], s))
-            return true;
-    return false;
 }

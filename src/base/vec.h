@@ -45,5 +45,7 @@ static inline void str_list_add(struct arena *a, struct str_list *l, struct str 
     *vec_push(a, l) = s;
 }
 bool str_list_has(const struct str_list *l, struct str s);
+/* The same slices in the same order. */
+bool str_list_eq(const struct str_list *x, const struct str_list *y);
 
 #endif

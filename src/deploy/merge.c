@@ -50,16 +50,6 @@ bool merge_map(struct arena *a, enum merge_mode mode, const struct map *old, con
     return changed;
 }
 
-static bool is_same_list(const struct str_list *x, const struct str_list *y)
-{
-    if (x->len != y->len)
-        return false;
-    for (size_t i = 0; i < x->len; i++)
-        if (!str_eq(x->items[i], y->items[i]))
-            return false;
-    return true;
-}
-
 bool merge_list(struct arena *a, enum merge_mode mode, const struct str_list *old, const struct str_list *now,
                 struct str_list *live)
 {
@@ -77,7 +67,7 @@ bool merge_list(struct arena *a, enum merge_mode mode, const struct str_list *ol
         if (mode == MERGE_CLOBBER || (!was_said && !str_list_has(&out, *x)))
             str_list_add(a, &out, *x);
     }
-    if (is_same_list(live, &out))
+    if (str_list_eq(live, &out))
         return false;
     *live = out;
     return true;

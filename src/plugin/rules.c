@@ -179,22 +179,12 @@ bool plugin_rules_new(struct arena *a, const struct toml_value *permissions, str
 
 /* --- approval ------------------------------------------------------------------------------------------ */
 
-static bool lists_equal(const struct str_list *x, const struct str_list *y)
-{
-    if (x->len != y->len)
-        return false;
-    for (size_t i = 0; i < x->len; i++)
-        if (!str_eq(x->items[i], y->items[i]))
-            return false;
-    return true;
-}
-
 static bool secrets_equal(const struct plugin_permission *x, const struct plugin_permission *y)
 {
     if (x->n_secrets != y->n_secrets)
         return false;
     for (size_t i = 0; i < x->n_secrets; i++)
-        if (!lists_equal(&x->secrets[i], &y->secrets[i]))
+        if (!str_list_eq(&x->secrets[i], &y->secrets[i]))
             return false;
     return true;
 }
@@ -202,7 +192,7 @@ static bool secrets_equal(const struct plugin_permission *x, const struct plugin
 static bool permissions_equal(const struct plugin_permission *x, const struct plugin_permission *y)
 {
     return str_eq(x->plugin, y->plugin) && str_eq(x->method, y->method) && x->is_read == y->is_read &&
-           lists_equal(&x->arguments, &y->arguments) && lists_equal(&x->permit, &y->permit) &&
+           str_list_eq(&x->arguments, &y->arguments) && str_list_eq(&x->permit, &y->permit) &&
            secrets_equal(x, y);
 }
 
@@ -211,7 +201,7 @@ static bool is_covered(const struct plugin_matcher *m, const struct plugin_permi
 {
     const struct plugin_permission *rule = m->of;
     if (!str_eq(rule->plugin, asked->plugin) || !plugin_pattern_match(&m->method, asked->method) ||
-        !lists_equal(&rule->permit, &asked->permit) || rule->arguments.len > asked->arguments.len)
+        !str_list_eq(&rule->permit, &asked->permit) || rule->arguments.len > asked->arguments.len)
         return false;
     /* A relabelled WRITE, or secrets that the server does not grant by itself, need an administrator. */
     if (asked->is_read != -1 && asked->is_read != rule->is_read)

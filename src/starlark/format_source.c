@@ -867,18 +867,10 @@ static uint32_t next_significant(const struct layout *l, uint32_t i)
     return i;
 }
 
-static bool is_same_text(const struct str_list *x, const struct str_list *y)
-{
-    for (size_t i = 0; i < x->len && x->len == y->len; i++)
-        if (!str_eq(x->items[i], y->items[i]))
-            return false;
-    return x->len == y->len;
-}
-
 /* Whether both have the same tokens, layout aside, and the same comments. Both end with EOF. */
 static bool is_same_program(const struct layout *x, const struct layout *y)
 {
-    if (!is_same_text(&x->said, &y->said))
+    if (!str_list_eq(&x->said, &y->said))
         return false;
     uint32_t i = next_significant(x, 0), k = next_significant(y, 0);
     for (;; i = next_significant(x, i + 1), k = next_significant(y, k + 1)) {

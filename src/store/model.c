@@ -136,24 +136,14 @@ void store_app_copy(struct arena *a, const struct store_app *from, struct store_
 
 /* --- comparison --- */
 
-static bool lists_eq(const struct str_list *x, const struct str_list *y)
-{
-    if (x->len != y->len)
-        return false;
-    for (size_t i = 0; i < x->len; i++)
-        if (!str_eq(x->items[i], y->items[i]))
-            return false;
-    return true;
-}
-
 bool store_permission_eq(const struct store_permission *x, const struct store_permission *y)
 {
     if (!str_eq(x->plugin, y->plugin) || !str_eq(x->method, y->method) || x->is_read != y->is_read ||
-        !lists_eq(&x->arguments, &y->arguments) || !lists_eq(&x->permit, &y->permit) ||
+        !str_list_eq(&x->arguments, &y->arguments) || !str_list_eq(&x->permit, &y->permit) ||
         x->secrets.len != y->secrets.len)
         return false;
     for (size_t i = 0; i < x->secrets.len; i++)
-        if (!lists_eq(&x->secrets.items[i], &y->secrets.items[i]))
+        if (!str_list_eq(&x->secrets.items[i], &y->secrets.items[i]))
             return false;
     return true;
 }

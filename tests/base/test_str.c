@@ -66,6 +66,24 @@ static void maps_keep_insertion_order(void **state)
     assert_true(str_eq(m.entries[0].key, STR("k0")));
 }
 
+static void lists_are_equal_item_by_item(void **state)
+{
+    scoped_arena a = {0};
+    struct str_list none = {0}, x = {0}, y = {0};
+    assert_true(str_list_eq(&none, &x));
+    str_list_add(&a, &x, STR("a"));
+    str_list_add(&a, &x, STR("b"));
+    assert_false(str_list_eq(&none, &x) || str_list_eq(&x, &none));
+    str_list_add(&a, &y, STR("b"));
+    str_list_add(&a, &y, STR("a"));
+    assert_false(str_list_eq(&x, &y));
+    y.items[0] = x.items[0];
+    assert_false(str_list_eq(&x, &y));
+    y.items[1] = x.items[1];
+    assert_true(str_list_eq(&x, &y));
+    assert_true(str_list_has(&x, STR("b")) && !str_list_has(&x, STR("c")));
+}
+
 static void buffers_stop_at_their_ceiling(void **state)
 {
     scoped_buf b = BUF_INIT(5);
@@ -90,7 +108,7 @@ int main(void)
         cmocka_unit_test(cuts_at_the_first_separator), cmocka_unit_test(numbers_are_whole_strings),
         cmocka_unit_test(utf8_is_strict),              cmocka_unit_test(nearest_finds_typos_only),
         cmocka_unit_test(maps_keep_insertion_order),   cmocka_unit_test(buffers_stop_at_their_ceiling),
-        cmocka_unit_test(errors_collect_context),
+        cmocka_unit_test(errors_collect_context),      cmocka_unit_test(lists_are_equal_item_by_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
