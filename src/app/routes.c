@@ -102,6 +102,7 @@ static bool fill_opts(struct app *app, star_v config, struct proxy_route *p, str
         .drop = drop,
         .drop_count = ARRAY_LEN(drop) - 1,
         .rewrite_location = app_config_bool(app, "proxy.rewrite_location", true),
+        .rewrite_cookie_path = app_config_bool(app, "proxy.rewrite_cookie_path", true),
         .idle_conn_ms =
             MIN(app_config_count(app, "proxy.idle_conn_timeout_secs", 15), INT32_MAX / 1000) * 1000,
         .max_idle = (unsigned)app_config_count(app, "proxy.max_idle_conns", 250),

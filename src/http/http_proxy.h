@@ -80,6 +80,7 @@ struct http_proxy_opts {
     const struct http_pair *response_set;   /* replace upstream's; "$url" in a value is the path that was asked for */
     size_t response_set_count;
     bool rewrite_location;      /* Location to the upstream itself becomes a path under strip_prefix */
+    bool rewrite_cookie_path;   /* so does the Path of cookies, unless it is there already */
 
     int connect_timeout_ms;     /* resolving, connecting, TLS, and waiting for a free connection; 0: 10 s */
     int first_byte_timeout_ms;  /* from the request being sent to the head of its answer; 0: none */

@@ -1,4 +1,4 @@
-/* http/proxy_head.c: what a proxy changes in heads: hop-by-hop fields, identity fields, Host, Location.
+/* http/proxy_head.c: what a proxy changes in heads: hop-by-hop fields, identity fields, Host, Location, cookies' paths.
  *
  * Fields of one hop (RFC 9110 section 7.6.1) and framing never pass: each side's framing is made anew from what
  * was understood, so that two parsers cannot disagree about it.
@@ -6,6 +6,8 @@
 #include "proxy_int.h"
 
 #include <stdio.h>
+
+enum { COOKIE_MAX = 8 << 10 }; /* browsers take half of that */
 
 static const struct str drop_forwarded[] = {
     STR_INIT("Forwarded"), STR_INIT("X-Forwarded-"), STR_INIT("X-Real-IP"), STR_INIT("X-Openrun-"),
@@ -363,6 +365,43 @@ struct str proxy_location(struct arena *a, const struct http_upstream *to, const
     return str_cat(a, http_path_encode(a, prefix), path);
 }
 
+/* Under the prefix, for browsers as they compare the path in a request with it (RFC 6265 5.1.4). */
+static void add_cookie_path(struct arena *a, struct buf *b, struct str prefix, struct str path)
+{
+    struct str rest;
+    if (!proxy_strip(path, prefix, &rest)) {
+        buf_add_str(b, http_path_encode(a, prefix));
+        if (str_eq(path, STR("/"))) /* with the slash it would not be sent to the prefix itself */
+            return;
+    }
+    buf_add_str(b, path);
+}
+
+struct str proxy_cookie(struct arena *a, const struct http_proxy_opts *opts, struct str cookie)
+{
+    struct str prefix = str_trim_right(opts->strip_prefix, '/'), rest = cookie, part, name, value;
+    bool is_host = str_eq_nocase(str_slice(cookie, 0, 7), STR("__Host-")); /* refused with another path than / */
+    if (prefix.len == 0 || is_host || cookie.len > COOKIE_MAX || str_chr(prefix, ';') != STR_NPOS)
+        return cookie;
+    scoped_buf b = BUF_INIT(2 * (COOKIE_MAX + 3 * prefix.len));
+    bool is_changed = false;
+    for (bool is_first = true; str_next(&rest, ';', &part); is_first = false) {
+        if (!is_first)
+            buf_add_char(&b, ';');
+        /* Without an absolute path it is for the folder of the request (5.1.4), which is under the prefix anyway. */
+        bool is_path = !is_first && str_cut(part, '=', &name, &value) && str_eq_nocase(str_trim(name), STR("path"));
+        value = is_path ? str_trim(value) : (struct str){0};
+        if (!is_path || value.len == 0 || value.ptr[0] != '/') {
+            buf_add_str(&b, part);
+            continue;
+        }
+        buf_add_z(&b, " Path=");
+        add_cookie_path(a, &b, prefix, value);
+        is_changed = true;
+    }
+    return is_changed && !b.is_full ? str_dup(a, buf_str(&b)) : cookie;
+}
+
 static bool is_replaced(const struct http_proxy_opts *opts, struct str name)
 {
     for (size_t i = 0; i < opts->response_set_count; i++)
@@ -397,6 +436,10 @@ void proxy_relay_fields(struct http_req *req, const struct http_upstream *to, co
         case HTTP_H_LOCATION:
             if (opts->rewrite_location)
                 value = proxy_location(req->arena, to, opts, value);
+            break;
+        case HTTP_H_SET_COOKIE:
+            if (opts->rewrite_cookie_path)
+                value = proxy_cookie(req->arena, opts, value);
             break;
         default:
             break;

@@ -88,5 +88,7 @@ void proxy_relay_fields(struct http_req *req, const struct http_upstream *to, co
 /* What a Location from the upstream becomes for the client; `location` itself when it stays. */
 struct str proxy_location(struct arena *a, const struct http_upstream *to, const struct http_proxy_opts *opts,
                                struct str location);
+/* What a Set-Cookie from the upstream becomes; `cookie` itself when it stays. */
+struct str proxy_cookie(struct arena *a, const struct http_proxy_opts *opts, struct str cookie);
 
 #endif

@@ -198,7 +198,8 @@ def test_fastapi(lab):
 @big
 @pytest.mark.parametrize("spec", ["python-wsgi", "python-flask"])
 def test_flask(lab, spec):
-    """On another port. Behind gunicorn it knows its path; Flask's own server does not, and the proxy repairs redirects."""
+    """On another port. Behind gunicorn it knows its path; Flask's own server does not, and the proxy repairs redirects and
+    cookies."""
     with deployed(lab, spec, "flask", "--param", "port=9321") as app:
         for place in ("path", "domain"):
             base = app.places[place][1]
@@ -208,7 +209,7 @@ def test_flask(lab, spec):
             assert where["url"] == f"{known}/" and where["port"] == "9321"
             assert spec != "python-wsgi" or where["scheme"] == "https"
             assert app.get(place, "/go").headers["Location"] == f"{base}/"
-            assert f"Path={known or '/'}" in app.get(place, "/visit").headers["Set-Cookie"]
+            assert f"Path={base or '/'}" in app.get(place, "/visit").headers["Set-Cookie"]
 
 
 @big

@@ -62,7 +62,25 @@ def test_response_headers(proxy):
     assert r.headers["X-Content-Type-Options"] == "nosniff"
     r = proxy.get("/p/cookies")
     assert sorted(c.name for c in r.cookies) == ["a", "b"]
-    assert "a=1; Path=/" in r.raw.headers.getlist("Set-Cookie")
+    assert r.raw.headers.getlist("Set-Cookie") == ["a=1; Path=/p", "b=2; HttpOnly"]
+
+
+def test_cookies_of_an_app_stay_with_it(proxy, up):
+    """What an app sets for all it knows of is for all below its path, there and back, and not for its neighbour."""
+    proxy.cli("app", "create", "--spec", "proxy", "--approve", "--param", f"url={up.url}", "-", "/neighbour")
+    proxy.cli("app", "create", "--spec", "proxy", "--approve", "--param", f"url={up.url}", "--conf", "proxy.rewrite_cookie_path=false",
+              "-", "/shares")
+
+    def cookies(s, path):
+        return [v for k, v in s.get(proxy.url(path)).json()["headers"] if k == "Cookie"]
+    with web.session() as s:
+        s.get(proxy.url("/p/cookies"))
+        assert cookies(s, "/p") == cookies(s, "/p/deep/er") == ["a=1; b=2"]
+        assert cookies(s, "/neighbour") == cookies(s, "/pp") == []
+        s.get(proxy.url("/shares/cookies"))
+        assert cookies(s, "/neighbour") == ["a=1"]
+    proxy.cli("app", "delete", "/neighbour")
+    proxy.cli("app", "delete", "/shares")
 
 
 @pytest.mark.parametrize("code", [204, 304, 400, 404, 418, 500, 503])

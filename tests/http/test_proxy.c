@@ -348,6 +348,51 @@ static void locations_are_rewritten(void **state)
     }
 }
 
+/* Says it back: a cookie per line of X-Cookie. */
+static void cookies(struct fake_server *s, int fd, int nth)
+{
+    char head[4096], out[8192];
+    while (fake_read_head(fd, head, sizeof head) > 0) {
+        const char *x = strstr(head, "X-Cookie: ");
+        if (!x)
+            return;
+        snprintf(out, sizeof out, "HTTP/1.1 200 OK\r\nSet-Cookie: %.*s\r\nSet-Cookie: second=2; path=/two\r\nContent-Length: 0\r\n\r\n",
+                 (int)strcspn(x + 10, "\r"), x + 10);
+        if (!fake_write(fd, out))
+            return;
+    }
+}
+
+static void cookie_paths_are_rewritten(void **state)
+{
+    struct world *w = *state;
+    start_upstream(w, cookies);
+    static const struct { const char *prefix, *in, *out; bool off; } cases[] = {
+        {"/app", "a=1; Path=/", "a=1; Path=/app"}, {"/app", "a=1; Path=/x; HttpOnly", "a=1; Path=/app/x; HttpOnly"},
+        {"/app", "a=1;path=/x/;Secure", "a=1; Path=/app/x/;Secure"}, {"/app", "a=1; PATH = /x ; Secure", "a=1; Path=/app/x; Secure"},
+        {"/app", "a=1; Path=/app", "a=1; Path=/app"}, {"/app", "a=1; Path=/app/x", "a=1; Path=/app/x"},
+        {"/app", "a=1; Path=/apple", "a=1; Path=/app/apple"}, {"/app", "a=1; Path=/;x; Path=/y", "a=1; Path=/app;x; Path=/app/y"},
+        {"/app", "a=1", "a=1"}, {"/app", "a=1; Path=", "a=1; Path="}, {"/app", "a=1; Path", "a=1; Path"},
+        {"/app", "a=1; Path=x", "a=1; Path=x"}, {"/app", "path=/; Secure", "path=/; Secure"},
+        {"/app", "a=\"b; Path=/\"", "a=\"b; Path=/app/\""}, {"/app", "a=1; Path=/%61pp/x", "a=1; Path=/%61pp/x"},
+        {"/app", "__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"},
+        {"/app", "__Secure-a=1; Secure; Path=/", "__Secure-a=1; Secure; Path=/app"},
+        {"/a b", "a=1; Path=/x", "a=1; Path=/a%20b/x"}, {"/a;b", "a=1; Path=/x", "a=1; Path=/x"},
+        {"", "a=1; Path=/x", "a=1; Path=/x"}, {"/app", "a=1; Path=/x", "a=1; Path=/x", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        w->opts.rewrite_cookie_path = !cases[i].off;
+        w->opts.strip_prefix = str_from(cases[i].prefix);
+        w->opts.path = STR("/");
+        char req[512], want[512];
+        snprintf(req, sizeof req, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Cookie: %s\r\n\r\n", cases[i].in);
+        snprintf(want, sizeof want, "\r\nSet-Cookie: %s\r\n", cases[i].out);
+        struct str r = ask(w, req);
+        if (!has(r, want) || !has(r, "\r\nSet-Cookie: second=2; "))
+            fail_msg("%s under \"%s\": wanted%sgot %.*s", cases[i].in, cases[i].prefix, want, STR_ARG(r));
+    }
+}
+
 static void response_headers_replace(void **state)
 {
     struct world *w = *state;
@@ -1328,6 +1373,7 @@ int main(void)
         T(a_header_that_would_split_is_refused),
         T(large_heads_pass),
         T(locations_are_rewritten),
+        T(cookie_paths_are_rewritten),
         T(response_headers_replace),
         T(responses_of_every_framing_arrive_whole),
         T(to_old_clients_chunks_become_until_close),
