@@ -47,6 +47,7 @@ struct app_env {
     struct http_loops *loops;
     struct jobs *jobs;
     struct jobs_lane *commands; /* single commands that handlers wait for */
+    struct jobs_lane *streams;  /* those whose output is sent as it comes: they may last */
 };
 
 struct app;

@@ -8,6 +8,7 @@
  *     settings.c app config: server < app.star < metadata
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
+ *     stream.c   answers that are sent while they are made
  *     static.c   static files                  proxy.c    proxy routes         service.c  the container
  *     dev.c      containers of dev apps
  *     command.c  single commands with the app's image    jobs.c  scheduled jobs, as declared
@@ -353,6 +354,19 @@ struct visit {
 star_v request_object(struct visit *v);
 /* Answers with what a handler returned. */
 void reply_value(struct visit *v, star_v value);
+/* The stream that is, or is the data of, what a handler returned; else NULL. */
+struct plugin_stream *reply_stream(star_v value);
+/* One item of a stream, with its newline. */
+bool reply_item(bool is_text, struct arena *a, struct buf *out, star_v item, struct err *err);
+
+/* --- stream.c, handler.c --- */
+
+/* Answers with the items of the visit's stream. */
+void stream_serve(struct visit *v, struct plugin_stream *stream, int status, bool is_text);
+/* The run failed, or a plugin's failure was not looked at: error_handler, or a plain 500. */
+void handler_fault(struct visit *v, struct str message);
+/* The run is over: what it had to say for the audit trail is recorded. */
+void handler_record_end(struct visit *v, const char *status);
 /* The canonical name of a header ("x-foo" -> "X-Foo"). */
 struct str request_canonical_header(struct arena *a, struct str name);
 

@@ -7,9 +7,19 @@
 
 static void step(struct visit *v);
 
+static void remove_files(void *arg)
+{
+    plugin_kept_free(arg);
+}
+
 static void on_end(struct http_req *req, void *arg)
 {
-    arena_release(&((struct visit *)arg)->run_arena);
+    struct visit *v = arg;
+    struct plugin_kept *files = plugin_request_files(&v->plugin);
+    if (files && !jobs_submit(v->app->env->jobs, remove_files, files))
+        plugin_kept_free(files);
+    plugin_request_release(&v->plugin);
+    arena_release(&v->run_arena);
 }
 
 static void resume(struct http_loop *loop, void *arg)
@@ -21,9 +31,7 @@ static void resume(struct http_loop *loop, void *arg)
         step(v);
 }
 
-/* The run failed, or a plugin's failure was not looked at: error_handler or a plain 500. */
-/* The run is over: what it had to say for the audit trail is recorded. */
-static void end(struct visit *v, const char *status)
+void handler_record_end(struct visit *v, const char *status)
 {
     if (!v->audit.is_set || !v->app->env->store)
         return;
@@ -53,7 +61,7 @@ static void fault(struct visit *v, struct str message, const struct star_error *
     /* A run that has used up its budget has none left for error_handler. */
     bool is_over = error && error->why != STAR_ERR_RAISED && error->why != STAR_ERR_DEPTH;
     if (v->in_error_handler || is_over || star_is_null(app->error_handler)) {
-        end(v, "Failed");
+        handler_record_end(v, "Failed");
         http_reply_error(v->request.req, 500, message);
         return;
     }
@@ -70,6 +78,11 @@ static void fault(struct visit *v, struct str message, const struct star_error *
     step(v);
 }
 
+void handler_fault(struct visit *v, struct str message)
+{
+    fault(v, message, NULL);
+}
+
 /* --- waiting for a call that blocks */
 
 /* On the loop again. */
@@ -80,7 +93,7 @@ static void on_worked(struct http_loop *loop, void *arg)
     v->plugin.waits = NULL;
     if (v->request.req->is_aborted || v->request.req->is_gone) {
         plugin_wait_free(w);
-        end(v, "Failed");
+        handler_record_end(v, "Failed");
         http_resp_abort(v->request.req);
         return;
     }
@@ -118,6 +131,23 @@ static void suspend(struct visit *v)
     http_loop_post(req->loop, on_worked, v);
 }
 
+static void finish(struct visit *v, star_v result)
+{
+    struct plugin_stream *stream = reply_stream(result);
+    /* One that failed before its first item is known to error_handler, which cannot return it. */
+    if (v->plugin.stream && !stream && !v->in_error_handler) {
+        fault(v, STR("the handler has not returned its stream: nothing of it has run"), NULL);
+        return;
+    }
+    if (stream && v->in_error_handler) {
+        fault(v, STR("error_handler cannot return a stream"), NULL);
+        return;
+    }
+    if (!stream)
+        handler_record_end(v, v->in_error_handler ? "Failed" : "Success");
+    reply_value(v, result);
+}
+
 static void step(struct visit *v)
 {
     switch (star_run_resume(v->run)) {
@@ -127,8 +157,7 @@ static void step(struct visit *v)
             fault(v, v->plugin.failed, NULL);
             return;
         }
-        end(v, v->in_error_handler ? "Failed" : "Success");
-        reply_value(v, star_run_result(v->run));
+        finish(v, star_run_result(v->run));
         return;
     case STAR_ERROR: fault(v, star_run_error(v->run)->msg, star_run_error(v->run)); return;
     case STAR_SUSPENDED: suspend(v); return;

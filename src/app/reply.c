@@ -244,6 +244,19 @@ static void send_download(struct visit *v, star_v s, int status)
     http_reply(req, status, str_is_empty(type) ? STR("application/octet-stream") : type, data);
 }
 
+struct plugin_stream *reply_stream(star_v value)
+{
+    if (str_eq(star_struct_ctor(value), STR("ace.response")) && str_is_empty(field(value, "download")))
+        value = star_struct_get(value, STR("data"));
+    return plugin_stream_of(value);
+}
+
+bool reply_item(bool is_text, struct arena *a, struct buf *out, star_v item, struct err *err)
+{
+    bool ok = is_text ? print(a, out, item, 0, err) : star_json_encode(a, out, item, STAR_JSON_APP, err);
+    return ok && (buf_add_char(out, '\n') || err_set(err, ERR_TOO_LARGE, "an item of a stream is too large"));
+}
+
 static void send_response(struct visit *v, star_v s)
 {
     struct str type = field(s, "type");
@@ -255,7 +268,10 @@ static void send_response(struct visit *v, star_v s)
     }
     if (str_is_empty(type))
         type = v->route->is_text ? STR("TEXT") : v->route->kind == ROUTE_API ? STR("JSON") : STR("HTML");
-    if (str_eq(type, STR("HTML")))
+    struct plugin_stream *stream = reply_stream(s);
+    if (stream && !str_eq(type, STR("HTML")))
+        stream_serve(v, stream, (int)code, str_eq(type, STR("TEXT")));
+    else if (str_eq(type, STR("HTML")))
         fail(v, "Error handling response: HTML responses need templates, which are not available in this "
                 "version");
     else
@@ -272,6 +288,8 @@ void reply_value(struct visit *v, star_v value)
         send_redirect(v, value);
     else if (str_eq(star_struct_ctor(value), STR("ace.response")))
         send_response(v, value);
+    else if (reply_stream(value))
+        stream_serve(v, reply_stream(value), 200, v->route->is_text);
     else if (star_kind(value) == STAR_KIND_STRUCT)
         fail(v, "Error handling response: a struct must come from ace.response or ace.redirect");
     else

@@ -475,5 +475,6 @@ bool service_load(struct app *app, star_v container, struct err *err)
     app->run = *ctr_service_run(app->image);
     app->ctx.run_command = command_run;
     app->ctx.run_command_app = app;
+    app->ctx.output_dir = path_join(&app->arena, app->env->home, STR(PLUGIN_OUTPUT_DIR));
     return true;
 }

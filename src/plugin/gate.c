@@ -138,8 +138,16 @@ static enum star_ret begin_wait(struct star_run *run, const struct bound *b, con
     struct plugin_wait *w = plugin_wait_new();
     w->ctx = b->ctx;
     if (b->function->start(run, call, w, &err)) {
-        request->waits = w;
-        return STAR_BLOCK;
+        if (!w->item) {
+            request->waits = w;
+            return STAR_BLOCK;
+        }
+        if (!request->stream) {
+            request->stream = plugin_stream_new(w);
+            *out = plugin_response_stream(star_run_arena(run), request->stream);
+            return STAR_OK;
+        }
+        err_set(&err, ERR_CONFLICT, STR_FMT ": this request has a stream already", STR_ARG(call->name));
     }
     plugin_wait_free(w);
     *out = plugin_response_failed(star_run_arena(run), request, str_from(err_msg(&err)), 1);

@@ -84,6 +84,7 @@ struct plugin_context {
     bool is_audit;                             /* functions do nothing and return an empty struct */
     plugin_command_fn *run_command;            /* NULL: the app has no container */
     void *run_command_app;
+    struct str output_dir;                     /* for files that last as long as a request; made when needed */
 };
 
 /* True for a module that is a plugin ("x.in", "x.in#account", "x.ex"), not a .star file. */
@@ -99,8 +100,12 @@ bool plugin_load(struct arena *a, const struct plugin_context *ctx, struct str m
 /* State of one request (or of one load of an app); the run's user pointer points at it, and it lives as long
  * as the run's values that are not frozen. */
 struct plugin_wait;
+struct plugin_stream;
+struct plugin_kept;
 struct plugin_request {
     struct plugin_wait *waits;  /* of a run that is suspended; whoever resumes it takes it out */
+    struct plugin_stream *stream; /* made by a call, for the handler to return; at most one */
+    struct plugin_kept *kept;   /* what goes with the request */
     struct str failed;  /* error of a failed call that nobody has looked at; ptr NULL: none */
     struct str user_id; /* who asks; empty at load time */
     void *owner;        /* the embedder's request; NULL at load time */
@@ -114,6 +119,35 @@ void plugin_wait_cancel(struct plugin_wait *w); /* from any thread, as long as i
 void plugin_wait_fail(struct plugin_wait *w, const char *why); /* instead of the work */
 void plugin_wait_end(struct plugin_wait *w, struct star_run *run); /* frees it */
 void plugin_wait_free(struct plugin_wait *w);
+
+/* Frees what calls have made that lasts as long as the request: when its response has been sent. */
+void plugin_request_release(struct plugin_request *r);
+/* Files among it that are to be removed: the request forgets them. NULL without. plugin_kept_free() removes them, which may
+ * take a while, so it is for job threads. */
+struct plugin_kept *plugin_request_files(struct plugin_request *r);
+void plugin_kept_free(struct plugin_kept *k);
+/* Removes such files of servers that are no more, from $OPENRUN_HOME/PLUGIN_OUTPUT_DIR. Blocks; before the first request. */
+#define PLUGIN_OUTPUT_DIR "run/output"
+void plugin_clean_files(struct str output_dir);
+
+/* --- streams: results that are sent while they are made (stream.c) -------------------------------------- */
+
+/* The stream that is the result of a call; NULL for all other values. It belongs to the request that made it. */
+struct plugin_stream *plugin_stream_of(star_v v);
+/* Does the work: blocks, for a job thread. on_ready(arg), from that thread, says that there are items to take, once for each
+ * time that plugin_stream_next() has found none; not for the end, which is when this returns. */
+void plugin_stream_work(struct plugin_stream *s, void (*on_ready)(void *arg), void *arg);
+void plugin_stream_fail(struct plugin_stream *s, const char *why); /* instead of the work */
+enum plugin_next {
+    PLUGIN_ITEM,
+    PLUGIN_NONE_YET,
+    PLUGIN_END,
+    PLUGIN_FAILED, /* of the stream as a whole: an item that cannot be made fails it too, but does not end the work */
+};
+/* On the loop: the next item, in `a`; or why there is none. */
+enum plugin_next plugin_stream_next(struct plugin_stream *s, struct arena *a, star_v *item, struct err *err);
+/* On the loop: the work ends early. */
+void plugin_stream_cancel(struct plugin_stream *s);
 
 /* The result of a plugin call. */
 bool plugin_is_response(star_v v);

@@ -33,8 +33,29 @@ struct plugin_wait {
     bool is_ok;     /* of the work; else `err` */
     struct err err;
     int error_code; /* of the response; 0: 1 */
+    /* Set by the function: nobody waits; the work is done when the handler has returned, and what it feeds to `stream` is sent,
+     * an item for each line (null: none for this one). `finish` does not count. */
+    bool (*item)(struct plugin_wait *w, struct arena *a, struct str line, star_v *item, struct err *err);
+    struct plugin_stream *stream;
 };
 struct plugin_wait *plugin_wait_new(void);
+
+/* Takes over `w`. */
+struct plugin_stream *plugin_stream_new(struct plugin_wait *w);
+void plugin_stream_free(struct plugin_stream *s); /* NULL is fine; not while it works */
+/* On the work's thread: output; waits while much of it has not been sent. False when the work is to end: it was cancelled, or
+ * a line is too long. */
+bool plugin_stream_feed(struct plugin_stream *s, struct str chunk, bool *is_too_long);
+
+/* --- what lasts as long as a request (kept.c) --- */
+
+enum { PLUGIN_KEPT_MAX = 100 << 20 /* bytes of output that one request may keep */ };
+/* How many bytes of output the request may still keep. */
+size_t plugin_keep_room(const struct plugin_request *r);
+/* Takes over the buffer's memory: values may share it as long as the request lives. */
+void plugin_keep_buf(struct plugin_request *r, struct buf *b);
+/* A name for a new file that is removed with the request, in `a`; whoever writes makes it. Fails past a number of them. */
+bool plugin_keep_file(struct plugin_request *r, struct arena *a, struct str dir, struct str *path, struct err *err);
 struct plugin_constant {
     const char *name, *value;
 };
@@ -62,6 +83,7 @@ bool plugin_bind(struct star_run *run, const struct star_call *call, const struc
 /* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. A failure becomes
  * the request's `failed`; `request` may be NULL. */
 star_v plugin_response_ok(struct arena *a, star_v value);
+star_v plugin_response_stream(struct arena *a, struct plugin_stream *s);
 star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code);
 
 /* --- patterns (rules.c) --- */

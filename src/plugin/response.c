@@ -9,6 +9,7 @@ struct response {
     star_v value;
     struct str error; /* ptr NULL: success */
     int code;
+    struct plugin_stream *stream; /* instead of a value */
     /* Whose `failed` is cleared when somebody looks; NULL for successes and once frozen: then the load that
      * it belonged to is over, and the value is shared by threads. */
     struct plugin_request *request;
@@ -27,6 +28,8 @@ static enum star_ret response_attr(struct star_run *run, void *self, struct str 
     if (str_eq(name, STR("value"))) {
         if (r->error.ptr)
             return star_fail(run, STR_FMT, STR_ARG(r->error));
+        if (r->stream)
+            return star_fail(run, "stream value cannot be accessed in Starlark, return the response object instead");
         *out = r->value;
     } else if (str_eq(name, STR("error"))) {
         looked_at(r);
@@ -34,7 +37,7 @@ static enum star_ret response_attr(struct star_run *run, void *self, struct str 
     } else if (str_eq(name, STR("error_code"))) {
         *out = star_int(a, r->code);
     } else if (str_eq(name, STR("is_stream"))) {
-        *out = STAR_FALSE;
+        *out = star_bool(r->stream != NULL);
     } else {
         return STAR_MISSING;
     }
@@ -64,6 +67,8 @@ static bool response_truth(void *self)
 static bool response_repr(void *self, struct buf *out)
 {
     struct response *r = self;
+    if (r->stream)
+        return buf_add_z(out, "Response(is_stream = True)");
     if (r->error.ptr)
         return buf_printf(out, "Response(error = \"" STR_FMT "\")", STR_ARG(r->error));
     return buf_add_z(out, "Response(value = ") && star_repr(out, r->value) && buf_add_char(out, ')');
@@ -83,7 +88,7 @@ static star_v response_plain(struct arena *a, void *self)
     star_dict_set_z(a, d, "error_code", star_int(a, r->code));
     star_dict_set_z(a, d, "error", r->error.ptr ? star_string(a, r->error) : STAR_NONE);
     star_dict_set_z(a, d, "value", r->error.ptr ? STAR_NONE : r->value);
-    star_dict_set_z(a, d, "is_stream", STAR_FALSE);
+    star_dict_set_z(a, d, "is_stream", star_bool(r->stream != NULL));
     return d;
 }
 
@@ -110,6 +115,17 @@ static star_v make(struct arena *a, const struct response *from)
 star_v plugin_response_ok(struct arena *a, star_v value)
 {
     return star_is_null(value) ? value : make(a, &(struct response){.value = value});
+}
+
+star_v plugin_response_stream(struct arena *a, struct plugin_stream *s)
+{
+    return make(a, &(struct response){.value = STAR_NONE, .stream = s});
+}
+
+struct plugin_stream *plugin_stream_of(star_v v)
+{
+    const struct response *r = star_host_data(v, &response_type);
+    return r ? r->stream : NULL;
 }
 
 star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code)

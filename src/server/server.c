@@ -242,6 +242,7 @@ static bool fill_env(struct server *s, struct err *err)
         .loops = s->loops,
         .jobs = s->jobs,
         .commands = jobs_lane_new(s->task_jobs, task_limit(c, "system.max_concurrent_commands")),
+        .streams = jobs_lane_new(s->task_jobs, task_limit(c, "system.max_concurrent_commands")),
     };
     return true;
 }
@@ -428,6 +429,13 @@ static bool open_watch(struct server *s, struct err *err)
     return s->watch != NULL;
 }
 
+/* Before the first request can make one. */
+static bool clean_output(struct server *s)
+{
+    plugin_clean_files(home_path(s, PLUGIN_OUTPUT_DIR));
+    return true;
+}
+
 /* Listeners open before the site is there, since apps must know the ports that were bound; until then
  * requests are told to come again (pipeline.c). */
 static bool start(struct server *s, struct err *err)
@@ -438,7 +446,7 @@ static bool start(struct server *s, struct err *err)
     s->job_table = job_table_open(s);
     scheduler_every(s->scheduler, 1000, job_table_tick, s->job_table);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
-           fill_env(s, err) && open_deploy(s, err) && open_background(s) && open_watch(s, err) && publish_site(s, NULL, err) &&
+           fill_env(s, err) && clean_output(s) && open_deploy(s, err) && open_background(s) && open_watch(s, err) && publish_site(s, NULL, err) &&
            recover(s, err) && listen_jobs(s, err) && listen_control(s, err) &&
            write_pid(s, err) && scheduler_start(s->scheduler, err);
 }

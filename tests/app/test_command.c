@@ -12,6 +12,8 @@ static struct {
     const char *out, *said; /* what the command writes */
     int exit_code;
     bool waits;             /* runs until it is cancelled */
+    int more;               /* so many times `out` again, as long as it is taken */
+    bool stopped;           /* it was not */
     int running, ended;
     struct jobs *jobs;
 } box;
@@ -35,12 +37,14 @@ static bool run_task(void *ctx, const struct ctr_run *run, const struct ctr_task
     bool waits = box.waits;
     pthread_mutex_unlock(&box.lock);
     if (box.out)
-        io->on_output(io->arg, false, str_from(box.out));
+        box.stopped = !io->on_output(io->arg, false, str_from(box.out));
+    for (int i = 0; i < box.more && !box.stopped; i++)
+        box.stopped = !io->on_output(io->arg, false, str_from(box.out));
     if (box.said)
         io->on_output(io->arg, true, str_from(box.said));
     while (waits && !atomic_load(io->cancel))
         fake_sleep(1);
-    *end = (struct ctr_task_end){.exit_code = box.exit_code, .cancelled = waits};
+    *end = (struct ctr_task_end){.exit_code = box.exit_code, .cancelled = waits || box.stopped};
     pthread_mutex_lock(&box.lock);
     box.ended++;
     pthread_cond_broadcast(&box.changed);
@@ -66,6 +70,7 @@ static int open_all(void **state)
     MUST(ctr_manager_open_with(&c, e, &hooks, &fx.env.containers, &err), &err);
     box.jobs = jobs_open("task", 4);
     fx.env.commands = jobs_lane_new(box.jobs, 2);
+    fx.env.streams = jobs_lane_new(box.jobs, 2);
     return 0;
 }
 
@@ -83,7 +88,8 @@ static int reset(void **state)
     setup(state);
     box.out = "one\r\ntwo\n\n", box.said = NULL;
     box.exit_code = box.running = box.ended = 0;
-    box.waits = false;
+    box.waits = box.stopped = false;
+    box.more = 0;
     box.fake.has_image = true;
     return 0;
 }
@@ -167,8 +173,10 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {"container.run('x', env=['novalue'])", "entries like \\\"NAME=value\\\""},
         {"container.run('x', env=['=v'])", "entries like \\\"NAME=value\\\""},
         {"container.run('x', parse='xml')", "unsupported format: xml"},
-        {"container.run('x', stream=True)", "stream is not available"},
-        {"container.run('x', stdout_file=True)", "stdout_file is not available"},
+        {"container.run('x', stream=True, parse='json')", "with stream use \\\"jsonlines\\\""},
+        {"container.run('x', stream=True, stdout_file=True)", "stream and stdout_file exclude each other"},
+        {"container.run('x', stdout_file=True, parse='json')", "parse and stdout_file exclude each other"},
+        {"container.run('x', timeout='1')", "timeout must be between 1 and"},
         {"container.run('x', cwd='tmp')", "cwd must be an absolute path"},
         {"container.run('x', timeout=0)", "timeout must be between 1 and"},
         {"container.run('x', parse_json=True)", "unexpected keyword argument \\\"parse_json\\\""},
@@ -182,6 +190,146 @@ static void wrong_arguments_are_refused_by_name(void **state)
         run_is(cases[i].call, 500, str_z(&a, says));
     }
     assert_int_equal(box.running, 0);
+}
+
+/* --- streams */
+
+#define STREAM(type, handler)                                                                                          \
+    "load('container.in', 'container')\n"                                                                             \
+    "def h(req):\n    " handler "\n"                                                                                  \
+    "def error_handler(req, err):\n    return ace.response({'handled': err['error']}, code=503)\n"                     \
+    "app = ace.app('c', routes=[ace.api('/run', h, type='" type "')], container=container.config('image:tool', "       \
+    "lifetime=container.COMMAND), permissions=[ace.permission('container.in', 'run')])\n"
+
+static void use_stream(const char *star)
+{
+    load_approved(FILES("app.star", star));
+}
+
+static void a_stream_is_sent_in_lines(void **state)
+{
+    use_stream(STREAM("text", "return container.run('ls', stream=True)"));
+    expect("GET /x/run", 200, "one\ntwo\n\n");
+    assert_str(header("Content-Type"), "text/plain; charset=utf-8");
+    assert_str(header("Transfer-Encoding"), "chunked");
+    box.out = "no newline";
+    expect("GET /x/run", 200, "no newline\n");
+    box.out = NULL;
+    expect("GET /x/run", 200, "");
+    box.out = "a\"b\n\xc3\xa9\n";
+    use_stream(STREAM("json", "return container.run('ls', stream=True)"));
+    expect("GET /x/run", 200, "\"a\\\"b\"\n\"\xc3\xa9\"\n");
+    assert_str(header("Content-Type"), "application/json");
+    box.out = "{\"b\": [1, 2.5], \"a\": null}\n\n";
+    use_stream(STREAM("json", "return ace.response(container.run('ls', stream=True, parse='jsonlines'), code=201)"));
+    expect("GET /x/run", 201, "{\"b\":[1,2.5],\"a\":null}\n");
+}
+
+static void a_stream_is_a_value_that_is_returned(void **state)
+{
+    use_stream(STREAM("json", "r = container.run('ls', stream=True)\n    return [r.is_stream, r.error, bool(r), str(r)]"));
+    expect_part("GET /x/run", 503, "the handler has not returned its stream: nothing of it has run");
+    use_stream(STREAM("json", "return container.run('ls', stream=True).value"));
+    expect_part("GET /x/run", 503, "stream value cannot be accessed in Starlark, return the response object instead");
+    use_stream(STREAM("json", "a = container.run('ls', stream=True)\n    b = container.run('ls', stream=True)\n"
+                              "    return a if b.error == 'run: this request has a stream already' else b"));
+    expect("GET /x/run", 200, "\"one\"\n\"two\"\n\"\"\n");
+    assert_int_equal(box.running, 1);
+}
+
+static void what_fails_before_the_first_line_is_no_stream(void **state)
+{
+    use_stream(STREAM("json", "return container.run('ls', stream=True, include_stderr=False)"));
+    box.out = NULL, box.said = "it broke\n", box.exit_code = 4;
+    expect("GET /x/run", 503, "{\"handled\":\"exit status 4: it broke\"}");
+    box.out = "x\n";
+    expect_part("GET /x/run", 200, "\"x\"\n{\"error\":\"exit status 4: it broke\"}\n");
+    assert_true(now.got.is_cut);
+    use_stream(STREAM("text", "return container.run('ls', stream=True, process_partial=True)"));
+    expect("GET /x/run", 200, "x\nit broke\n");
+    assert_false(now.got.is_cut);
+    box.out = "{}\nnot JSON\n", box.said = NULL, box.exit_code = 0;
+    use_stream(STREAM("json", "return container.run('ls', stream=True, parse='jsonlines')"));
+    expect_part("GET /x/run", 200, "{}\n{\"error\":\"the command's output is not JSON");
+    assert_true(now.got.is_cut);
+}
+
+static void long_lines_pass_and_endless_ones_do_not(void **state)
+{
+    scoped_arena a = {0};
+    enum { LEN = 300 << 10 };
+    char *text = arena_alloc(&a, LEN + 2);
+    memset(text, 'x', LEN);
+    memcpy(text + LEN, "\n", 2);
+    box.out = text;
+    box.more = 9;
+    use_stream(STREAM("text", "return container.run('ls', stream=True)"));
+    say("GET /x/run");
+    assert_false(now.got.is_cut);
+    assert_int_equal(body().len, 10 * (LEN + 1));
+    text[LEN] = '\0';
+    box.more = 1000;
+    expect_part("GET /x/run", 503, "a line of the output is too long for a stream");
+    assert_true(box.stopped);
+}
+
+/* The command stands still while nobody reads, and ends with the client. */
+static void a_slow_client_is_waited_for(void **state)
+{
+    box.more = 10 * 1000 * 1000;
+    use_stream(STREAM("text", "return container.run('yes', stream=True)"));
+    struct web c = web_open(fx.port);
+    web_say(&c, "GET /x/run HTTP/1.1\r\nHost: localhost:25222\r\n\r\n");
+    pthread_mutex_lock(&box.lock);
+    while (box.running == 0)
+        pthread_cond_wait(&box.changed, &box.lock);
+    assert_int_equal(box.ended, 0);
+    pthread_mutex_unlock(&box.lock);
+    web_close(&c);
+    pthread_mutex_lock(&box.lock);
+    while (box.ended == 0)
+        pthread_cond_wait(&box.changed, &box.lock);
+    assert_true(box.stopped);
+    pthread_mutex_unlock(&box.lock);
+    http_loops_run(fx.env.loops, no_work, NULL);
+}
+
+static void output_in_a_file_goes_with_the_request(void **state)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct str text;
+    load_approved(FILES("app.star", APP("return container.run('x', stdout_file=True).value")));
+    say("GET /x/run");
+    struct str path = str_slice(body(), 1, body().len - 2);
+    assert_int_equal(now.got.status, 200);
+    assert_true(str_starts(path, str_cat(&a, fx.env.home, STR("/run/output/openrun-exec-stdout-"))));
+    for (int i = 0; i < 5000 && fs_exists(path); i++)
+        fake_sleep(1);
+    assert_false(fs_exists(path));
+    /* Those of servers that have ended go with the next start; others stay. */
+    struct str dir = path_dir(path), ours = path, others = str_cat(&a, dir, STR("/openrun-exec-stdout-1-x"));
+    MUST(fs_write_atomic(ours, STR("left"), 0600, &err) && fs_write_atomic(others, STR("left"), 0600, &err), &err);
+    plugin_clean_files(dir);
+    assert_false(fs_exists(ours));
+    assert_true(fs_exists(others) && fs_read_all(&a, others, 10, &text, &err));
+    box.exit_code = 1;
+    expect_part("GET /x/run", 500, "exit status 1");
+}
+
+static void one_request_keeps_a_hundred_megabytes(void **state)
+{
+    scoped_arena a = {0};
+    enum { LEN = 10 << 20 };
+    char *text = arena_alloc(&a, LEN + 1);
+    memset(text, 'x', LEN);
+    text[LEN] = '\0';
+    box.out = text;
+    box.more = 10;
+    load_approved(FILES("app.star", APP("return [len(line) for line in container.run('x').value]")));
+    expect("GET /x/run", 200, "[104857600]\n");
+    load_approved(FILES("app.star", APP("return [container.run('x').value[0][:2], container.run('x').error]")));
+    expect_part("GET /x/run", 200, "[\"xx\",\"the commands of this request have more than 100 MB of output");
 }
 
 static void it_needs_permission_a_container_and_a_request(void **state)
@@ -266,6 +414,13 @@ int main(void)
         COMMAND_TEST(an_app_for_commands_serves_no_proxy),
         COMMAND_TEST(the_image_is_made_first),
         COMMAND_TEST(a_client_that_leaves_ends_the_command),
+        COMMAND_TEST(a_stream_is_sent_in_lines),
+        COMMAND_TEST(a_stream_is_a_value_that_is_returned),
+        COMMAND_TEST(what_fails_before_the_first_line_is_no_stream),
+        COMMAND_TEST(long_lines_pass_and_endless_ones_do_not),
+        COMMAND_TEST(a_slow_client_is_waited_for),
+        COMMAND_TEST(output_in_a_file_goes_with_the_request),
+        COMMAND_TEST(one_request_keeps_a_hundred_megabytes),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

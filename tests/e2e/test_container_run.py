@@ -1,6 +1,8 @@
 """container.run: single commands from a handler, in containers that are gone afterwards."""
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import json
+import os
 import threading
 
 import pytest
@@ -21,11 +23,21 @@ def run(req):
                       include_stderr=one("stderr", "") != "")
     return {"error": r.error, "code": r.error_code, "value": r.value if not r.error else None}
 
+def stream(req):
+    q = req.Query
+    return container.run("sh", ["-c", q["sh"][0]], stream=True, parse=q["parse"][0] if "parse" in q else "",
+                         process_partial="partial" in q)
+
+def output(req):
+    r = container.run("sh", ["-c", req.Query["sh"][0]], stdout_file=True)
+    return {"error": r.error, "path": r.value if not r.error else None}
+
 def not_approved(req):
     return container.run("rm", ["-r", "/"]).value
 
 app = ace.app("tool",
-    routes=[ace.api("/run", run), ace.api("/rm", not_approved)],
+    routes=[ace.api("/run", run), ace.api("/rm", not_approved), ace.api("/output", output),
+            ace.api("/stream", stream), ace.api("/text", stream, type="TEXT")],
     container=container.config("image:alpine", lifetime=container.COMMAND, volumes=["data:/data"]),
     permissions=[ace.permission("container.in", "run", ["sh"])])
 """
@@ -81,6 +93,47 @@ def test_a_deadline_and_a_client_that_leaves(box, engine, alpine, folder, path):
         with pytest.raises(requests.RequestException):
             s.get(box.url(path + "/run"), params={"sh": "trap 'exit 0' TERM; sleep 1000 & wait"}, timeout=2)
     wait_for(lambda: not tasks(box, engine), "the container to go with its client")
+
+
+def test_streams(box, engine, alpine, folder, path):
+    box.cli("app", "create", "--approve", "--cvol", "data:/data", str(folder({"app.star": APP})), path)
+
+    def get(kind, sh, **query):
+        return box.get(f"{path}/{kind}", params={"sh": sh, **query})
+    r = get("text", "echo one; printf two")
+    assert r.text == "one\ntwo\n" and r.headers["Content-Type"] == "text/plain; charset=utf-8"
+    r = get("stream", """echo '{"a": [1]}'; echo '{"b": null}'""", parse="jsonlines")
+    assert [json.loads(line) for line in r.text.splitlines()] == [{"a": [1]}, {"b": None}]
+    # Lines of any length.
+    r = get("text", "head -c 200000 /dev/zero | tr '\\0' x; echo; yes 0123456789abcde | head -c 3000000")
+    first, _, rest = r.text.partition("\n")
+    assert first == "x" * 200000 and len(rest) == 3000000
+    # Failures: before the first line, and after it.
+    r = get("stream", "exit 3")
+    assert (r.status_code, r.text.strip()) == (500, "exit status 3")
+    assert get("stream", "echo some; exit 3", partial="1").text == '"some"\n'
+    with pytest.raises(requests.RequestException):
+        get("text", "echo begun; exit 4")
+    # Each line comes when it is written: the command waits for the answer to its first one.
+    with box.get(path + "/text", params={"sh": "echo first; until [ -e /data/go ]; do sleep 0.1; done; echo second"}, stream=True) as r:
+        lines = r.iter_lines()
+        assert next(lines) == b"first"
+        assert box.get(path + "/run", params={"sh": "touch /data/go"}).json()["error"] is None
+        assert next(lines) == b"second"
+    # A client that leaves ends it.
+    with box.get(path + "/text", params={"sh": "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"}, stream=True) as r:
+        assert next(r.iter_lines()) == b"begun"
+        assert tasks(box, engine)
+    wait_for(lambda: not tasks(box, engine), "the container to go with its client")
+
+
+def test_output_in_a_file(box, alpine, folder, path):
+    box.cli("app", "create", "--approve", str(folder({"app.star": APP})), path)
+    r = box.get(path + "/output", params={"sh": "echo kept"}).json()
+    assert r["error"] is None and r["path"].startswith(f"{box.home}/run/output/")
+    wait_for(lambda: not os.listdir(f"{box.home}/run/output"), "the file to go")
+    assert box.get(path + "/output", params={"sh": "echo no; exit 2"}).json()["error"] == "exit status 2"
+    wait_for(lambda: not os.listdir(f"{box.home}/run/output"), "the file of the failure to go")
 
 
 def test_the_image_cmd_spec_is_there_but_its_form_is_not(box, engine, alpine, path):
