@@ -44,10 +44,7 @@ void print_applied(struct cli *c, const json_t *reply, bool is_approved)
     print_paths(c, "Updated apps", updated);
     print_paths(c, "Reloaded apps", reloaded);
     print_paths(c, "Skipped apps", skipped);
-    if (json_array_size(approved) > 0)
-        say(c->out, "Approved apps:\n");
-    for (size_t i = 0; i < json_array_size(approved); i++)
-        print_approve_result(c, json_array_get(approved, i));
+    print_approved(c, approved);
     print_promoted(c, promoted);
     print_bindings(c, reply);
     say(c->out,

@@ -216,7 +216,13 @@ void print_promoted(struct cli *c, const json_t *paths);
 void print_paths(struct cli *c, const char *title, const json_t *paths);
 void print_approval(struct cli *c, const json_t *result);       /* plugins and permissions */
 void print_approve_result(struct cli *c, const json_t *result); /* a line, and those if it needed approval */
+void print_approved(struct cli *c, const json_t *results);      /* "Approved apps:" and each, unless there are none */
 void print_created(struct cli *c, const json_t *created, bool is_approved);
+/* "Deleting AP - ID" for each app of the reply, and how many `noun`s they are: "app", "preview". */
+void print_deleted(struct cli *c, const json_t *reply, const char *noun);
+/* "<title> AP" for each app that was changed in staging, what was promoted, and "N app(s) <done>, ...": "Linked app",
+ * "linked". */
+void print_staged(struct cli *c, const json_t *reply, const char *title, const char *done);
 void print_dry_run(struct cli *c, const json_t *reply);
 /* An AppApplyResponse; `is_approved`: permissions of created apps have been approved. */
 void print_applied(struct cli *c, const json_t *reply, bool is_approved); /* applied.c */

@@ -18,11 +18,7 @@ static bool run_link(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
-    for (size_t i = 0; i < json_array_size(staged); i++)
-        say(c->out, "Linked app " STR_FMT "\n", STR_ARG(app_path_of(c, json_array_get(staged, i))));
-    print_promoted(c, promoted);
-    say(c->out, "%zu app(s) linked, %zu app(s) promoted.\n", json_array_size(staged), json_array_size(promoted));
+    print_staged(c, reply, "Linked app", "linked");
     print_dry_run(c, reply);
     return true;
 }

@@ -281,13 +281,7 @@ static bool run_delete(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *apps = json_get(reply, "app_info");
-    for (size_t i = 0; i < json_array_size(apps); i++) {
-        const json_t *app = json_array_get(apps, i);
-        say(c->out, "Deleting " STR_FMT " - " STR_FMT "\n", STR_ARG(app_path_of(c, app)),
-            STR_ARG(json_get_str(app, "Id", (struct str){0})));
-    }
-    say(c->out, "%zu app(s) deleted.\n", json_array_size(apps));
+    print_deleted(c, reply, "app");
     print_dry_run(c, reply);
     return true;
 }
@@ -375,10 +369,7 @@ static void print_reloaded(struct cli *c, const json_t *reply)
     const json_t *approved = json_get(reply, "approve_results"), *promoted = json_get(reply, "promote_results");
     print_paths(c, "Reloaded apps", reloaded);
     print_paths(c, "Skipped apps", skipped);
-    if (json_array_size(approved) > 0)
-        say(c->out, "Approved apps:\n");
-    for (size_t i = 0; i < json_array_size(approved); i++)
-        print_approve_result(c, json_array_get(approved, i));
+    print_approved(c, approved);
     print_promoted(c, promoted);
     say(c->out, "%zu app(s) reloaded, %zu app(s) skipped, %zu app(s) approved, %zu app(s) promoted.\n",
         json_array_size(reloaded), json_array_size(skipped), json_array_size(approved), json_array_size(promoted));

@@ -101,13 +101,7 @@ static bool run_delete(struct cli *c, struct err *err)
         return false;
     if (print_result_json(c, reply))
         return true;
-    const json_t *apps = json_get(reply, "app_info");
-    for (size_t i = 0; i < json_array_size(apps); i++) {
-        const json_t *app = json_array_get(apps, i);
-        say(c->out, "Deleting " STR_FMT " - " STR_FMT "\n", STR_ARG(app_path_of(c, app)),
-            STR_ARG(json_get_str(app, "Id", (struct str){0})));
-    }
-    say(c->out, "%zu preview(s) deleted.\n", json_array_size(apps));
+    print_deleted(c, reply, "preview");
     print_dry_run(c, reply);
     return true;
 }

@@ -81,6 +81,14 @@ void print_approve_result(struct cli *c, const json_t *result)
         print_approval(c, result);
 }
 
+void print_approved(struct cli *c, const json_t *results)
+{
+    if (json_array_size(results) > 0)
+        say(c->out, "Approved apps:\n");
+    for (size_t i = 0; i < json_array_size(results); i++)
+        print_approve_result(c, json_array_get(results, i));
+}
+
 void print_created(struct cli *c, const json_t *created, bool is_approved)
 {
     struct str http = json_get_str(created, "http_url", (struct str){0});
@@ -101,6 +109,26 @@ void print_created(struct cli *c, const json_t *created, bool is_approved)
     if (json_get_bool(first, "needs_approval", false))
         tail = is_approved ? "Permissions have been approved" : "Permissions need to be approved";
     say(c->out, "App created. %s\n", tail);
+}
+
+void print_deleted(struct cli *c, const json_t *reply, const char *noun)
+{
+    const json_t *apps = json_get(reply, "app_info");
+    for (size_t i = 0; i < json_array_size(apps); i++) {
+        const json_t *app = json_array_get(apps, i);
+        say(c->out, "Deleting " STR_FMT " - " STR_FMT "\n", STR_ARG(app_path_of(c, app)),
+            STR_ARG(json_get_str(app, "Id", (struct str){0})));
+    }
+    say(c->out, "%zu %s(s) deleted.\n", json_array_size(apps), noun);
+}
+
+void print_staged(struct cli *c, const json_t *reply, const char *title, const char *done)
+{
+    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
+    for (size_t i = 0; i < json_array_size(staged); i++)
+        say(c->out, "%s " STR_FMT "\n", title, STR_ARG(app_path_of(c, json_array_get(staged, i))));
+    print_promoted(c, promoted);
+    say(c->out, "%zu app(s) %s, %zu app(s) promoted.\n", json_array_size(staged), done, json_array_size(promoted));
 }
 
 void print_dry_run(struct cli *c, const json_t *reply)
