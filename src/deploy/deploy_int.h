@@ -313,10 +313,12 @@ bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err
 
 /* --- remove.c --- */
 
-/* Deletes an entry with its versions, in the transaction; traces outside of the store go after the commit. */
+/* Deletes an entry with its versions, in the transaction. */
 bool remove_entry(struct op *op, struct store_tx *tx, struct str id, struct err *err);
-/* After the commit: containers and files of what was deleted. The apps are gone, so trouble is only told. */
-void remove_traces(struct op *op);
+/* Commits what `remove` deletes, the units of the operation; then what they have outside of the store goes too. Makes
+ * the reply of both deletions. */
+bool remove_units(struct op *op, op_before_fn *remove, void *arg, json_t **reply, struct err *err);
+
 /* --- webhook.c --- */
 
 /* What webhook URLs start with. */

@@ -267,15 +267,5 @@ bool deploy_preview_delete(struct deploy *d, const struct deploy_caller *who, co
     if (!hold_main(&op, &main, err) || !choose_preview(&op, &main, u->main.app, err))
         return false;
     *vec_push(&op.arena, &op.units) = u;
-    json_t *info = json_array();
-    json_array_append_new(info, wire_app_info(u->main.app));
-    if (!op_commit(&op, delete_preview, u, err)) {
-        json_decref(info);
-        return false;
-    }
-    remove_traces(&op);
-    *reply = json_object();
-    json_set_bool(*reply, "dry_run", o->is_dry_run);
-    json_object_set_new(*reply, "app_info", info);
-    return true;
+    return remove_units(&op, delete_preview, u, reply, err);
 }

@@ -29,7 +29,8 @@ static bool delete_entries(struct op *op, struct store_tx *tx, void *arg, struct
     return true;
 }
 
-void remove_traces(struct op *op)
+/* Containers and files of what was deleted. The apps are gone, so trouble is only told. */
+static void remove_traces(struct op *op)
 {
     const struct deploy_config *c = &op->deploy->config;
     vec_foreach(id, &op->deleted)
@@ -45,22 +46,25 @@ void remove_traces(struct op *op)
     }
 }
 
+bool remove_units(struct op *op, op_before_fn *remove, void *arg, json_t **reply, struct err *err)
+{
+    json_t *info = json_array();
+    vec_foreach(u, &op->units) json_array_append_new(info, wire_app_info((*u)->main.app));
+    if (!op_commit(op, remove, arg, err)) {
+        json_decref(info);
+        return false;
+    }
+    remove_traces(op);
+    *reply = json_object();
+    json_set_bool(*reply, "dry_run", op->opts->is_dry_run);
+    json_object_set_new(*reply, "app_info", info);
+    return true;
+}
+
 bool deploy_delete(struct deploy *d, const struct deploy_caller *who, const struct deploy_opts *o,
                    json_t *body, json_t **reply, struct err *err)
 {
     scoped_op op;
     op_open(&op, d, who, o, "delete_app");
-    if (!op_select(&op, o->app, err))
-        return false;
-    json_t *info = json_array();
-    vec_foreach(u, &op.units) json_array_append_new(info, wire_app_info((*u)->main.app));
-    if (!op_commit(&op, delete_entries, NULL, err)) {
-        json_decref(info);
-        return false;
-    }
-    remove_traces(&op);
-    *reply = json_object();
-    json_set_bool(*reply, "dry_run", o->is_dry_run);
-    json_object_set_new(*reply, "app_info", info);
-    return true;
+    return op_select(&op, o->app, err) && remove_units(&op, delete_entries, NULL, reply, err);
 }

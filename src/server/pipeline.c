@@ -266,6 +266,18 @@ static bool canonical_path(struct http_req *req, struct str *out)
     return true;
 }
 
+/* The app that `path` belongs to, kept while the request lives. Answers, and false, if there is none. */
+static bool find_place(struct visit *v, struct loop_state *state, struct str path)
+{
+    v->place = site_match(state->hold->site, v->req->host, path);
+    if (!v->place) {
+        http_reply_error(v->req, 404, STR("no matching app found"));
+        return false;
+    }
+    v->hold = site_hold_get(state);
+    return true;
+}
+
 static void dispatch(struct visit *v, struct loop_state *state, struct str path)
 {
     struct http_req *req = v->req;
@@ -273,13 +285,8 @@ static void dispatch(struct visit *v, struct loop_state *state, struct str path)
         http_reply_error(req, 404, STR("not found"));
         return;
     }
-    v->place = site_match(state->hold->site, req->host, path);
-    if (!v->place) {
-        http_reply_error(req, 404, STR("no matching app found"));
-        return;
-    }
-    v->hold = site_hold_get(state);
-    auth_check(v->server->auth, req, &v->place->rule, v->is_https, on_identity, v);
+    if (find_place(v, state, path))
+        auth_check(v->server->auth, req, &v->place->rule, v->is_https, on_identity, v);
 }
 
 /* --- our own routes --- */
@@ -381,11 +388,6 @@ void pipeline_job_request(struct http_req *req, void *arg)
         http_reply_error(req, 400, STR("not the request of a job"));
         return;
     }
-    v->place = site_match(state->hold->site, req->host, path);
-    if (!v->place) {
-        http_reply_error(req, 404, STR("no matching app found"));
-        return;
-    }
-    v->hold = site_hold_get(state);
-    on_identity(req, who, v);
+    if (find_place(v, state, path))
+        on_identity(req, who, v);
 }
