@@ -6,6 +6,7 @@
 #include "http_loop.h"
 #include "http_server.h"
 #include "http_url.h"
+#include "http_multipart.h"
 #include "http_client.h"
 #include "http_static.h"
 #include "http_proxy.h"
