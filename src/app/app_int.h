@@ -9,6 +9,7 @@
  *     router.c   path patterns                 routes.c   routes from ace.app
  *     handler.c  running a handler             request.c  the Request object   reply.c  its answer
  *     stream.c   answers that are sent while they are made
+ *     action*.c  actions: action_int.h
  *     static.c   static files                  proxy.c    proxy routes         service.c  the container
  *     dev.c      containers of dev apps
  *     command.c  single commands with the app's image    jobs.c  scheduled jobs, as declared
@@ -115,6 +116,8 @@ bool params_load(struct eval *e, struct err *err);
 star_v params_object(struct eval *e);
 /* A param's value as containers and forms see it. Fails on one that is too large. */
 bool param_text(struct arena *a, const struct param *p, struct str *out, struct err *err);
+/* The value that `text` means for the param, in `a`; null at its limit. Fails with "param x is not an int". */
+bool param_parse(struct arena *a, const struct param *p, struct str text, star_v *out, struct err *err);
 /* config(key, default), for params.star (`is_app` false) and app.star. */
 star_v config_builtin(struct eval *e, bool is_app);
 /* The `ace` struct. */
@@ -208,6 +211,8 @@ struct route {
     bool takes_no_args;
     star_v handler;                  /* null: none */
     const struct proxy_route *proxy; /* ROUTE_PROXY */
+    const struct action *action;     /* ROUTE_ACTION */
+    int action_op;                   /* the same; enum action_op */
 };
 
 /* --- static.c --- */
@@ -249,7 +254,8 @@ struct app {
     struct map settings; /* app config, flattened */
     struct framework framework;
 
-    struct router *router;                /* over paths inside the app: handlers and proxy routes */
+    struct router *router;                /* over paths inside the app: handlers, proxy routes and actions */
+    const struct actions *actions;        /* NULL: none */
     const struct proxy_route *lone_proxy; /* when a proxy at "/" is all there is */
     bool has_root_proxy;                  /* /static is the upstream's */
     size_t n_container_proxies;
@@ -295,6 +301,20 @@ void proxy_serve(struct app *app, const struct app_request *request, const struc
 void proxy_release(struct app *app);
 void handler_serve(struct app *app, const struct app_request *request, const struct route *route,
                    const struct route_match *match);
+
+/* --- action.c --- */
+
+struct action;
+struct action_visit;
+struct actions;
+/* The actions of ace.app(actions=) and their routes. */
+bool actions_load(struct app *app, struct err *err);
+void action_serve(struct app *app, const struct app_request *request, const struct route *route);
+/* How the run of an action ended. */
+struct visit;
+void action_done(struct visit *v, star_v value);
+void action_failed(struct visit *v, struct str message);
+void action_audit(const struct visit *v, const char *status);
 
 /* --- wait.c: on loops --- */
 
@@ -345,6 +365,7 @@ struct visit {
     star_v args[2];
     bool in_error_handler;
     bool watches_client;
+    struct action_visit *action; /* whose run it is; NULL: a route's */
     star_v req_value; /* the Request object */
     struct {
         bool is_set;
@@ -352,6 +373,10 @@ struct visit {
     } audit; /* the last ace.audit() */
 };
 star_v request_object(struct visit *v);
+/* Fills in a zeroed visit. Its run's memory goes with the request. */
+void handler_prepare(struct visit *v, struct app *app, const struct app_request *request, const struct route *route);
+/* Runs fn(v->args...); what comes of it is answered. */
+void handler_call(struct visit *v, star_v fn, size_t n_args);
 /* Answers with what a handler returned. */
 void reply_value(struct visit *v, star_v value);
 /* The stream that is, or is the data of, what a handler returned; else NULL. */

@@ -22,18 +22,13 @@ static void on_end(struct http_req *req, void *arg)
     arena_release(&v->run_arena);
 }
 
-static void resume(struct http_loop *loop, void *arg)
-{
-    struct visit *v = arg;
-    if (v->request.req->is_aborted || v->request.req->is_gone)
-        http_resp_abort(v->request.req); /* nobody waits for the rest */
-    else
-        step(v);
-}
-
 void handler_record_end(struct visit *v, const char *status)
 {
-    if (!v->audit.is_set || !v->app->env->store)
+    if (!v->app->env->store)
+        return;
+    if (v->action)
+        action_audit(v, status);
+    if (!v->audit.is_set)
         return;
     store_audit_add(v->app->env->store, &(struct store_audit_event){
                                             .app_id = v->app->entry.id,
@@ -46,6 +41,18 @@ void handler_record_end(struct visit *v, const char *status)
                                         });
 }
 
+static void resume(struct http_loop *loop, void *arg)
+{
+    struct visit *v = arg;
+    if (v->request.req->is_aborted || v->request.req->is_gone) {
+        handler_record_end(v, "Failed");
+        http_resp_abort(v->request.req); /* nobody waits for the rest */
+    } else {
+        step(v);
+    }
+}
+
+/* The run failed, or a plugin's failure was not looked at: error_handler or a plain 500. */
 static void fault(struct visit *v, struct str message, const struct star_error *error)
 {
     struct app *app = v->app;
@@ -58,6 +65,11 @@ static void fault(struct visit *v, struct str message, const struct star_error *
     }
     log_info("handler failed", LOG_STR("app", app->ctx.app), LOG_STR("path", v->request.req->path),
              LOG_STR("error", error ? error->backtrace : message));
+    if (v->action) {
+        handler_record_end(v, "Failed");
+        action_failed(v, message);
+        return;
+    }
     /* A run that has used up its budget has none left for error_handler. */
     bool is_over = error && error->why != STAR_ERR_RAISED && error->why != STAR_ERR_DEPTH;
     if (v->in_error_handler || is_over || star_is_null(app->error_handler)) {
@@ -134,6 +146,10 @@ static void suspend(struct visit *v)
 static void finish(struct visit *v, star_v result)
 {
     struct plugin_stream *stream = reply_stream(result);
+    if (v->action && v->plugin.stream) {
+        fault(v, STR("an action cannot show a stream: call without stream=True"), NULL);
+        return;
+    }
     /* One that failed before its first item is known to error_handler, which cannot return it. */
     if (v->plugin.stream && !stream && !v->in_error_handler) {
         fault(v, STR("the handler has not returned its stream: nothing of it has run"), NULL);
@@ -145,7 +161,10 @@ static void finish(struct visit *v, star_v result)
     }
     if (!stream)
         handler_record_end(v, v->in_error_handler ? "Failed" : "Success");
-    reply_value(v, result);
+    if (v->action)
+        action_done(v, result);
+    else
+        reply_value(v, result);
 }
 
 static void step(struct visit *v)
@@ -169,19 +188,28 @@ static void print_line(struct star_run *run, void *ctx, struct str line)
     log_info("print", LOG_STR("app", ((struct visit *)ctx)->app->ctx.app), LOG_STR("line", line));
 }
 
-static void start(struct visit *v)
+void handler_call(struct visit *v, star_v fn, size_t n_args)
 {
     v->run = star_run_new(&v->run_arena, &v->app->run_limits);
-    v->req_value = v->run ? request_object(v) : STAR_NULL;
-    if (star_is_null(v->req_value)) {
+    if (!v->run) {
         http_reply_error(v->request.req, 500, STR("out of memory"));
         return;
     }
     star_run_set_user(v->run, &v->plugin);
     star_run_set_print(v->run, print_line, v);
-    v->args[0] = v->req_value;
-    star_run_call(v->run, v->route->handler, v->args, v->route->takes_no_args ? 0 : 1);
+    star_run_call(v->run, fn, v->args, n_args);
     step(v);
+}
+
+static void start(struct visit *v)
+{
+    v->req_value = request_object(v);
+    if (star_is_null(v->req_value)) {
+        http_reply_error(v->request.req, 500, STR("out of memory"));
+        return;
+    }
+    v->args[0] = v->req_value;
+    handler_call(v, v->route->handler, v->route->takes_no_args ? 0 : 1);
 }
 
 static void on_body(struct http_req *req, struct str body, const struct err *err, void *arg)
@@ -195,26 +223,28 @@ static void on_body(struct http_req *req, struct str body, const struct err *err
     start(v);
 }
 
+void handler_prepare(struct visit *v, struct app *app, const struct app_request *request, const struct route *route)
+{
+    v->app = app;
+    v->request = *request;
+    v->route = route;
+    v->plugin.user_id = request->who->user_id;
+    v->plugin.owner = v;
+    arena_init(&v->run_arena, app->run_memory);
+    http_req_on_end(request->req, on_end, v);
+}
+
 void handler_serve(struct app *app, const struct app_request *request, const struct route *route,
                    const struct route_match *match)
 {
     struct http_req *req = request->req;
     if (route->kind != ROUTE_API) {
-        http_reply_error(req, 501,
-                         route->kind == ROUTE_HTML
-                             ? STR("HTML pages (ace.html) are not available in this version")
-                             : STR("actions (ace.action) are not available in this version"));
+        http_reply_error(req, 501, STR("HTML pages (ace.html) are not available in this version"));
         return;
     }
     struct visit *v = arena_new(req->arena, struct visit);
-    v->app = app;
-    v->request = *request;
-    v->route = route;
+    handler_prepare(v, app, request, route);
     v->match = *match;
-    v->plugin.user_id = request->who->user_id;
-    v->plugin.owner = v;
-    arena_init(&v->run_arena, app->run_memory);
-    http_req_on_end(req, on_end, v);
     if (star_is_null(route->handler)) {
         star_v nothing = star_dict(&v->run_arena, 0);
         reply_value(v, nothing);

@@ -148,6 +148,12 @@ static bool parse_value(struct arena *a, const struct param *p, struct str text,
     return false;
 }
 
+bool param_parse(struct arena *a, const struct param *p, struct str text, star_v *out, struct err *err)
+{
+    return parse_value(a, p, text, out) ||
+           err_set(err, ERR_INVALID, "param " STR_FMT " is not %s", STR_ARG(p->name), types[p->type].article);
+}
+
 static bool resolve(struct eval *e, struct param *p, struct err *err)
 {
     const struct str *given = map_get(&e->entry->metadata.param_values, p->name);
@@ -155,9 +161,8 @@ static bool resolve(struct eval *e, struct param *p, struct err *err)
         if (p->type == PARAM_STRING && p->is_required && given->len == 0)
             return err_set(err, ERR_INVALID, "param " STR_FMT " is a required param, value cannot be empty",
                            STR_ARG(p->name));
-        if (!parse_value(e->a, p, *given, &p->value))
-            return err_set(err, ERR_INVALID, "error parsing param " STR_FMT ": param " STR_FMT " is not %s",
-                           STR_ARG(p->name), STR_ARG(p->name), types[p->type].article);
+        if (!param_parse(e->a, p, *given, &p->value, err))
+            return err_wrap(err, "error parsing param " STR_FMT, STR_ARG(p->name));
     } else if (!p->has_default) {
         if (p->is_required)
             return err_set(err, ERR_INVALID,

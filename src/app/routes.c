@@ -158,25 +158,6 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
 /* --- all together
  * ------------------------------------------------------------------------------------------- */
 
-/* Pages and forms come with the template engine: until then their addresses answer 501. */
-static bool add_actions(struct app *app, struct err *err)
-{
-    star_v actions = star_struct_get(app->eval.app, STR("actions"));
-    for (size_t i = 0; i < star_len(actions); i++) {
-        star_v v = star_item(actions, i);
-        struct str path = text_field(v, "path");
-        if (!str_eq(star_struct_ctor(v), STR("ace.action")))
-            return err_set(err, ERR_INVALID, "actions must hold ace.action(...), not %s", star_type_name(v));
-        if (!str_starts(path, STR("/")))
-            path = str_cat(&app->arena, STR("/"), path);
-        struct route *r = route_new(app, ROUTE_ACTION, STAR_NULL);
-        if (!router_add(app->router, STR("GET"), path, r, err) ||
-            !router_add(app->router, STR("POST"), path, r, err))
-            return err_wrap(err, "error adding action at path " STR_FMT, STR_ARG(path));
-    }
-    return true;
-}
-
 static bool must_be_function(struct app *app, const char *name, struct err *err)
 {
     star_v v = star_module_get(app->eval.main, str_from(name));
@@ -207,7 +188,7 @@ bool routes_load(struct app *app, struct err *err)
         if (!ok)
             return false;
     }
-    if (!add_actions(app, err))
+    if (!actions_load(app, err))
         return false;
     if (router_len(app->router) > 2) /* the proxy's own two */
         app->lone_proxy = NULL;

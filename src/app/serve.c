@@ -168,6 +168,8 @@ void app_handle(struct app *app, const struct app_request *request)
         const struct route *route = match.target;
         if (route && route->kind == ROUTE_PROXY)
             proxy_serve(app, request, route->proxy);
+        else if (route && route->kind == ROUTE_ACTION)
+            action_serve(app, request, route);
         else if (route)
             handler_serve(app, request, route, &match);
         if (route)

@@ -136,12 +136,6 @@ def test_output_in_a_file(box, alpine, folder, path):
     wait_for(lambda: not os.listdir(f"{box.home}/run/output"), "the file of the failure to go")
 
 
-def test_the_image_cmd_spec_is_there_but_its_form_is_not(box, engine, alpine, path):
-    box.cli("app", "create", "--spec", "image-cmd", "--approve", "--param", "image=alpine", "-", path)
-    r = box.get(path)
-    assert r.status_code == 501 and "actions" in r.text, r.text
-
-
 def test_a_killed_server_leaves_nothing_for_long(new_box, docker, folder):
     engines.ensure(docker, "alpine")
     box = new_box(docker).start()

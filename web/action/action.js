@@ -1,0 +1,113 @@
+// Sends the form without leaving the page, and puts what comes back where it belongs. Without this script the buttons
+// post the form, and the answer is a page.
+//
+// The form's own properties are not used: a param called "action" or "elements" would hide them.
+"use strict";
+(() => {
+  const main = document.querySelector("main");
+  const form = document.getElementById("action_form");
+  const message = document.getElementById("ActionMessage");
+  const result = document.getElementById("action_result");
+  const stop = document.getElementById("action_stop");
+  const buttons = document.querySelectorAll("#action_form button[type=submit]");
+  let running = null;
+
+  function say(text, kind) {
+    const box = document.createElement("div");
+    box.setAttribute("role", "status");
+    box.className = "status " + kind;
+    box.textContent = text;
+    message.replaceChildren(box);
+    return box;
+  }
+
+  function setBusy(isBusy) {
+    for (const b of buttons)
+      b.disabled = isBusy;
+    stop.hidden = !isBusy;
+    main.setAttribute("aria-busy", String(isBusy));
+  }
+
+  // Elements with hx-swap-oob replace the inside of the one of the same id; the rest is the message.
+  function apply(html) {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    for (const part of page.querySelectorAll("[hx-swap-oob]")) {
+      const target = document.getElementById(part.id);
+      part.remove();
+      if (target)
+        target.replaceChildren(...part.childNodes);
+    }
+    message.replaceChildren(...page.body.childNodes);
+    for (const e of document.querySelectorAll("#action_form output.error")) {
+      const control = document.getElementById(e.id.slice(0, -"_error".length));
+      if (control)
+        control.toggleAttribute("aria-invalid", false);
+      if (control && e.textContent)
+        control.setAttribute("aria-invalid", "true");
+    }
+  }
+
+  function bodyOf(data) {
+    return document.querySelector("#action_form input[type=file]") ? data : new URLSearchParams(data);
+  }
+
+  async function send(url, what) {
+    const began = Date.now();
+    const abort = running = new AbortController();
+    const box = say(what + "...", "busy");
+    const clock = setInterval(() => {
+      box.textContent = what + "... " + Math.round((Date.now() - began) / 1000) + " s";
+    }, 1000);
+    setBusy(true);
+    try {
+      const reply = await fetch(url, {
+        method: "POST", body: bodyOf(new FormData(form)), headers: {"HX-Request": "true", "Accept": "text/html"},
+        signal: abort.signal,
+      });
+      const text = await reply.text();
+      clearInterval(clock);
+      if (reply.redirected)   // to a sign-in page, say: what was entered is in the address
+        location.reload();
+      else if (reply.ok && (reply.headers.get("Content-Type") || "").startsWith("text/html"))
+        apply(text);
+      else
+        say(text.trim() || "The server answered " + reply.status, "bad");
+      // Replaced rather than pushed: going back leaves the page, and does not step through runs.
+      if (reply.ok && reply.headers.get("HX-Push-Url"))
+        history.replaceState(null, "", reply.headers.get("HX-Push-Url"));
+    } catch (e) {
+      clearInterval(clock);
+      say(abort.signal.aborted ? "Stopped" : "The server could not be reached", "bad");
+    } finally {
+      running = null;
+      setBusy(false);
+    }
+  }
+
+  document.addEventListener("submit", event => {
+    event.preventDefault();
+    if (running)
+      return;
+    const by = event.submitter;
+    const isRun = !by || !by.hasAttribute("formaction");
+    if (isRun)
+      result.replaceChildren();
+    send(isRun ? main.dataset.url : by.formAction, isRun ? "Running" : by.textContent === "Suggest" ? "Asking" : "Checking");
+  });
+  stop.addEventListener("click", () => running && running.abort());
+
+  // Other actions begin with what was entered here, but files and passwords.
+  for (const link of document.querySelectorAll("nav a")) {
+    const bare = new URL(link.href);
+    bare.search = "";
+    link.addEventListener("click", () => {
+      const query = new URLSearchParams();
+      for (const e of document.querySelectorAll("#action_form [name]"))
+        if (e.type === "checkbox")
+          query.append(e.name, String(e.checked));
+        else if (e.type !== "password" && e.type !== "file" && e.value)
+          query.append(e.name, e.value);
+      link.href = bare + (query.size === 0 || String(query).length > 4000 ? "" : "?" + query);
+    });
+  }
+})();
