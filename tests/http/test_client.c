@@ -42,11 +42,11 @@ static void by_path(struct fake_server *s, int fd, int nth)
             fake_write(fd, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
         } else if (strstr(head, " /headers")) {
             fake_write(fd, "HTTP/1.1 200 OK\r\n");
-            char line[1024];
+            char line[4096];
             memset(line, 'x', sizeof line);
             memcpy(line, "X-H: ", 5);
             memcpy(line + sizeof line - 3, "\r\n", 3);
-            for (int i = 0; i < 400; i++)
+            for (int i = 0; i < 90; i++)
                 if (!fake_write(fd, line))
                     return;
             fake_write(fd, "Content-Length: 0\r\n\r\n");
@@ -66,14 +66,25 @@ struct world {
     char base[64];
 };
 
-static int set_up(void **state)
+static int set_up_at(void **state, const char *host)
 {
     struct world *w = xcalloc(1, sizeof *w);
     fake_start(&w->server, by_path, NULL, NULL);
-    snprintf(w->base, sizeof w->base, "http://127.0.0.1:%d", w->server.port);
+    snprintf(w->base, sizeof w->base, "http://%s:%d", host, w->server.port);
     w->client = http_client_open();
     *state = w;
     return 0;
+}
+
+/* An address needs no libcurl, a name does. */
+static int set_up(void **state)
+{
+    return set_up_at(state, "127.0.0.1");
+}
+
+static int set_up_name(void **state)
+{
+    return set_up_at(state, "localhost");
 }
 
 static int tear_down(void **state)
@@ -193,12 +204,113 @@ static bool three_parts(void *arg, char *buf, size_t cap, size_t *len, struct er
     return true;
 }
 
+static bool is_plain(const struct world *w)
+{
+    return strstr(w->base, "127.0.0.1") != NULL;
+}
+
 static void streams_a_request_body(void **state)
 {
     struct world *w = *state;
     int parts = 3;
     struct http_fetch f = {.url = url(w, "/echo"), .read_body = three_parts, .read_arg = &parts, .body_size = 12};
     assert_true(str_ends(must_fetch(w, &f).body, STR("\r\n\r\npartpartpart")));
+    parts = 2;
+    if (is_plain(w))
+        must_fail(w, &f, ERR_INVALID, "shorter than was said");
+}
+
+/* Undoes chunks; the whole body came when "0" did. */
+static void by_chunks(struct fake_server *s, int fd, int nth)
+{
+    char head[8192], out[512] = "", line[32];
+    if (fake_read_head(fd, head, sizeof head) == 0 || !strcasestr(head, "transfer-encoding: chunked"))
+        return;
+    for (size_t len = 1, n = 0; len > 0;) {
+        size_t i = 0;
+        while (i < sizeof line - 1 && fake_read_all(fd, line + i, 1) && line[i++] != '\n')
+            ;
+        len = strtoul(line, NULL, 16);
+        if (n + len + 2 > sizeof out || !fake_read_all(fd, out + n, len + 2))
+            return;
+        n += len;
+        out[n] = '\0';
+    }
+    fake_write(fd, "HTTP/1.0 200 OK\r\n\r\n"); /* until the connection closes */
+    fake_write(fd, out);
+}
+
+static void streams_a_body_of_unknown_length(void **state)
+{
+    struct fake_server s;
+    fake_start(&s, by_chunks, NULL, NULL);
+    struct arena a = {0};
+    scoped_err err = {0};
+    scoped_http_client struct http_client *c = http_client_open();
+    for (int i = 0; i < 2; i++) {
+        int parts = 3;
+        struct http_answer res;
+        struct http_fetch f = {.url = str_printf(&a, "http://%s:%d/", i ? "localhost" : "127.0.0.1", s.port),
+                               .read_body = three_parts, .read_arg = &parts};
+        if (!http_fetch(c, &a, &f, &res, &err))
+            fail_msg("%s", err_msg(&err));
+        assert_true(str_eq(res.body, STR("partpartpart")));
+    }
+    fake_stop(&s);
+    arena_release(&a);
+}
+
+/* Answers at once, reads no body; of the second connection too. */
+static void by_refusing(struct fake_server *s, int fd, int nth)
+{
+    char head[8192];
+    if (fake_read_head(fd, head, sizeof head) > 0)
+        fake_write(fd, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+}
+
+static void an_answer_before_the_body_was_sent_counts(void **state)
+{
+    struct fake_server s;
+    fake_start(&s, by_refusing, NULL, NULL);
+    struct arena a = {0};
+    scoped_err err = {0};
+    scoped_http_client struct http_client *c = http_client_open();
+    static char large[8 << 20];
+    struct http_fetch f = {.url = str_printf(&a, "http://127.0.0.1:%d/", s.port), .body = str_of(large, sizeof large)};
+    struct http_answer res;
+    /* What has come may be lost when the peer closes with bytes unread: then it is an error, never a hang. */
+    if (http_fetch(c, &a, &f, &res, &err))
+        assert_int_equal(res.status, 413);
+    else
+        assert_int_equal(err.code, ERR_UPSTREAM);
+    fake_stop(&s);
+    arena_release(&a);
+}
+
+/* One answer per connection, which then closes although it did not say so. */
+static void once_each(struct fake_server *s, int fd, int nth)
+{
+    char head[8192];
+    if (fake_read_head(fd, head, sizeof head) > 0)
+        fake_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+}
+
+static void a_kept_connection_that_has_closed_is_no_failure(void **state)
+{
+    struct fake_server s;
+    fake_start(&s, once_each, NULL, NULL);
+    struct arena a = {0};
+    scoped_err err = {0};
+    scoped_http_client struct http_client *c = http_client_open();
+    struct http_fetch f = {.url = str_printf(&a, "http://127.0.0.1:%d/", s.port)};
+    struct http_answer res;
+    for (int i = 0; i < 50; i++) {
+        if (!http_fetch(c, &a, &f, &res, &err))
+            fail_msg("%s", err_msg(&err));
+        assert_true(str_eq(res.body, STR("ok")));
+    }
+    fake_stop(&s);
+    arena_release(&a);
 }
 
 static void ceilings_hold(void **state)
@@ -294,12 +406,14 @@ static void talks_over_a_unix_socket(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down), cmocka_unit_test_setup_teardown(f, set_up_name, tear_down)
     const struct CMUnitTest tests[] = {
         T(sends_what_was_asked_and_nothing_invented), T(keeps_connections_alive), T(early_hints_are_not_the_answer),
         T(streams_the_body_and_ignores_trailers), T(streams_a_request_body), T(ceilings_hold),
         T(follows_redirects_only_when_told), T(authenticates_with_basic), T(bad_requests_never_leave),
         T(trouble_is_told_apart), T(another_thread_cancels), cmocka_unit_test(talks_over_a_unix_socket),
+        cmocka_unit_test(streams_a_body_of_unknown_length), cmocka_unit_test(an_answer_before_the_body_was_sent_counts),
+        cmocka_unit_test(a_kept_connection_that_has_closed_is_no_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
