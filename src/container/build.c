@@ -2,6 +2,7 @@
  * credentials, mirrors and builders.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "container_int.h"
+#include "fs.h"
 #include "proc.h"
 
 #include <stdio.h>
@@ -66,33 +67,6 @@ static struct str lines_tail(const struct lines *l)
     return str_from_off(s, from);
 }
 
-static bool has(struct str s, const char *needle)
-{
-    return str_find(s, str_from(needle)) != STR_NPOS;
-}
-
-/* What to do about failures whose own words do not say it. */
-static const char *hint(const struct ctr_program *p, struct str tail)
-{
-    if (has(tail, "requires BuildKit") || has(tail, "the --mount option requires") ||
-        has(tail, "--chmod option requires"))
-        return "\nThis file needs BuildKit: install docker's buildx plugin (Debian: docker-buildx or "
-               "docker-buildx-plugin), or "
-               "use podman.";
-    if (has(tail, "buildx component is missing"))
-        return "\nInstall docker's buildx plugin, or use podman.";
-    if (has(tail, "short-name") || has(tail, "pull access denied") || has(tail, "failed to resolve") ||
-        has(tail, "no such host") || has(tail, "i/o timeout") || has(tail, "connection refused") ||
-        has(tail, "initializing source docker://"))
-        return "\nA base image could not be had: check the network or the registry, pull it by hand, or name "
-               "another one "
-               "with a build argument (--carg).";
-    if (has(tail, "no space left on device"))
-        return "\nThe disk is full: remove unused images (docker image prune, podman image prune).";
-    (void)p;
-    return "";
-}
-
 static bool stream(const struct ctr_program *p, const struct proc_spec *base, struct lines *l,
                    const char *doing, struct str image, struct err *err)
 {
@@ -113,9 +87,8 @@ static bool stream(const struct ctr_program *p, const struct proc_spec *base, st
                        STR_ARG(image), (long long)spec.timeout_ms / 60000);
     if (res.exit_code == 0)
         return true;
-    struct str tail = lines_tail(l);
-    return err_set(err, ERR_UPSTREAM, "%s " STR_FMT " failed (%s exit code %d):\n" STR_FMT "%s", doing,
-                   STR_ARG(image), p->name, res.exit_code, STR_ARG(tail), hint(p, tail));
+    return err_set(err, ERR_UPSTREAM, "%s " STR_FMT " failed (%s exit code %d):\n" STR_FMT, doing,
+                   STR_ARG(image), p->name, res.exit_code, STR_ARG(lines_tail(l)));
 }
 
 static void add(struct arena *a, struct str_list *l, const char *z)
@@ -144,6 +117,21 @@ static void build_args(struct arena *a, const struct ctr_build *b, struct str_li
     }
 }
 
+/* Says what to do about a failed build, if anything. False, as err_set(). */
+static bool add_hint(struct arena *a, const struct ctr_build *b, struct str tail, struct err *err)
+{
+    scoped_err ignored = {0};
+    struct str text = {0};
+    if (err->code != ERR_UPSTREAM)
+        return false;
+    struct str path = b->file.len > 0 && b->file.ptr[0] == '/'
+                          ? b->file
+                          : str_printf(a, STR_FMT "/" STR_FMT, STR_ARG(b->dir), STR_ARG(b->file));
+    fs_read_all(a, path, CTR_FILE_MAX, &text, &ignored);
+    struct str told = str_printf(a, "%s" STR_FMT, err_msg(err), STR_ARG(ctr_build_hint(a, tail, text, b->args)));
+    return err_set(err, err->code, STR_FMT, STR_ARG(told));
+}
+
 bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, struct err *err)
 {
     scoped_arena a = {0};
@@ -170,7 +158,7 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
                       .arg = b->line_arg,
                       .line = BUF_INIT(LINE_MAX_BYTES),
                       .tail = BUF_INIT(TAIL_MAX)};
-    bool ok = stream(p, &spec, &l, "building image", b->image, err);
+    bool ok = stream(p, &spec, &l, "building image", b->image, err) || add_hint(&a, b, lines_tail(&l), err);
     buf_release(&l.line);
     buf_release(&l.tail);
     return ok;

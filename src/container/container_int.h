@@ -135,4 +135,7 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
 bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const atomic_bool *cancel,
                            struct err *err);
 
+/* hint.c: what to do, after a '\n', when the output of a build ended in `tail`; empty when its words say it. */
+struct str ctr_build_hint(struct arena *a, struct str tail, struct str file_text, const struct ctr_kv_list *args);
+
 #endif

@@ -59,7 +59,7 @@ FILES = {   # what is wrong with the Containerfile -> (files, what the message s
     "instruction before FROM": ({"Containerfile": "RUN x\nFROM scratch\nEXPOSE 1\n"}, ["line 1", "RUN before the first FROM"]),
     "FROM without an image": ({"Containerfile": "FROM\nEXPOSE 1\n"}, ["line 1", "FROM without an image"]),
     "base image that cannot be had": ({"Containerfile": "FROM registry.invalid/none:1\nEXPOSE 8080\n"},
-                                      ["registry.invalid/none:1", "A base image could not be had", "--carg"]),
+                                      ["The base image registry.invalid/none:1 could not be had", "--carg"]),
     "step that fails": ({"Containerfile": "FROM scratch\nRUN false\nEXPOSE 8080\n"}, ["exit code: 1", "building image"]),
     "too large": ({"Containerfile": "FROM scratch\nEXPOSE 8080\n" + "# x\n" * 300_000}, ["Containerfile", "bytes"]),
 }
