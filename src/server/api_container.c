@@ -78,6 +78,18 @@ static bool find_named(const struct ask *ask, const struct ctr_info_list *list, 
     return true;
 }
 
+/* False: says why an app has no container, as far as is known. */
+static bool fail_without(const struct ask *ask, struct str path, struct str app_id, struct err *err)
+{
+    struct ctr_build_output build = {0};
+    scoped_err ignored = {0};
+    if (ctr_build_log_read(ask->server->containers, ask->a, app_id, (struct str){0}, &build, &ignored) && build.exists)
+        return err_set(err, ERR_NOT_FOUND,
+                       "app " STR_FMT " has no container; see openrun app logs --build " STR_FMT " for %s its image", STR_ARG(path),
+                       STR_ARG(path), build.is_running ? "the build of" : "what became of");
+    return err_set(err, ERR_NOT_FOUND, "app " STR_FMT " has no container: it has not been asked for yet, or needs none", STR_ARG(path));
+}
+
 /* The one that serves an app: running before others, then the newest. */
 static bool find_of_app(const struct ask *ask, const struct ctr_info_list *list, struct str path, struct ctr_info *out, struct err *err)
 {
@@ -98,7 +110,7 @@ static bool find_of_app(const struct ask *ask, const struct ctr_info_list *list,
             best = info;
     }
     if (!best)
-        return err_set(err, ERR_NOT_FOUND, "app " STR_FMT " has no container: it has not been asked for yet, or needs none", STR_ARG(path));
+        return fail_without(ask, path, app.id, err);
     *out = *best;
     return true;
 }

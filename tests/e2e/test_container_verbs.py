@@ -167,6 +167,11 @@ def test_logs_of_an_app_without_a_container(box, folder):
     assert box.fails("app", "logs", "no-slash")
     assert "requires one argument" in box.fails("app", "logs")
     box.cli("app", "delete", "/text")
+    box.cli("app", "create", "--spec", "container", "--approve", str(folder(
+        {"Containerfile": "FROM scratch\nRUN false\nEXPOSE 8080\n"}, "unbuilt")), "/unbuilt")
+    assert box.get("/unbuilt/").status_code == 500
+    assert "openrun app logs --build /unbuilt" in box.fails("app", "logs", "/unbuilt"), "the way to the reason"
+    box.cli("app", "delete", "/unbuilt")
 
 
 def test_a_gigabyte_of_logs_is_bounded(box, fake, path):
