@@ -38,11 +38,13 @@ static bool says_absent(struct str text)
 
 bool ctr_env_is_reserved(struct str name)
 {
-    static const char *const exact[] = {"PATH",  "HOME", "USER", "TMPDIR",       "IFS",
-                                        "SHELL", "TERM", "PWD",  "NOTIFY_SOCKET"};
-    static const char *const prefixes[] = {"LD_",     "DOCKER_",  "BUILDX_",      "BUILDKIT_", "CONTAINER",
-                                           "PODMAN_", "BUILDAH_", "REGISTRY_",    "XDG_",      "SSH_",
-                                           "GO",      "STORAGE_", "_CONTAINERS_", "GCONV_",    "MALLOC_"};
+    static const char *const exact[] = {
+        "PATH", "HOME", "USER", "TMPDIR", "IFS", "SHELL", "TERM", "PWD", "NOTIFY_SOCKET", "REGISTRY_AUTH_FILE",
+        "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        /* of Go's runtime, in which the programs are written; not GOPROXY, GO_VERSION and what else apps have */
+        "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK", "GORACE", "GOCOVERDIR"};
+    static const char *const prefixes[] = {"LD_", "DOCKER_", "BUILDX_", "BUILDKIT_", "CONTAINER", "PODMAN_",
+                                           "BUILDAH_", "XDG_", "STORAGE_", "_CONTAINERS_", "GCONV_", "MALLOC_"};
     for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
         if (str_eq_z(name, exact[i]))
             return true;

@@ -150,6 +150,8 @@ struct str request_text(struct arena *a, const struct request *r);
 /* A request says the same thing in several ways; after this in one: "#folder" of the source is the app config
  * star_base, authentication has a name, git's members are of git sources only. */
 bool request_normalize(struct arena *a, struct request *r, struct err *err);
+/* That a param or build argument (`what`) can be a variable of a container or a build. */
+bool check_env_name(const char *what, struct str name, bool may_have_space, struct err *err);
 /* Metadata and source of an app that is to be, of a normalized request. */
 bool request_to_app(struct op *op, const struct request *r, struct store_app *out, struct err *err);
 /* Replaces the files of the spec that the metadata names; none without a spec. */

@@ -83,9 +83,29 @@ static bool split_star_base(struct arena *a, struct request *r, struct err *err)
     return true;
 }
 
+bool check_env_name(const char *what, struct str name, bool may_have_space, struct err *err)
+{
+    bool ok = name.len > 0 && name.ptr[0] != '-';
+    for (size_t i = 0; ok && i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        ok = c != '=' && c != 0x7f && (may_have_space ? c >= ' ' : c > ' ');
+    }
+    return ok || err_set(err, ERR_INVALID,
+                         "invalid %s name \"" STR_FMT "\": it becomes the name of a variable, so it must not be empty, begin "
+                         "with \"-\", or have \"=\"%s or control characters in it",
+                         what, STR_ARG(str_slice(name, 0, 100)), may_have_space ? "" : ", spaces");
+}
+
+static bool check_env_names(const struct request *r, struct err *err)
+{
+    map_foreach(e, &r->param_values) if (!check_env_name("param", e->key, true, err)) return false;
+    map_foreach(e, &r->container_args) if (!check_env_name("build argument", e->key, false, err)) return false;
+    return true;
+}
+
 bool request_normalize(struct arena *a, struct request *r, struct err *err)
 {
-    if (!split_star_base(a, r, err))
+    if (!check_env_names(r, err) || !split_star_base(a, r, err))
         return false;
     if (str_is_empty(r->authn_type))
         r->authn_type = STR("default");

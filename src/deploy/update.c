@@ -83,6 +83,8 @@ bool deploy_param_update(struct deploy *d, const struct deploy_caller *who, cons
     op_open(&op, d, who, o, "update-param");
     if (str_is_empty(o->name))
         return err_set(err, ERR_INVALID, "paramName is required");
+    if (!str_eq(o->value, STR("-")) && !check_env_name("param", o->name, true, err))
+        return false;
     if (!staged_update(&op, edit_param, NULL, NULL, reply, err))
         return false;
     vec_foreach(u, &op.units) warn_unknown_param(&op, *u);
@@ -163,6 +165,9 @@ static bool read_pairs(struct op *op, struct change *c, struct err *err)
         p.key = str_trim(p.key);
         if ((!has_value && needs_value) || str_is_empty(p.key))
             return err_set(err, ERR_INVALID, "\"" STR_FMT "\" is not of the form key=value", STR_ARG(*entry));
+        bool is_arg = str_eq(c->type, STR("container_args")) && !str_eq(p.value, STR("-"));
+        if (is_arg && !check_env_name("build argument", p.key, false, err))
+            return false;
         p.value = is_toml ? str_trim(p.value) : unquote(p.value);
         *vec_push(&op->arena, &c->pairs) = p;
     }

@@ -39,6 +39,24 @@ static void params_are_staged_and_evaluated(void **state)
     assert_whole(w);
 }
 
+static void names_that_no_variable_can_have_are_refused(void **state)
+{
+    struct place_of_work *w = *state;
+    source_write("a", "app.star", "name A\n");
+    create(w, "/a", "a", ", \"param_values\": {\"A B\": \"x\"}");
+    static const char *const names[] = {"a=b", "-a", "a\nb", "="};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        must_fail(w, deploy_param_update, OPTS(.app = STR("/a"), .name = str_from(names[i]), .value = STR("1")), NULL, 400,
+                  "invalid param name");
+        must_call(w, deploy_param_update, OPTS(.app = STR("/a"), .name = str_from(names[i]), .value = STR("-")), NULL);
+    }
+    must_fail(w, deploy_metadata_update, OPTS(.app = STR("/a")), "{\"config_type\": \"container_args\", \"config_entries\": [\"A B=1\"]}", 400,
+              "invalid build argument name \"A B\"");
+    must_fail(w, deploy_create, OPTS(.approve = true),
+              "{\"path\": \"/b\", \"source_url\": \"-\", \"param_values\": {\"\": \"x\"}}", 400, "invalid param name \"\"");
+    assert_whole(w);
+}
+
 static void a_promoted_change_starts_the_new_container_of_an_awake_app(void **state)
 {
     struct place_of_work *w = *state;
@@ -308,6 +326,7 @@ static void queries_show_what_there_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(names_that_no_variable_can_have_are_refused, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(params_are_staged_and_evaluated, work_setup, work_teardown),
         cmocka_unit_test_setup_teardown(a_promoted_change_starts_the_new_container_of_an_awake_app,
                                         work_setup, work_teardown),
