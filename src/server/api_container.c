@@ -85,8 +85,10 @@ static bool fail_without(const struct ask *ask, struct str path, struct str app_
     scoped_err ignored = {0};
     if (ctr_build_log_read(ask->server->containers, ask->a, app_id, (struct str){0}, &build, &ignored) && build.exists)
         return err_set(err, ERR_NOT_FOUND,
-                       "app " STR_FMT " has no container; see openrun app logs --build " STR_FMT " for %s its image", STR_ARG(path),
-                       STR_ARG(path), build.is_running ? "the build of" : "what became of");
+                       build.is_running ? "app " STR_FMT " has no container yet: its image is being built (openrun app logs --build " STR_FMT " -f)"
+                                        : "app " STR_FMT " has no container: it has not been asked for since its image was built, or the build "
+                                          "has failed (openrun app logs --build " STR_FMT ")",
+                       STR_ARG(path), STR_ARG(path));
     return err_set(err, ERR_NOT_FOUND, "app " STR_FMT " has no container: it has not been asked for yet, or needs none", STR_ARG(path));
 }
 
