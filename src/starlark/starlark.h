@@ -166,7 +166,7 @@ struct str star_function_pos(struct arena *a, star_v function);
 size_t star_function_arity(star_v function);    /* declared positional parameters; 0 for others */
 
 /* Fails the running builtin. The position and call stack are added by the VM. Returns STAR_FAIL. */
-enum star_ret star_fail(struct star_run *run, const char *fmt, ...) PRINTF_LIKE(2, 3);
+enum star_ret star_fail(struct star_run *run, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((nonnull(2)));
 enum star_ret star_fail_err(struct star_run *run, const struct err *err);
 
 enum star_want {
