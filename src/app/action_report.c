@@ -8,7 +8,7 @@ enum {
     CELL_MAX = 100,      /* bytes of a table's cell */
     ROWS_MAX = 10000,    /* shown; browsers have no use for more */
     TREE_DEPTH_MAX = 32, /* deeper parts are shown as one text */
-    TREE_OPEN = 2,       /* levels that are unfolded at first */
+    TREE_OPEN = 3,       /* levels that are unfolded at first */
     VALUE_MAX = 16 << 20,
 };
 
@@ -170,43 +170,47 @@ static bool write_table(struct arena *a, star_v values, struct buf *b, struct er
 
 /* --- trees ------------------------------------------------------------------------------------------- */
 
-static bool write_tree(struct arena *a, star_v v, struct buf *b, int depth, struct err *err);
+static bool write_tree(struct arena *a, star_v key, star_v v, struct buf *b, int depth, struct err *err);
 
-static bool write_leaf(struct arena *a, star_v v, struct buf *b, struct err *err)
+/* The name of a dict's value; null: an item of a list. */
+static bool write_key(struct arena *a, star_v key, struct buf *b, struct err *err)
 {
     scoped_buf text = BUF_INIT(VALUE_MAX);
-    if (!star_json_encode(a, &text, v, STAR_JSON_APP, err))
+    if (star_is_null(key))
+        return true;
+    if (!add_value(a, &text, key, err))
+        return false;
+    buf_add_z(b, "<span class=\"key\">");
+    html_escape(b, buf_str(&text));
+    return buf_add_z(b, "</span> ");
+}
+
+static bool write_leaf(struct arena *a, star_v key, star_v v, struct buf *b, struct err *err)
+{
+    scoped_buf text = BUF_INIT(VALUE_MAX);
+    if (!write_key(a, key, b, err) || !star_json_encode(a, &text, v, STAR_JSON_APP, err))
         return false;
     buf_add_z(b, star_kind(v) == STAR_KIND_STRING ? "<span class=\"string\">" : "<span class=\"plain\">");
     html_escape(b, buf_str(&text));
     return buf_add_z(b, "</span>");
 }
 
-static void open_branch(struct buf *b, star_v v, int depth)
+static bool write_branch(struct arena *a, star_v key, star_v v, struct buf *b, int depth, struct err *err)
 {
     bool is_dict = star_kind(v) == STAR_KIND_DICT;
-    size_t n = star_len(v);
-    buf_printf(b, "<details%s><summary>%c %zu %s %c</summary><ul>\n", depth < TREE_OPEN ? " open" : "", is_dict ? '{' : '[', n,
-               is_dict ? (n == 1 ? "field" : "fields") : (n == 1 ? "item" : "items"), is_dict ? '}' : ']');
-}
-
-static bool write_branch(struct arena *a, star_v v, struct buf *b, int depth, struct err *err)
-{
-    size_t at = 0;
-    star_v key, value;
-    bool is_dict = star_kind(v) == STAR_KIND_DICT;
-    open_branch(b, v, depth);
-    for (size_t i = 0; is_dict ? star_dict_next(v, &at, &key, &value) : i < star_len(v); i++) {
+    size_t n = star_len(v), at = 0;
+    star_v name = STAR_NULL, value;
+    buf_printf(b, "<details%s><summary>", depth < TREE_OPEN ? " open" : "");
+    if (!write_key(a, key, b, err))
+        return false;
+    if (is_dict)
+        buf_printf(b, "{ %zu %s }", n, n == 1 ? "field" : "fields");
+    else
+        buf_printf(b, "[ %zu %s ]", n, n == 1 ? "item" : "items");
+    buf_add_z(b, "</summary><ul>\n");
+    for (size_t i = 0; is_dict ? star_dict_next(v, &at, &name, &value) : i < n; i++) {
         buf_add_z(b, "<li>");
-        if (is_dict) {
-            scoped_buf text = BUF_INIT(VALUE_MAX);
-            if (!add_value(a, &text, key, err))
-                return false;
-            buf_add_z(b, "<span class=\"key\">");
-            html_escape(b, buf_str(&text));
-            buf_add_z(b, "</span> ");
-        }
-        if (!write_tree(a, is_dict ? value : star_item(v, i), b, depth + 1, err))
+        if (!write_tree(a, name, is_dict ? value : star_item(v, i), b, depth + 1, err))
             return false;
         buf_add_z(b, "</li>\n");
     }
@@ -214,13 +218,13 @@ static bool write_branch(struct arena *a, star_v v, struct buf *b, int depth, st
 }
 
 /* Recursion ends at TREE_DEPTH_MAX. */
-static bool write_tree(struct arena *a, star_v v, struct buf *b, int depth, struct err *err)
+static bool write_tree(struct arena *a, star_v key, star_v v, struct buf *b, int depth, struct err *err)
 {
     enum star_kind kind = star_kind(v);
     bool is_branch = kind == STAR_KIND_DICT || kind == STAR_KIND_LIST || kind == STAR_KIND_TUPLE;
     if (is_branch && star_len(v) > 0 && depth < TREE_DEPTH_MAX)
-        return write_branch(a, v, b, depth, err);
-    return write_leaf(a, v, b, err);
+        return write_branch(a, key, v, b, depth, err);
+    return write_leaf(a, key, v, b, err);
 }
 
 static bool write_json(struct arena *a, star_v values, struct buf *b, struct err *err)
@@ -233,7 +237,7 @@ static bool write_json(struct arena *a, star_v values, struct buf *b, struct err
         buf_add_z(b, "<div class=\"tree\" data-json=\"");
         html_escape(b, buf_str(&text));
         buf_add_z(b, "\">");
-        if (!write_tree(a, star_item(values, i), b, 0, err))
+        if (!write_tree(a, STAR_NULL, star_item(values, i), b, 0, err))
             return false;
         buf_add_z(b, "</div>\n");
     }

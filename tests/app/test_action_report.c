@@ -32,7 +32,7 @@ static const struct {
      "\xc3"},
     {"nested rows", "[{\"a\": {\"b\": [1, \"x\"]}}]", "AUTO", "JSON", "data-json=\"{&#34;a&#34;:{&#34;b&#34;:[1,&#34;x&#34;]}}\"", NULL},
     {"a tree", "[{\"a\": {\"b\": [1, \"<\"], \"c\": {}}}]", "AUTO", "JSON",
-     "<span class=\"string\">&#34;&lt;&#34;</span>", "<span class=\"string\">&#34;<"},
+     "<li><details open><summary><span class=\"key\">a</span> { 2 fields }</summary><ul>", "&#34;<&#34;"},
     {"a tree of strings", "[\"x\"]", "JSON", "JSON", "<span class=\"string\">&#34;x&#34;</span>", NULL},
     {"links", "[{\"url\": \"/f?a=1&b=2\", \"name\": \"a \\\"b\\\"\"}]", "DOWNLOAD", "DOWNLOAD",
      "<a href=\"/f?a=1&amp;b=2\" download=\"a &#34;b&#34;\">a &#34;b&#34;</a>", NULL},

@@ -38,25 +38,47 @@
         target.replaceChildren(...part.childNodes);
     }
     message.replaceChildren(...page.body.childNodes);
+    let first = null;
     for (const e of document.querySelectorAll("#action_form output.error")) {
       const control = document.getElementById(e.id.slice(0, -"_error".length));
-      if (control)
-        control.toggleAttribute("aria-invalid", false);
-      if (control && e.textContent)
-        control.setAttribute("aria-invalid", "true");
+      if (!control)
+        continue;
+      control.removeAttribute("aria-invalid");
+      if (!e.textContent)
+        continue;
+      control.setAttribute("aria-invalid", "true");
+      first = first || control;
     }
+    if (first)
+      first.focus();
+    else
+      message.scrollIntoView({block: "nearest"});
+  }
+
+  // What is entered, as the query of an address; but files and passwords.
+  function entered() {
+    const query = new URLSearchParams();
+    for (const e of document.querySelectorAll("#action_form [name]"))
+      if (e.type === "checkbox")
+        query.append(e.name, String(e.checked));
+      else if (e.type !== "password" && e.type !== "file" && e.value)
+        query.append(e.name, e.value);
+    const text = String(query);
+    return text && text.length <= 4000 ? "?" + text : "";
   }
 
   function bodyOf(data) {
     return document.querySelector("#action_form input[type=file]") ? data : new URLSearchParams(data);
   }
 
-  async function send(url, what) {
+  async function send(url, what, button) {
     const began = Date.now();
     const abort = running = new AbortController();
-    const box = say(what + "...", "busy");
+    const time = document.createElement("span");
+    time.setAttribute("aria-hidden", "true");   // not to be read out each second
+    say(what + "...", "busy").append(time);
     const clock = setInterval(() => {
-      box.textContent = what + "... " + Math.round((Date.now() - began) / 1000) + " s";
+      time.textContent = Math.round((Date.now() - began) / 1000) + " s";
     }, 1000);
     setBusy(true);
     try {
@@ -66,8 +88,8 @@
       });
       const text = await reply.text();
       clearInterval(clock);
-      if (reply.redirected)   // to a sign-in page, say: what was entered is in the address
-        location.reload();
+      if (reply.redirected)   // to a sign-in page: what was entered is there again afterwards
+        location.assign(main.dataset.url + entered());
       else if (reply.ok && (reply.headers.get("Content-Type") || "").startsWith("text/html"))
         apply(text);
       else
@@ -77,10 +99,12 @@
         history.replaceState(null, "", reply.headers.get("HX-Push-Url"));
     } catch (e) {
       clearInterval(clock);
-      say(abort.signal.aborted ? "Stopped" : "The server could not be reached", "bad");
+      say(abort.signal.aborted ? "Stopped" : "The server could not be reached, or you have been signed out: reload the page", "bad");
     } finally {
       running = null;
       setBusy(false);
+      if (button && document.activeElement === document.body)   // it was lost when the button was disabled
+        button.focus({preventScroll: true});
     }
   }
 
@@ -92,22 +116,11 @@
     const isRun = !by || !by.hasAttribute("formaction");
     if (isRun)
       result.replaceChildren();
-    send(isRun ? main.dataset.url : by.formAction, isRun ? "Running" : by.textContent === "Suggest" ? "Asking" : "Checking");
+    send(isRun ? main.dataset.url : by.formAction, isRun ? "Running" : by.textContent === "Suggest" ? "Asking" : "Checking", by);
   });
   stop.addEventListener("click", () => running && running.abort());
 
-  // Other actions begin with what was entered here, but files and passwords.
-  for (const link of document.querySelectorAll("nav a")) {
-    const bare = new URL(link.href);
-    bare.search = "";
-    link.addEventListener("click", () => {
-      const query = new URLSearchParams();
-      for (const e of document.querySelectorAll("#action_form [name]"))
-        if (e.type === "checkbox")
-          query.append(e.name, String(e.checked));
-        else if (e.type !== "password" && e.type !== "file" && e.value)
-          query.append(e.name, e.value);
-      link.href = bare + (query.size === 0 || String(query).length > 4000 ? "" : "?" + query);
-    });
-  }
+  // Other actions begin with what was entered here.
+  for (const link of document.querySelectorAll("nav a"))
+    link.addEventListener("click", () => link.search = entered());
 })();
