@@ -137,5 +137,7 @@ bool ctr_pull_with_program(const struct ctr_program *p, struct str image, const 
 
 /* hint.c: what to do, after a '\n', when the output of a build ended in `tail`; empty when its words say it. */
 struct str ctr_build_hint(struct arena *a, struct str tail, struct str file_text, const struct ctr_kv_list *args);
+/* Adds to any error of the engine what to do about it, once, if that can be told. Returns false. */
+bool ctr_advise(struct err *err);
 
 #endif

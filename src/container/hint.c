@@ -3,6 +3,11 @@
 #include "container_int.h"
 #include "ctr_file.h"
 
+static const char no_space[] = "no space left on device";
+static const char disk_full[] =
+    "\nThe disk of the container engine is full: remove what newer versions have replaced with \"openrun container prune\", "
+    "and what else is not used with \"docker system prune\" or \"podman system prune\".";
+
 static bool has(struct str s, const char *needle)
 {
     return str_find(s, str_from(needle)) != STR_NPOS;
@@ -87,7 +92,11 @@ struct str ctr_build_hint(struct arena *a, struct str tail, struct str file_text
         return STR("\nInstall docker's buildx plugin, or use podman.");
     if (lacks_base(tail))
         return base_hint(a, tail, file_text, args);
-    if (has(tail, "no space left on device"))
-        return STR("\nThe disk is full: remove unused images (docker image prune, podman image prune).");
-    return (struct str){0};
+    return has(tail, no_space) ? str_from(disk_full) : (struct str){0};
+}
+
+bool ctr_advise(struct err *err)
+{
+    struct str said = str_from(err_msg(err));
+    return has(said, no_space) && !has(said, disk_full) && err_append(err, "%s", disk_full);
 }

@@ -335,8 +335,9 @@ static struct str last_logs(struct start *st)
     return logs;
 }
 
-static struct failure *explain(struct start *st, const struct err *why)
+static struct failure *explain(struct start *st, struct err *why)
 {
+    ctr_advise(why);
     scoped_buf text = BUF_INIT(60 << 10);
     struct str full = str_from(err_msg(why)), first;
     str_cut(full, '\n', &first, NULL);

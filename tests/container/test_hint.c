@@ -34,7 +34,8 @@ static const struct {
      "go: https://proxy.example/m/v2/@v/list: dial tcp 127.0.0.1:1: connect: connection refused", "FROM a:1\n", ""},
     {"a step that fails", "The command '/bin/sh -c false' returned a non-zero code: 1", "FROM a:1\n", ""},
     {"full disk", "write /x: no space left on device", "FROM a:1\n",
-     "\nThe disk is full: remove unused images (docker image prune, podman image prune)."},
+     "\nThe disk of the container engine is full: remove what newer versions have replaced with \"openrun container prune\", "
+     "and what else is not used with \"docker system prune\" or \"podman system prune\"."},
 };
 
 static void failures_are_explained(void **state)
@@ -52,8 +53,24 @@ static void failures_are_explained(void **state)
     assert_int_equal(failed, 0);
 }
 
+/* An error of the engine that was no build's. */
+static void a_full_disk_is_explained_once(void **state)
+{
+    scoped_err err = {0}, other = {0};
+    (void)state;
+    err_set(&err, ERR_UPSTREAM, "starting: mkdir /x: no space left on device");
+    ctr_advise(&err);
+    assert_non_null(strstr(err_msg(&err), "openrun container prune"));
+    size_t len = strlen(err_msg(&err));
+    ctr_advise(&err);
+    assert_int_equal(strlen(err_msg(&err)), len);
+    err_set(&other, ERR_UPSTREAM, "starting: no such image");
+    ctr_advise(&other);
+    assert_string_equal(err_msg(&other), "starting: no such image");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(failures_are_explained)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(failures_are_explained), cmocka_unit_test(a_full_disk_is_explained_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

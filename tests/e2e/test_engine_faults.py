@@ -8,13 +8,13 @@ import threading
 import time
 
 import pytest
-import requests
 
 import aclient
 import openrun
 import web
 from fake_engine import FakeEngine
 from openrun import wait_for
+from traffic import Traffic, served
 
 ALL = os.environ.get("OPENRUN_TEST_ALL") == "1"
 FILES = {"Containerfile": "FROM scratch\nEXPOSE 8080\n"}
@@ -45,49 +45,11 @@ def create(box, path, *flags, source=None):
     box.cli("app", "create", *kind, "--approve", *flags, str(source or "-"), path)
 
 
-def served(box, path="/x", timeout=60, **kw):
-    """Asks until it is served; what else comes is an error of ours that says so."""
-    def ask():
-        r = box.get(path + "/json", **kw)
-        assert r.status_code in (200, 500, 502, 503, 504), r.text
-        return r.json() if r.status_code == 200 else None
-    return wait_for(ask, f"{path} to be served", timeout)
-
-
 def no_leaks(box, fake):
     """After all apps are deleted, nothing of ours is left on the engine but images."""
     box.cli("app", "delete", "all")
     wait_for(lambda: not fake.containers(box.home), lambda: f"no containers to be left: {fake.containers(box.home)}")
     box.check()
-
-
-class Traffic:
-    """Requests to a path from a thread, one after the other, until stopped."""
-
-    def __init__(self, box, path, pause=0.005):
-        self.box, self.path, self.pause, self.answers, self.longest = box, path, pause, [], 0
-        self.done = threading.Event()
-
-    def run(self):
-        with web.session() as s:
-            while not self.done.is_set():
-                began = time.monotonic()
-                try:
-                    status = s.get(self.box.url(self.path), timeout=120).status_code
-                except requests.ConnectionError:
-                    status = 0   # the server has ended
-                self.longest = max(self.longest, time.monotonic() - began)
-                self.answers.append(status)
-                self.done.wait(self.pause)
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
 
 
 # --- a request against the idle stop ---
@@ -345,7 +307,7 @@ def test_full_disk_in_a_build(box, fake, folder):
     fake.faults({"call": "build", "status": 500, "message": "write /layer: no space left on device"})
     assert box.get("/x/json").status_code in (500, 502, 503)
     error = box.fails("app", "reload", "/x")
-    assert "no space left on device" in error and "The disk is full: remove unused images" in error
+    assert "no space left on device" in error and "disk of the container engine is full" in error and "openrun container prune" in error
     fake.faults()
     box.cli("app", "reload", "/x")
     served(box)
