@@ -34,8 +34,7 @@ static bool select_files(const struct src_files *all, struct arena *a, struct st
         f.name = str_cat(a, STR("files/"), is_it ? path_base(name) : str_from_off(f.name, below.len));
         total += f.size;
         if (total > BIND_TOTAL_MAX)
-            return err_set(err, ERR_TOO_LARGE, "\"" STR_FMT "\" has more than %d MB: use a named volume", STR_ARG(name),
-                           BIND_TOTAL_MAX >> 20);
+            return err_set(err, ERR_TOO_LARGE, "it has more than %d MB: use a named volume", BIND_TOTAL_MAX >> 20);
         if (reads) {
             struct str text;
             if (!src_file_read(a, &all->items[i], &text, err))
@@ -46,7 +45,7 @@ static bool select_files(const struct src_files *all, struct arena *a, struct st
         items[n++] = f;
     }
     if (n == 0)
-        return err_set(err, ERR_INVALID, "the app's source has no file or folder \"" STR_FMT "\"", STR_ARG(name));
+        return err_set(err, ERR_INVALID, "the app's source has no such file or folder");
     return src_files_make(a, items, n, out, err);
 }
 
@@ -73,15 +72,15 @@ bool bind_source(struct app *app, struct str run_dir, struct ctr_volume *v, stru
         name = (struct str){0};
     else if (!path_is_local(name))
         return err_set(err, ERR_FORBIDDEN, "volume source \"" STR_FMT "\": path must stay within its root",
-                       STR_ARG(v->source));
+                       STR_ARG(ctr_volume_shown(v)));
     if (!select_files(&app->files, &a, name, false, &files, &is_file, err) ||
         !src_files_hash(&a, &files, &(struct str){0}, 0, &hash, err))
-        return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(v->source));
+        return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(ctr_volume_shown(v)));
     struct str dir = path_join(&a, run_dir, STR("bind"), str_slice(hash, 0, 16));
     /* One that is there is what it would be. */
     if (!fs_is_dir(dir) &&
         (!select_files(&app->files, &a, name, true, &files, &is_file, err) || !extract(&a, &files, dir, err)))
-        return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(v->source));
+        return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(ctr_volume_shown(v)));
     v->source = path_join(&app->arena, dir, STR("files"), is_file ? path_base(name) : (struct str){0});
     return true;
 }

@@ -227,13 +227,14 @@ static bool render_secret(struct plan *p, struct str run_dir, struct ctr_volume 
 {
     scoped_arena scratch = {0};
     struct ctr_kv_list params = {0};
-    struct str name, text, content, dir = path_join(&scratch, run_dir, STR("secret"));
-    if (!src_name_clean(&scratch, v->source, &name, err))
+    struct str name = {0}, text, content, dir = path_join(&scratch, run_dir, STR("secret"));
+    bool is_told = v->written.len == 0; /* what a variable of the server's environment holds is not */
+    if (!src_name_clean(&scratch, v->source, &name, err) && is_told)
         return err_wrap(err, "volume \"cl_secret:" STR_FMT "\"", STR_ARG(v->source));
-    const struct src_file *f = src_files_find(&p->app->files, name);
+    const struct src_file *f = name.len > 0 ? src_files_find(&p->app->files, name) : NULL;
     if (!f)
-        return err_set(err, ERR_INVALID, "volume \"cl_secret:" STR_FMT "\": the app has no file " STR_FMT, STR_ARG(v->source),
-                       STR_ARG(name));
+        return err_set(err, ERR_INVALID, "volume \"cl_secret:" STR_FMT "\": the app has no file " STR_FMT,
+                       STR_ARG(ctr_volume_shown(v)), STR_ARG(is_told ? name : STR("of that name")));
     if (f->size > SOURCE_FILE_MAX)
         return err_set(err, ERR_TOO_LARGE, STR_FMT " has more than %d bytes", STR_ARG(name), SOURCE_FILE_MAX);
     if (!src_file_read(&scratch, f, &text, err) || !gather_params(p, &params, err) ||

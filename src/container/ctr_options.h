@@ -35,9 +35,16 @@ enum ctr_volume_kind {
 struct ctr_volume {
     enum ctr_volume_kind kind;
     struct str source;           /* name, path or template as written, $VAR expanded; empty for unnamed */
+    struct str written;          /* the source without that, for messages: what is in the server's environment is
+                                    not for those who make apps; empty: nothing was expanded */
     struct str target;           /* absolute path in the container, cleaned */
     bool is_read_only;
 };
+
+static inline struct str ctr_volume_shown(const struct ctr_volume *v)
+{
+    return v->written.len > 0 ? v->written : v->source;
+}
 
 /* Parses one entry. $VAR and ${VAR} in its source come from `getvar` (NULL: the process environment; a
  * variable that is not set is an error). Fails on an empty part, a target that is not absolute, a NUL or

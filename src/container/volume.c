@@ -64,7 +64,9 @@ bool ctr_volume_parse(struct arena *a, struct str entry, const char *(*getvar)(c
     struct str source = rest, target;
     if (str_cut(rest, ':', &source, &target)) {
         struct lookup l = {.arena = a, .getvar = getvar};
-        source = str_expand(a, source, lookup_var, &l);
+        struct str expanded = str_expand(a, source, lookup_var, &l);
+        v.written = str_eq(expanded, source) ? (struct str){0} : source;
+        source = expanded;
         if (l.missing.len > 0)
             return err_set(err, ERR_INVALID,
                            "volume \"" STR_FMT "\": the variable " STR_FMT " is not set in the server's "
@@ -146,20 +148,22 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
         if (policy->source_dir.len == 0)
             return err_set(err, ERR_INVALID,
                            "volume source \"" STR_FMT "\" is relative, but the app has no source folder",
-                           STR_ARG(v->source));
+                           STR_ARG(ctr_volume_shown(v)));
         path = path_join(a, policy->source_dir, path);
         if (!path_is_within(path_clean(a, policy->source_dir), path))
             return err_set(err, ERR_FORBIDDEN,
                            "volume source \"" STR_FMT "\": path must stay within its root",
-                           STR_ARG(v->source));
+                           STR_ARG(ctr_volume_shown(v)));
     }
-    if (!fs_real_path(a, path, &real, err))
-        return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(v->source));
+    scoped_err e = {0}; /* it has the path as it is */
+    if (!fs_real_path(a, path, &real, &e))
+        return err_set(err, e.code, "volume source \"" STR_FMT "\": %s", STR_ARG(ctr_volume_shown(v)),
+                       e.code == ERR_NOT_FOUND ? "there is no such file or folder" : "it cannot be looked at");
     if (is_relative) {
         if (!is_below(a, policy->source_dir, real))
             return err_set(err, ERR_FORBIDDEN,
                            "volume source \"" STR_FMT "\": path must stay within its root",
-                           STR_ARG(v->source));
+                           STR_ARG(ctr_volume_shown(v)));
         *out = real;
         return true;
     }
@@ -170,7 +174,7 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
         return err_set(err, ERR_FORBIDDEN,
                        "source path " STR_FMT " is not within an allowed mount directory; an administrator "
                        "may list its folder in security.allowed_mounts",
-                       STR_ARG(v->source));
+                       STR_ARG(ctr_volume_shown(v)));
     *out = real;
     return true;
 }

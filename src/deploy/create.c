@@ -112,6 +112,24 @@ static bool verify_unit(struct op *op, struct unit *u, struct err *err)
     return true;
 }
 
+/* An app that is allowed all it asks for and yet cannot be served is made all the same, as nothing is lost by that; who
+ * makes it is told at once rather than by the first visitor. Approved apps only: others cannot be loaded. */
+static void warn_unloadable(struct op *op, struct unit *u)
+{
+    scoped_err err = {0};
+    struct entry *e = &u->main;
+    bool is_known = op->opts->verify || e->app->is_dev || e->loaded;
+    if (is_known || !op->opts->approve)
+        return;
+    if (check_load(op, e, &err)) { /* nothing was started: the first request loads it again */
+        app_unref(e->loaded);
+        e->loaded = NULL;
+        return;
+    }
+    op_say(op, "warning: app " STR_FMT " cannot be served as it is: %s",
+           STR_ARG(store_path_domain(&op->arena, e->app->path, e->app->domain)), err_msg(&err));
+}
+
 /* The AppCreateResponse. */
 static json_t *created(struct op *op, const struct unit *u, json_t *approvals)
 {
@@ -143,6 +161,7 @@ bool create_unit(struct op *op, const struct request *r, struct places *places, 
     if (!audit_unit(op, u, &place, approvals, err) ||
         ((r->verify || op->opts->verify) && !verify_unit(op, u, err)))
         return false;
+    warn_unloadable(op, u);
     *out = u;
     *result = created(op, u, approvals);
     return true;

@@ -277,7 +277,7 @@ static const struct {
      "'auto', port=1, volumes=['./conf:/e']",
      {"Containerfile", "FROM x"},
      NULL,
-     "the app's source has no file or folder \"conf\""},
+     "volume source \"./conf\": the app's source has no such file or folder"},
     {"a bind out of the app",
      "'auto', port=1, volumes=['./a/../../b:/e']",
      {"Containerfile", "FROM x"},

@@ -192,6 +192,14 @@ static void binds_stay_within_what_is_allowed(void **state)
         {src, "not within an allowed mount directory"},
         {STR("/"), "not within an allowed mount directory"},
     };
+    struct ctr_volume hidden = {.kind = CTR_VOLUME_BIND, .source = src, .written = STR("$HIDDEN/x"), .target = STR("/x")};
+    struct ctr_mount none;
+    assert_false(ctr_volume_resolve(&a, STR("app_prd_x"), &hidden, &policy, &none, &err));
+    assert_string_equal(err_msg(&err), "source path $HIDDEN/x is not within an allowed mount directory; an administrator may list its "
+                                       "folder in security.allowed_mounts");
+    hidden.source = STR("/no/such/folder");
+    assert_false(ctr_volume_resolve(&a, STR("app_prd_x"), &hidden, &policy, &none, &err));
+    assert_string_equal(err_msg(&err), "volume source \"$HIDDEN/x\": there is no such file or folder");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct ctr_volume v = {.kind = CTR_VOLUME_BIND, .source = cases[i].source, .target = STR("/x")};
         struct ctr_mount m;

@@ -82,6 +82,23 @@ def test_ports_given_otherwise(box, folder, flags, expected):
     assert expected in told(box, folder({"Containerfile": "FROM scratch\nARG P\nEXPOSE $P\n"}), *flags)
 
 
+def test_who_makes_an_app_that_cannot_be_served_is_told(box, folder):
+    made = box.try_cli("app", "create", "--spec", "container", "--approve", str(folder({"main.py": ""})), "/x")
+    assert made.code == 0 and "App created" in made.out, made
+    assert "Warning: app /x cannot be served as it is: no container file found" in made.err, made
+    assert "no container file found" in box.fails("app", "create", "--spec", "container", "--approve", "--verify", str(folder({}, "app")), "/y")
+    made = box.try_cli("app", "create", "--spec", "container", "--approve", str(folder({"Containerfile": "FROM scratch\nEXPOSE 1\n"}, "b")), "/z")
+    assert made.code == 0 and made.err == "", made
+
+
+@pytest.mark.parametrize("name", ["", "a=b", "-a", "a\nb"])
+def test_names_that_no_variable_can_have(box, folder, name):
+    box.cli("app", "create", "--spec", "container", "--approve", str(folder({"Containerfile": "FROM scratch\nEXPOSE 1\n"})), "/x")
+    if "=" not in name:
+        assert "invalid param name" in box.fails("app", "create", "--spec", "container", "--param", f"{name}=1", str(folder({}, "app")), "/y")
+    assert box.try_cli("param", "update", "--", name, "1", "/x").code == 1
+
+
 def test_ports_of_variables_that_have_values(box, folder, fake):
     """EXPOSE with ARG and ENV is worked out, with a protocol too, and of the last stage."""
     folder({"Containerfile": "ARG P=9000\nFROM scratch AS b\nEXPOSE 1\nFROM scratch\nARG P\nENV Q=${P:-1}\nEXPOSE ${Q}/tcp\n"}, "a")

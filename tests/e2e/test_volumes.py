@@ -70,7 +70,7 @@ def test_volumes(box, engine, alpine, folder):
 @pytest.mark.parametrize("volumes, args, says", [
     ('["/etc:/host"]', [], "source path /etc is not within an allowed mount directory"),
     ('["../x:/x"]', [], "path must stay within its root"),
-    ('["./missing:/x"]', [], 'no file or folder "missing"'),
+    ('["./missing:/x"]', [], 'volume source "./missing": the app\'s source has no such file or folder'),
     ('["data:relative"]', [], "target must be an absolute path"),
     ('["data:/"]', [], "target must be an absolute path"),
     ('["cl_secret:nothing"]', [], "must be cl_secret:<template>:<target>"),
