@@ -3,6 +3,7 @@
 #include "app_test.h"
 
 #include <dirent.h>
+#include <glob.h>
 
 #define PARAMS                                                                                               \
     "param('name', default='Ann', description='Who <b>')\n"                                                  \
@@ -352,6 +353,91 @@ static void a_large_file_comes_in_pieces(void **state)
     wait_until_removed();
 }
 
+static void wait_until_some(void)
+{
+    int64_t end = clock_ms() + 60000;
+    while (folders_left() == 0 && clock_ms() < end)
+        usleep(1000);
+    assert_true(folders_left() > 0);
+}
+
+/* Far more than is written at once, so that the client leaves in the middle of a file. */
+static void a_client_that_leaves_in_the_middle(void **state)
+{
+    enum { SIZE = 1 << 20 };
+    setenv("TMPDIR", fx.home, 1);
+    load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
+    char *text = arena_alloc(&now.arena, SIZE);
+    memset(text, 'x', SIZE);
+    for (int i = 0; i < 5; i++) {
+        struct web w = web_open(fx.port);
+        assert_true(web_say(&w, "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                                "Content-Length: 9000000\r\n\r\n--b\r\n" PART_FILE("f", "half")));
+        assert_true(web_send(&w, text, i == 4 ? 1000 : SIZE));
+        if (i < 4)
+            wait_until_some();
+        web_close(&w);
+        wait_until_removed();
+    }
+}
+
+/* The second file pushes the first one out before the request has ended. */
+static void what_is_written_is_what_was_sent(void **state)
+{
+    enum { SIZE = 400 << 10 };
+    glob_t found = {0};
+    setenv("TMPDIR", fx.home, 1);
+    load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
+    char *text = arena_alloc(&now.arena, SIZE);
+    for (int i = 0; i < SIZE; i++)
+        text[i] = "\r\n--b\r\r\n-\0x"[(i + i / 11) % 11];
+    struct web w = web_open(fx.port);
+    assert_true(web_say(&w, "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=bound\r\n"
+                            "Content-Length: 9000000\r\n\r\n--bound\r\n" PART_FILE("f", "whole")) &&
+                web_send(&w, text, SIZE) && web_say(&w, "\r\n--bound\r\n" PART_FILE("g", "more")) && web_send(&w, text, SIZE));
+    struct str pattern = str_printf(&now.arena, "%s/openrun-file-upload-*/whole", fx.home), got = {0};
+    for (int64_t end = clock_ms() + 60000; got.len < SIZE && clock_ms() < end; usleep(1000)) {
+        scoped_err err = {0};
+        if (glob(str_z(&now.arena, pattern), 0, NULL, &found) == 0)
+            fs_read_all(&now.arena, str_from(found.gl_pathv[0]), 1 << 20, &got, &err);
+        globfree(&found);
+    }
+    assert_int_equal(got.len, SIZE);
+    assert_memory_equal(got.ptr, text, SIZE);
+    web_close(&w);
+    wait_until_removed();
+}
+
+static void many_upload_at_once(void **state)
+{
+    enum { N = 8, SIZE = 700 << 10 };
+    struct web w[N];
+    setenv("TMPDIR", fx.home, 1);
+    load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
+    char *text = arena_alloc(&now.arena, SIZE);
+    memset(text, 'x', SIZE);
+    const char *head = "--b\r\n" PART_FILE("f", "same");
+    for (int i = 0; i < N; i++) {
+        w[i] = web_open(fx.port);
+        assert_true(web_say(&w[i], str_z(&now.arena, str_printf(&now.arena,
+            "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            "Accept: application/json\r\nContent-Length: %zu\r\n\r\n%s", strlen(head) + SIZE + 7, head))));
+    }
+    for (size_t at = 0; at < SIZE; at += SIZE / 7)
+        for (int i = 0; i < N; i++)
+            assert_true(web_send(&w[i], text, MIN((size_t)SIZE - at, (size_t)SIZE / 7)));
+    for (int i = 0; i < N; i++)
+        assert_true(web_say(&w[i], "\r\n--b--"));
+    for (int i = 0; i < N; i++) {
+        web_free(&now.got);
+        now.got = (struct web_resp){0};
+        web_read(&w[i], &now.got, false);
+        web_close(&w[i]);
+        must(200, "/same\",\"none\",\"n\"]");
+    }
+    wait_until_removed();
+}
+
 static void a_folder_that_cannot_be_written(void **state)
 {
     setenv("TMPDIR", "/nowhere/at/all", 1);
@@ -400,6 +486,9 @@ int main(void)
         TEST(files_are_there_for_the_run),
         TEST(no_file_is_no_path),
         TEST(a_large_file_comes_in_pieces),
+        TEST(a_client_that_leaves_in_the_middle),
+        TEST(what_is_written_is_what_was_sent),
+        TEST(many_upload_at_once),
         TEST(a_folder_that_cannot_be_written),
         TEST(what_cannot_be_loaded),
     };
