@@ -72,6 +72,13 @@ static enum star_ret check_permission(struct star_run *run, star_v *v)
     return STAR_OK;
 }
 
+static enum star_ret check_result(struct star_run *run, star_v *v)
+{
+    if (star_kind(v[1]) == STAR_KIND_LIST || plugin_stream_of(v[1]))
+        return STAR_OK;
+    return star_fail(run, "result: for parameter values: got %s, want list", star_type_name(v[1]));
+}
+
 static const struct ace_function functions[] = {
     {"app",
      "ace.app",
@@ -178,10 +185,10 @@ static const struct ace_function functions[] = {
     {"result",
      "ace.result",
      {{"status", STAR_STR, EMPTY},
-      {"values", STAR_LIST, LIST},
+      {"values", STAR_ANY, LIST},
       {"report", STAR_STR, TYPE_AUTO},
       {"param_errors", STAR_DICT, DICT}},
-     NULL},
+     check_result},
 };
 
 static const char *const constants[] = {"GET",  "POST", "PUT",   "PATCH", "DELETE", "JSON",     "TEXT",

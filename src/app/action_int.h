@@ -70,6 +70,7 @@ struct outcome {
     star_v values, param_errors; /* a list, a dict; null: none */
     struct str report;
     star_v suggestions; /* a dict; null: none */
+    struct plugin_stream *stream; /* instead of values; NULL: none */
 };
 
 static inline bool action_shows(const struct actions *all, const struct action *action, size_t i)
@@ -87,6 +88,9 @@ void action_fail(struct action_visit *x, int status, struct str message);
 void action_read(struct action_visit *x, void (*done)(struct action_visit *x, const struct err *err));
 
 /* --- action_page.c --- */
+
+/* Where the lines of a stream go: nothing that comes from outside has a '<' in it. */
+#define ACTION_STREAM_MARK "<!--stream-->"
 
 /* The whole page. False if it is too large, or `o` has values that cannot be shown: then *err says why. */
 bool action_page(struct action_visit *x, const struct outcome *o, struct buf *b, struct err *err);
@@ -108,6 +112,8 @@ void action_reply(struct action_visit *x, star_v value);
 
 enum report_kind { REPORT_NONE, REPORT_TEXT, REPORT_TABLE, REPORT_JSON, REPORT_DOWNLOAD, REPORT_IMAGE };
 const char *report_name(enum report_kind kind);
+/* A value in one line, not escaped: a string as it is, others as JSON. */
+bool report_add_value(struct arena *a, struct buf *b, star_v v, struct err *err);
 /* What the values are to be shown as. Fails on values that are neither all dicts nor all strings, and on unknown names. */
 bool report_choose(struct str wanted, star_v values, enum report_kind *kind, struct err *err);
 /* As HTML. `a` is for a moment. */

@@ -224,6 +224,8 @@ static void add_status(const struct outcome *o, struct buf *b)
 static bool add_report(struct action_visit *x, const struct outcome *o, struct buf *b, struct err *err)
 {
     enum report_kind kind;
+    if (o->stream)
+        return buf_add_z(b, "<pre class=\"report\" tabindex=\"0\" role=\"region\" aria-label=\"Output\">" ACTION_STREAM_MARK "</pre>\n");
     return report_choose(o->report, o->values, &kind, err) &&
            report_write(&x->visit.run_arena, kind, o->values, b, err);
 }

@@ -75,8 +75,7 @@ bool report_choose(struct str wanted, star_v values, enum report_kind *kind, str
     return true;
 }
 
-/* A value in one line, not escaped. */
-static bool add_value(struct arena *a, struct buf *b, star_v v, struct err *err)
+bool report_add_value(struct arena *a, struct buf *b, star_v v, struct err *err)
 {
     struct str s;
     if (star_is_none(v) || star_is_null(v))
@@ -122,7 +121,7 @@ static bool write_text(struct arena *a, star_v values, struct buf *b, struct err
                MIN(MAX(n, (size_t)3), (size_t)24));
     for (size_t i = 0; i < n; i++) {
         scoped_buf line = BUF_INIT(VALUE_MAX);
-        if (!add_value(a, &line, star_item(values, i), err))
+        if (!report_add_value(a, &line, star_item(values, i), err))
             return false;
         html_escape(b, buf_str(&line));
         buf_add_char(b, '\n');
@@ -135,7 +134,7 @@ static bool write_cell(struct arena *a, star_v v, struct buf *b, struct err *err
     enum star_kind kind = star_is_null(v) ? STAR_KIND_NONE : star_kind(v);
     bool is_number = kind == STAR_KIND_INT || kind == STAR_KIND_FLOAT;
     scoped_buf text = BUF_INIT(VALUE_MAX);
-    if (!add_value(a, &text, v, err))
+    if (!report_add_value(a, &text, v, err))
         return false;
     struct str shown = cut(buf_str(&text), CELL_MAX);
     buf_add_z(b, is_number ? "<td class=\"number\">" : "<td>");
@@ -151,7 +150,7 @@ static bool write_table(struct arena *a, star_v values, struct buf *b, struct er
     buf_add_z(b, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Output\"><table>\n<thead><tr>");
     while (star_dict_next(first, &at, &key, &value)) {
         scoped_buf text = BUF_INIT(VALUE_MAX);
-        if (!add_value(a, &text, key, err))
+        if (!report_add_value(a, &text, key, err))
             return false;
         buf_add_z(b, "<th scope=\"col\">");
         html_escape(b, cut(buf_str(&text), CELL_MAX));
@@ -178,7 +177,7 @@ static bool write_key(struct arena *a, star_v key, struct buf *b, struct err *er
     scoped_buf text = BUF_INIT(VALUE_MAX);
     if (star_is_null(key))
         return true;
-    if (!add_value(a, &text, key, err))
+    if (!report_add_value(a, &text, key, err))
         return false;
     buf_add_z(b, "<span class=\"key\">");
     html_escape(b, buf_str(&text));

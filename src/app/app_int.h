@@ -313,6 +313,8 @@ void action_serve(struct app *app, const struct app_request *request, const stru
 /* How the run of an action ended. */
 struct visit;
 void action_done(struct visit *v, star_v value);
+/* The stream that is, or is the values of, what a run has returned; else NULL. */
+struct plugin_stream *action_stream(const struct visit *v, star_v value);
 void action_failed(struct visit *v, struct str message);
 void action_audit(const struct visit *v, const char *status);
 
@@ -388,6 +390,15 @@ bool reply_item(bool is_text, struct arena *a, struct buf *out, star_v item, str
 
 /* Answers with the items of the visit's stream. */
 void stream_serve(struct visit *v, struct plugin_stream *stream, int status, bool is_text);
+/* What a stream is part of. Lives as long as the request. */
+struct stream_frame {
+    struct str content_type, head, tail;
+    bool (*item)(struct arena *a, struct buf *out, star_v item, bool is_first, struct err *err);
+    /* What stands instead of the tail after one that failed. */
+    struct str (*failure)(struct arena *a, const struct stream_frame *frame, struct str why);
+};
+/* The same as a part of something larger, with status 200. One that fails before its first item is the caller's failure. */
+void stream_serve_framed(struct visit *v, struct plugin_stream *stream, const struct stream_frame *frame);
 /* The run failed, or a plugin's failure was not looked at: error_handler, or a plain 500. */
 void handler_fault(struct visit *v, struct str message);
 /* The run is over: what it had to say for the audit trail is recorded. */

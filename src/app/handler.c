@@ -145,11 +145,7 @@ static void suspend(struct visit *v)
 
 static void finish(struct visit *v, star_v result)
 {
-    struct plugin_stream *stream = reply_stream(result);
-    if (v->action && v->plugin.stream) {
-        fault(v, STR("an action cannot show a stream: call without stream=True"), NULL);
-        return;
-    }
+    struct plugin_stream *stream = v->action ? action_stream(v, result) : reply_stream(result);
     /* One that failed before its first item is known to error_handler, which cannot return it. */
     if (v->plugin.stream && !stream && !v->in_error_handler) {
         fault(v, STR("the handler has not returned its stream: nothing of it has run"), NULL);

@@ -4,7 +4,8 @@
  *     loop          on_items()               on_items()    on_worked()
  *
  * The head goes out with the first item, so that what fails before it is a plain 500. What fails later is said in a last
- * line, and the connection is broken off, so that no client takes what it has for the whole.
+ * line, and the connection is broken off, so that no client takes what it has for the whole; but within a frame (of an
+ * action's page) there is a place to say it, and the answer is whole.
  *
  * 1. The request is not ended before on_worked(): the job thread uses it until then, and no post of its comes later.
  * 2. Once that post has come and the stream is over, the request is ended; `x` is gone with it.
@@ -22,6 +23,7 @@ struct sending {
     struct plugin_stream *stream;
     bool is_text;
     int status;
+    const struct stream_frame *frame; /* NULL: plain lines */
     bool is_worked, is_posted, is_paused;
     bool is_over;     /* nothing is taken from the stream any more */
     bool is_finished; /* error_handler may have the request now */
@@ -54,8 +56,23 @@ static void begin(struct sending *x)
     struct http_req *req = x->v->request.req;
     if (req->is_started)
         return;
-    http_resp_header(req, STR("Content-Type"), x->is_text ? STR("text/plain; charset=utf-8") : STR("application/json"));
+    http_resp_header(req, STR("Content-Type"),
+                     x->frame     ? x->frame->content_type
+                     : x->is_text ? STR("text/plain; charset=utf-8")
+                                  : STR("application/json"));
     http_resp_start(req, x->status, -1);
+    if (x->frame)
+        http_resp_write(req, x->frame->head, true);
+}
+
+/* What follows the last item, and says why it is the last. */
+static void close_frame(struct sending *x, const struct err *why)
+{
+    struct http_req *req = x->v->request.req;
+    http_resp_write(req, err_is_set(why) ? x->frame->failure(req->arena, x->frame, str_from(err_msg(why))) : x->frame->tail,
+                    true);
+    handler_record_end(x->v, err_is_set(why) ? "Failed" : "Success");
+    http_resp_end(req);
 }
 
 /* The last line, and then no proper end. */
@@ -90,6 +107,9 @@ static void finish(struct sending *x)
     if (req->is_aborted || req->is_gone) {
         handler_record_end(x->v, "Failed");
         http_resp_abort(req);
+    } else if (x->frame && (req->is_started || !err_is_set(&why))) {
+        begin(x);
+        close_frame(x, &why);
     } else if (!err_is_set(&why)) {
         begin(x);
         handler_record_end(x->v, "Success");
@@ -105,7 +125,9 @@ static void finish(struct sending *x)
 static bool send_item(struct sending *x, struct arena *a, star_v item, size_t *sent)
 {
     scoped_buf line = BUF_INIT(ITEM_MAX);
-    if (!reply_item(x->is_text, a, &line, item, &x->why)) {
+    bool ok = x->frame ? x->frame->item(a, &line, item, !x->v->request.req->is_started, &x->why)
+                       : reply_item(x->is_text, a, &line, item, &x->why);
+    if (!ok) {
         x->is_over = true;
         plugin_stream_cancel(x->stream);
         return true;
@@ -181,11 +203,12 @@ static void on_client_left(struct http_req *req, void *arg)
     pump(x);
 }
 
-void stream_serve(struct visit *v, struct plugin_stream *stream, int status, bool is_text)
+static void serve(struct visit *v, struct plugin_stream *stream, const struct sending *how)
 {
     struct http_req *req = v->request.req;
-    struct sending *x = arena_new(req->arena, struct sending);
-    *x = (struct sending){.v = v, .stream = stream, .is_text = is_text, .status = status};
+    struct sending *x = arena_memdup(req->arena, how, sizeof *how);
+    x->v = v;
+    x->stream = stream;
     http_req_on_abort(req, on_client_left, x);
     if (req->is_gone || req->is_aborted)
         plugin_stream_cancel(stream);
@@ -193,4 +216,14 @@ void stream_serve(struct visit *v, struct plugin_stream *stream, int status, boo
         return;
     plugin_stream_fail(stream, "the server is stopping or overloaded: try again");
     http_loop_post(req->loop, on_worked, x);
+}
+
+void stream_serve(struct visit *v, struct plugin_stream *stream, int status, bool is_text)
+{
+    serve(v, stream, &(struct sending){.status = status, .is_text = is_text});
+}
+
+void stream_serve_framed(struct visit *v, struct plugin_stream *stream, const struct stream_frame *frame)
+{
+    serve(v, stream, &(struct sending){.status = 200, .frame = frame});
 }

@@ -361,6 +361,18 @@ static void wait_until_some(void)
     assert_true(folders_left() > 0);
 }
 
+/* The server has seen `n` connections more than `before`, and the end of all. */
+static void wait_until_closed(uint64_t before, uint64_t n)
+{
+    struct http_stats stats;
+    int64_t end = clock_ms() + 60000;
+    do {
+        http_server_stats(fx.server, &stats);
+        usleep(1000);
+    } while ((stats.accepted < before + n || stats.open_conns > 0) && clock_ms() < end);
+    assert_int_equal(stats.open_conns, 0);
+}
+
 /* Far more than is written at once, so that the client leaves in the middle of a file. */
 static void a_client_that_leaves_in_the_middle(void **state)
 {
@@ -369,6 +381,8 @@ static void a_client_that_leaves_in_the_middle(void **state)
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     char *text = arena_alloc(&now.arena, SIZE);
     memset(text, 'x', SIZE);
+    struct http_stats before;
+    http_server_stats(fx.server, &before);
     for (int i = 0; i < 5; i++) {
         struct web w = web_open(fx.port);
         assert_true(web_say(&w, "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -377,6 +391,7 @@ static void a_client_that_leaves_in_the_middle(void **state)
         if (i < 4)
             wait_until_some();
         web_close(&w);
+        wait_until_closed(before.accepted, (uint64_t)i + 1);
         wait_until_removed();
     }
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import html
+import os
 import pathlib
 import re
 import sqlite3
@@ -63,6 +64,11 @@ app = ace.app("Greeter", actions=[
 
 HX = {"HX-Request": "true"}
 JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
+def engine(request):
+    return engines.get(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +247,81 @@ def test_a_command_ends_with_its_client(box, engine, command_path):
     with web.session() as s, pytest.raises(requests.RequestException):
         s.post(box.url(command_path), data={"command": "sleep 1000"}, timeout=3)
     wait_for(lambda: not tasks(), "the container to go with its client")
+
+
+# --- output while it comes -----------------------------------------------------------------------------------
+
+STREAM = """
+load("container.in", "container")
+
+def run(dry_run, args):
+    r = container.run("sh", ["-c", args.sh], stream=True, parse=args.parse)
+    if args.wrap:
+        return ace.result("Started <it>", r, report=args.report)
+    return r
+
+app = ace.app("streams", actions=[ace.action("Run", "/", run, show_validate=True)],
+    container=container.config("image:alpine", lifetime=container.COMMAND, volumes=["data:/data"]),
+    permissions=[ace.permission("container.in", "run", ["sh"])])
+"""
+STREAM_PARAMS = """
+param("sh", default="true")
+param("parse", required=False)
+param("wrap", type=BOOLEAN, default=False)
+param("report", default="AUTO")
+"""
+WAIT = "echo 'first <b>&'; until [ -e /data/go ]; do sleep 0.1; done; echo second"
+
+
+@pytest.fixture(scope="module")
+def streams(box, engine, tmp_path_factory):
+    engines.ensure(engine, "alpine")
+    source = tmp_path_factory.mktemp("src") / "streams"
+    source.mkdir()
+    (source / "app.star").write_text(STREAM)
+    (source / "params.star").write_text(STREAM_PARAMS)
+    box.cli("app", "create", "--approve", str(source), "/streams")
+    return "/streams"
+
+
+def test_output_is_shown_while_it_comes(box, streams):
+    def post(sh, headers=HX, **data):
+        return box.post(streams, data={"sh": sh, **data}, headers=headers)
+    r = post("echo '<one>'; echo two")
+    assert ">&lt;one&gt;\ntwo\n</pre>" in r.text and r.text.rstrip().endswith("</output>")
+    r = post("echo one", headers={}, wrap="true")
+    assert r.text.startswith("<!doctype html>") and "Started &lt;it&gt;" in r.text and ">one\n</pre>" in r.text
+    assert r.text.rstrip().endswith("</html>")
+    assert post("echo one; echo two", headers=JSON, wrap="1").json() == {
+        "status": "Started <it>", "values": ["one", "two"], "report": "TEXT", "param_errors": {}}
+    assert post("echo '{\"a\": 1}'", headers=JSON, parse="jsonlines").json()["values"] == [{"a": 1}]
+    assert post("true", headers=JSON).json()["values"] == []
+    # Failures: before the first line, and after it.
+    r = post("exit 3")
+    assert (r.status_code, r.text) == (500, "exit status 3\n")
+    r = post("echo some; exit 4")
+    assert r.status_code == 200 and '>some\n</pre><p class="error" role="alert">exit status 4</p>' in r.text
+    assert post("echo some; exit 4", headers=JSON).json() == {
+        "status": "", "values": ["some"], "error": "exit status 4", "report": "TEXT", "param_errors": {}}
+    # What cannot be.
+    assert "TEXT only" in post("echo x", wrap="true", report="TABLE").text
+    assert box.post(streams + "/validate", data={"sh": "echo x"}).status_code == 500
+
+
+def test_output_in_a_browser_while_it_comes(box, streams):
+    with browser.Browser() as b:
+        page = b.page()
+        page.goto(box.url(streams))
+        page.type("#param_sh", WAIT, enter=False)
+        page.click("Run")
+        page.wait("document.querySelector('#action_result pre')?.textContent == 'first <b>&\\n'", "the first line")
+        assert page.js("[...document.querySelectorAll('#action_form [type=submit]')].every(b => b.disabled)")
+        box.post(streams, data={"sh": "touch /data/go"})
+        page.wait("document.querySelector('#action_result pre').textContent == 'first <b>&\\nsecond\\n'", "the second line")
+        page.wait("!document.querySelector('#action_form [type=submit]').disabled")
+        box.post(streams, data={"sh": "rm /data/go"})
+        page.click("Run")
+        page.wait("document.querySelector('#action_result pre')?.textContent == 'first <b>&\\n'", "the first line again")
+        page.click("Stop")
+        page.wait_text("Stopped")
+        assert page.failures() == []

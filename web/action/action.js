@@ -38,6 +38,9 @@
         target.replaceChildren(...part.childNodes);
     }
     message.replaceChildren(...page.body.childNodes);
+    const lines = result.querySelector("pre.report");
+    if (lines)
+      lines.scrollTop = lines.scrollHeight;
     let first = null;
     for (const e of document.querySelectorAll("#action_form output.error")) {
       const control = document.getElementById(e.id.slice(0, -"_error".length));
@@ -71,6 +74,38 @@
     return document.querySelector("#action_form input[type=file]") ? data : new URLSearchParams(data);
   }
 
+  // Reads an answer; lines of a command that still runs are shown as they come. They are escaped text, so the element
+  // that they are in ends at the first "<".
+  async function read(reply) {
+    const start = /<pre class="report"[^>]*>/;
+    const names = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&#34;": '"', "&#39;": "'"};
+    const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "", from = 0, live = null;
+    for (;;) {
+      const {done, value} = await reader.read();
+      if (done)
+        return text;
+      text += value;
+      const found = live ? null : start.exec(text);
+      if (found) {
+        live = document.createElement("pre");
+        live.className = "report";
+        result.replaceChildren(live);
+        from = found.index + found[0].length;
+      }
+      if (!live)
+        continue;
+      let part = text.slice(from);
+      const end = part.search(/<|&[#a-z0-9]*$/);   // a reference may be cut
+      part = end < 0 ? part : part.slice(0, end);
+      from += part.length;
+      const isAtEnd = live.scrollTop + live.clientHeight >= live.scrollHeight - 4;
+      live.append(part.replace(/&(?:amp|lt|gt|#34|#39);/g, m => names[m]));
+      if (isAtEnd)
+        live.scrollTop = live.scrollHeight;
+    }
+  }
+
   async function send(url, what, button) {
     const began = Date.now();
     const abort = running = new AbortController();
@@ -86,7 +121,7 @@
         method: "POST", body: bodyOf(new FormData(form)), headers: {"HX-Request": "true", "Accept": "text/html"},
         signal: abort.signal,
       });
-      const text = await reply.text();
+      const text = await read(reply);
       clearInterval(clock);
       if (reply.redirected)   // to a sign-in page: what was entered is there again afterwards
         location.assign(main.dataset.url + entered());
