@@ -147,8 +147,14 @@ struct held_files *held_files_ref(struct held_files *h);
 void held_files_unref(struct held_files *h);
 /* From now on those of the store are used; waits for an extraction that is reading the given ones. */
 void held_files_detach(struct held_files *h);
-/* Writes all files into a new folder under the app's run folder; its path is in `a`. */
-bool held_files_extract(struct held_files *h, struct arena *a, struct str *dir, struct err *err);
+/* A folder with all files for a build. It stays for the next build, which then sends its builder only what has changed,
+ * unless the files are very large or another build of the app is reading it: then it is one of its own. */
+struct build_folder {
+    struct str root; /* in the arena it was made with */
+    int lock;        /* of the folder that stays, else -1 */
+};
+bool held_files_extract(struct held_files *h, struct arena *a, struct build_folder *out, struct err *err);
+void build_folder_release(struct build_folder *f);
 
 /* --- settings.c --- */
 

@@ -3,6 +3,7 @@
 #include "app_int.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 struct store_reader {
     struct src_reader base;
@@ -142,22 +143,51 @@ void held_files_detach(struct held_files *h)
     pthread_mutex_unlock(&h->lock);
 }
 
-bool held_files_extract(struct held_files *h, struct arena *a, struct str *dir, struct err *err)
+/* A folder that stays holds no more than this. */
+enum { KEEP_MAX = 256 << 20 };
+
+static bool is_small(const struct src_files *files)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < files->len && total <= KEEP_MAX; i++)
+        total += files->items[i].size;
+    return total <= KEEP_MAX;
+}
+
+static bool extract(const struct src_files *files, struct arena *a, struct str under, struct build_folder *out, struct err *err)
+{
+    scoped_err why = {0};
+    out->root = path_join(a, under, STR("build"));
+    out->lock = is_small(files) ? src_files_keep(files, out->root, &why) : -1;
+    if (out->lock >= 0)
+        return true;
+    if (err_is_set(&why) && why.code != ERR_CONFLICT)
+        return err_set(err, why.code, "%s", err_msg(&why));
+    out->root = str_printf(a, STR_FMT "/build-" STR_FMT, STR_ARG(under), STR_ARG(random_hex(a, 8)));
+    if (src_files_extract(files, out->root, err))
+        return true;
+    build_folder_release(out);
+    return false;
+}
+
+bool held_files_extract(struct held_files *h, struct arena *a, struct build_folder *out, struct err *err)
 {
     /* In the home rather than /tmp: the latter may be small, or in memory. */
     struct str builds = path_join(a, h->env->home, STR("run/app"), h->entry.id);
     struct src_files files;
     if (!fs_mkdir_p(builds, 0700, err))
         return false;
-    struct str root = str_printf(a, STR_FMT "/build-" STR_FMT, STR_ARG(builds), STR_ARG(random_hex(a, 8)));
     pthread_mutex_lock(&h->lock);
-    bool ok = files_open(a, h->env, &h->entry, h->given, &files, err) && src_files_extract(&files, root, err);
+    bool ok = files_open(a, h->env, &h->entry, h->given, &files, err) && extract(&files, a, builds, out, err);
     pthread_mutex_unlock(&h->lock);
-    if (!ok) {
-        scoped_err ignored = {0};
-        fs_remove_tree(root, &ignored);
-        return err_wrap(err, "preparing the build");
-    }
-    *dir = root;
-    return true;
+    return ok || err_wrap(err, "preparing the build");
+}
+
+void build_folder_release(struct build_folder *f)
+{
+    scoped_err err = {0};
+    if (f->lock >= 0)
+        close(f->lock);
+    else if (!fs_remove_tree(f->root, &err))
+        log_warn("removing a build folder", LOG_ERR(&err));
 }

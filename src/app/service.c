@@ -351,7 +351,8 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
  * -------------------------------------------------------------------------------------------- */
 
 struct context {
-    struct held_files *files; /* a reference */
+    struct held_files *files;   /* a reference */
+    struct build_folder folder; /* from fetch() to drop(): images are built one at a time */
     struct str build_dir;     /* clean, "" for the top; follows the struct */
     char text[];
 };
@@ -368,22 +369,17 @@ static struct context *context_new(struct held_files *files, struct str build_di
 
 static bool fetch(void *arg, struct arena *a, struct str *dir, struct err *err)
 {
-    const struct context *c = arg;
-    struct str root;
-    if (!held_files_extract(c->files, a, &root, err))
+    struct context *c = arg;
+    if (!held_files_extract(c->files, a, &c->folder, err))
         return false;
-    *dir = str_is_empty(c->build_dir) ? root : path_join(a, root, c->build_dir);
+    *dir = str_is_empty(c->build_dir) ? c->folder.root : path_join(a, c->folder.root, c->build_dir);
     return true;
 }
 
 static void drop(void *arg, struct str dir)
 {
-    const struct context *c = arg;
-    scoped_err err = {0};
-    if (!str_is_empty(c->build_dir))
-        dir = str_slice(dir, 0, dir.len - c->build_dir.len - 1);
-    if (!fs_remove_tree(dir, &err))
-        log_warn("removing a build folder", LOG_ERR(&err));
+    struct context *c = arg;
+    build_folder_release(&c->folder);
 }
 
 static void release(void *arg)

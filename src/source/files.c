@@ -372,7 +372,7 @@ static bool is_program(struct str content)
     return str_starts(content, STR("#!")) || str_starts(content, STR("\177ELF"));
 }
 
-static bool extract_file(const struct src_file *f, struct str dir, struct err *err)
+bool src_file_extract(const struct src_file *f, struct str dir, struct arena *a, struct str *sha, struct err *err)
 {
     scoped_arena scratch = {0};
     struct str content, name;
@@ -386,6 +386,8 @@ static bool extract_file(const struct src_file *f, struct str dir, struct err *e
         return err_wrap(err, "writing %s", path);
     if (fchmod(fd, is_program(content) ? 0755 : 0644) != 0)
         return err_set_errno(err, errno, "writing %s", path);
+    if (sha)
+        *sha = sha256_hex(a, content);
     return true;
 }
 
@@ -395,7 +397,7 @@ bool src_files_extract(const struct src_files *s, struct str dir, struct err *er
     if (!fs_mkdir_p(dir, 0700, err))
         return false;
     for (size_t i = 0; i < s->len; i++)
-        if (!extract_file(&s->items[i], dir, err))
+        if (!src_file_extract(&s->items[i], dir, NULL, NULL, err))
             return err_wrap(err, "extracting the source");
     return true;
 }

@@ -167,6 +167,10 @@ extern const size_t SRC_HASH_EXCLUDE_LEN;
  * below are 0755, files 0644, and those that start with "#!" or as ELF programs 0755: container builds copy
  * modes, and the store does not keep them. After a failure some files are there: the caller removes `dir`. */
 bool src_files_extract(const struct src_files *s, struct str dir, struct err *err);
+/* The same for a folder that stays: makes it hold these files and nothing else, touching only those that have changed since
+ * the last time ("<dir>.index" says what it held). Returns a descriptor that the caller closes when it no longer reads
+ * the folder, which nobody else can change till then; or -1, with ERR_CONFLICT when somebody reads it. */
+int src_files_keep(const struct src_files *s, struct str dir, struct err *err);
 
 /* A file name from outside made relative and clean: '\' becomes '/', "." and empty segments go.
  * Fails (400) on "..", absolute names, drive letters, NUL, and an empty result. */

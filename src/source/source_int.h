@@ -7,6 +7,10 @@
 #include "id.h"
 #include "source.h"
 
+/* Writes one file under `dir`, as src_files_extract() does. *sha, unless NULL, becomes the hash of what was written: a
+ * file on a disk may have changed since it was hashed. */
+bool src_file_extract(const struct src_file *f, struct str dir, struct arena *a, struct str *sha, struct err *err);
+
 #define SRC_IGNORE_FILE ".openrunignore"
 struct ignore;
 /* The patterns of the folder's .openrunignore; *out is NULL without one. Fails naming a line that is malformed. */

@@ -327,6 +327,79 @@ static void test_extract(void **state)
     assert_false(src_files_extract(&s, in(d, "out"), &err));
 }
 
+/* ---- a folder that is kept ---- */
+
+static ino_t inode_of(struct dir *d, const char *name)
+{
+    struct stat st;
+    assert_int_equal(lstat(str_z(&d->a, in(d, name)), &st), 0);
+    return st.st_ino;
+}
+
+/* Makes `kept` hold the NULL-terminated list of name, content, ... and nothing else, and proves it. */
+static void keep(struct dir *d, const char *const *names)
+{
+    struct src_file items[8];
+    struct src_files want, have;
+    scoped_err err = {0};
+    size_t n = 0;
+    for (; names[2 * n]; n++)
+        items[n] = (struct src_file){.name = str_from(names[2 * n]), .content = names[2 * n + 1], .size = strlen(names[2 * n + 1])};
+    if (!src_files_make(&d->a, items, n, &want, &err))
+        fail_msg("%s", err_msg(&err));
+    int fd = src_files_keep(&want, in(d, "kept"), &err);
+    if (fd < 0 || !src_files_scan(&d->a, in(d, "kept"), NULL, &have, &err))
+        fail_msg("%s", err_msg(&err));
+    assert_true(str_eq(hash_of(&d->a, &want), hash_of(&d->a, &have)));
+    /* While it is read nobody changes it. */
+    assert_int_equal(src_files_keep(&want, in(d, "kept"), &err), -1);
+    assert_int_equal(err.code, ERR_CONFLICT);
+    close(fd);
+}
+
+static void test_keep(void **state)
+{
+    struct dir *d = *state;
+    struct str index = in(d, "kept.index");
+    scoped_err err = {0};
+    keep(d, (const char *[]){"a", "1", "b/c", "2", "b/d/e", "#!3", NULL});
+    assert_int_equal(mode_of(d, "kept"), 0700);
+    assert_int_equal(mode_of(d, "kept/b/d/e"), 0755);
+    ino_t a = inode_of(d, "kept/a");
+
+    /* What is the same is not touched, what is gone takes its folders along. */
+    keep(d, (const char *[]){"a", "1", "b/c", "9", NULL});
+    assert_int_equal(inode_of(d, "kept/a"), a);
+    assert_false(fs_exists(in(d, "kept/b/d")));
+
+    /* A file becomes a folder, and back. */
+    keep(d, (const char *[]){"a/x", "1", "b", "2", NULL});
+    keep(d, (const char *[]){"a", "1", "b/c", "2", NULL});
+
+    /* A file that somebody else has written, removed or linked is written again. */
+    a = inode_of(d, "kept/a");
+    put(d, "kept/b/c", "other");
+    keep(d, (const char *[]){"a", "1", "b/c", "2", NULL});
+    assert_int_equal(unlink(str_z(&d->a, in(d, "kept/b/c"))), 0);
+    keep(d, (const char *[]){"a", "1", "b/c", "2", NULL});
+    assert_int_equal(unlink(str_z(&d->a, in(d, "kept/b/c"))), 0);
+    assert_int_equal(symlink("/etc/passwd", str_z(&d->a, in(d, "kept/b/c"))), 0);
+    keep(d, (const char *[]){"a", "1", "b/c", "2", NULL});
+    assert_int_equal(inode_of(d, "kept/a"), a);
+
+    /* Without an index that can be relied on all is made anew, strangers go. */
+    static const struct str broken[] = {
+        STR_INIT(""),                     /* as a crash leaves it */
+        STR_INIT("x\0" "6b86 1 a\0"),     /* of another boot */
+        STR_INIT("6b8"),                  /* cut short */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+        put(d, "kept/stranger", "?");
+        assert_true(fs_write_atomic(index, broken[i], 0600, &err));
+        keep(d, (const char *[]){"a", "1", "b/c", "2", NULL});
+    }
+}
+
 static void test_specs(void **state)
 {
     struct dir *d = *state;
@@ -429,6 +502,7 @@ int main(void)
         TEST(test_name_clean),
         TEST(test_overlay_and_hash),
         TEST(test_extract),
+        TEST(test_keep),
         TEST(test_specs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
