@@ -53,6 +53,10 @@ struct app_env {
 struct app;
 struct app_slot;
 
+/* Removes the rendered secrets and the copies of source folders in run/app that no loaded app and no container uses any
+ * more. Blocking; job threads. Fails when the engine does not tell what is mounted; then the rest stays. */
+bool app_sweep_files(const struct app_env *env, struct err *err);
+
 /* --- Files ---------------------------------------------------------------------------------------- */
 
 /* The source's files in `version` of the app `app_id`, as a set that reads from the store. The set needs the arena and the

@@ -344,6 +344,11 @@ bool wait_serve(struct app *app, const struct app_request *request);
 /* Makes a copy of what the relative volume `v` mounts and names it as the volume's source. While loading. */
 bool bind_source(struct app *app, struct str run_dir, struct ctr_volume *v, struct err *err);
 
+/* --- run_files.c --- */
+
+/* `path`, which is about to be made for containers to mount, stays until `a` goes. */
+void run_file_hold(struct arena *a, struct str path);
+
 /* --- jobs.c --- */
 
 /* The check of ace.job(); completes the values in place. */

@@ -77,6 +77,7 @@ bool bind_source(struct app *app, struct str run_dir, struct ctr_volume *v, stru
         !src_files_hash(&a, &files, &(struct str){0}, 0, &hash, err))
         return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(ctr_volume_shown(v)));
     struct str dir = path_join(&a, run_dir, STR("bind"), str_slice(hash, 0, 16));
+    run_file_hold(&app->arena, dir);
     /* One that is there is what it would be. */
     if (!fs_is_dir(dir) &&
         (!select_files(&app->files, &a, name, true, &files, &is_file, err) || !extract(&a, &files, dir, err)))

@@ -242,6 +242,7 @@ static bool render_secret(struct plan *p, struct str run_dir, struct ctr_volume 
         return err_wrap(err, STR_FMT, STR_ARG(name));
     struct str hash = str_slice(sha256_hex(&scratch, content), 0, 16);
     v->source = path_join(p->a, dir, str_printf(&scratch, STR_FMT "-" STR_FMT ".gen", STR_ARG(path_base(name)), STR_ARG(hash)));
+    run_file_hold(&p->app->arena, v->source);
     return (fs_mkdir_p(dir, 0700, err) && fs_write_atomic(v->source, content, 0644, err)) || err_wrap(err, STR_FMT, STR_ARG(name));
 }
 

@@ -145,6 +145,7 @@ void op_close(struct op *op)
     }
     if (!op->is_committed)
         fetch_undo_clones(op);
+    clone_notes_end(op);
     src_session_close(op->git);
     if (op->has_put && !op->is_committed)
         deploy_clean(op->deploy);

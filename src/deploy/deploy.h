@@ -38,6 +38,7 @@ struct deploy_config {
     struct str default_stage_domain; /* system.default_stage_domain */
     struct str auth_domain;          /* reserved: no app may be created there */
     struct str default_git_auth;
+    struct str tmp_dir;           /* for checkouts; empty: $TMPDIR or /tmp */
     const struct toml_value *git_auth; /* [git_auth.*] table or NULL */
     int64_t git_timeout_secs;
     struct src_cache *git_cache;     /* shared by all operations; NULL: none */
@@ -111,6 +112,9 @@ bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct
  * Operations do it themselves after deletions; the server at start. Nothing happens while one is about to
  * commit. */
 void deploy_clean(struct deploy *d);
+
+/* Removes the clones of dev apps whose operations a server's death cut short. Before the first operation. */
+void deploy_undo_clones(struct deploy *d);
 
 /* Every operation: on success *reply is a new reference to the API's reply object. Error codes are the
  * HTTP statuses of the API. `body` is the request object where the API has one (borrowed). */

@@ -78,6 +78,7 @@ struct op {
     struct str_list held;    /* keys of this operation in deploy->busy */
     VEC(struct unit *) units;
     struct str_list deleted; /* ids of the entries that a deletion has found */
+    struct str_list clone_notes; /* clones.c */
     struct str_list clones;  /* folders made for dev apps: they go if the operation does not come about */
     bool has_put;            /* contents were written, or may have been */
     bool has_removed;        /* versions went, so contents may have become unused */
@@ -290,6 +291,12 @@ bool fetch_is_pinned(const struct store_version_metadata *vm);
 bool fetch_source(struct op *op, struct store_app *app, struct src_files **files, struct err *err);
 /* Removes what was cloned for dev apps. */
 void fetch_undo_clones(struct op *op);
+
+/* --- clones.c --- */
+
+/* Notes that `dir` has just been made for a clone, until clone_notes_end(). */
+bool clone_note(struct op *op, struct str dir, struct err *err);
+void clone_notes_end(struct op *op);
 /* True if a git app already has what it would get: nothing to reload. */
 bool fetch_is_current(struct op *op, const struct store_app *app, struct str branch, struct str commit,
                       bool *current, struct err *err);

@@ -50,6 +50,7 @@ struct src_session *fetch_session(struct op *op)
     if (!op->git) {
         int64_t secs = op->deploy->config.git_timeout_secs;
         op->git = src_session_open(&(struct src_session_opts){
+            .tmp_dir = op->deploy->config.tmp_dir,
             .cache = op->deploy->config.git_cache,
             .is_fresh = op->opts->is_fresh || op->opts->force_reload,
             .timeout_ms = secs > 0 ? secs * 1000 : 0,
@@ -185,7 +186,7 @@ static bool claim_folder(struct op *op, struct str repo, struct str *out, struct
         if (mkdir(str_z(&op->arena, dir), 0700) == 0) {
             str_list_add(&op->arena, &op->clones, dir);
             *out = dir;
-            return true;
+            return clone_note(op, dir, err);
         }
         if (errno != EEXIST)
             return err_set_errno(err, errno, "making " STR_FMT, STR_ARG(dir));

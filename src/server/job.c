@@ -432,6 +432,25 @@ static void refresh(struct job_table *t, bool waits)
     site_unref(site);
 }
 
+static bool is_declared(void *arg, struct str app_id, struct str name)
+{
+    const struct job_table *t = arg;
+    for (size_t i = 0; i < t->jobs.len; i++)
+        if (str_eq(t->jobs.items[i]->app_id, app_id) && str_eq(t->jobs.items[i]->name, name))
+            return true;
+    return false;
+}
+
+void job_table_sweep(struct job_table *t, int64_t now_ns)
+{
+    scoped_arena a = {0};
+    refresh(t, true);
+    pthread_mutex_lock(&t->lock);
+    if (!t->is_stopping && t->site_number > 0)
+        job_history_sweep(path_join(&a, t->server->home->dir, STR("run/jobs")), is_declared, t, now_ns);
+    pthread_mutex_unlock(&t->lock);
+}
+
 void job_table_tick(void *arg)
 {
     struct job_table *t = arg;

@@ -42,6 +42,9 @@ bool job_table_cancel(struct job_table *t, struct str app_id, struct str name, i
 bool job_table_log(struct job_table *t, struct arena *a, struct str app_id, struct str name, struct str run_id,
                    int64_t from, int tail, json_t **out, struct err *err);
 
+/* Removes the runs of jobs that no app declares any more, after a month, or of an app the oldest beyond twenty jobs. */
+void job_table_sweep(struct job_table *t, int64_t now_ns);
+
 /* What to do about a job whose time up to `base_s` has been dealt with. Pure. */
 struct job_plan {
     int64_t due_s;            /* a run is due since then; 0: none */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -270,4 +271,71 @@ bool job_log_read(struct arena *a, struct str dir, const char *id, int64_t from,
     *out = str_of(text, got);
     *end = from + (int64_t)got;
     return true;
+}
+
+/* --- of jobs that are no more
+ * ------------------------------------------------------------------------------- */
+
+struct folder {
+    struct str path;
+    int64_t used_ns; /* when its list was written */
+};
+struct folders {
+    struct folder *items;
+    size_t len, cap;
+};
+
+static void list_folders(struct arena *a, struct str dir, struct folders *out)
+{
+    scoped_err err = {0};
+    struct fs_entry e;
+    if (!fs_is_dir(dir))
+        return;
+    struct fs_walk *w = fs_walk_open(dir, &err);
+    while (w && fs_walk_next(w, &e, &err)) {
+        struct fs_info info;
+        scoped_err ignored = {0};
+        if (e.info.kind != FS_DIR)
+            continue;
+        fs_walk_skip(w);
+        struct str path = path_join(a, dir, e.name);
+        bool has_list = fs_lstat(path_join(a, path, STR("history.json")), &info, &ignored);
+        *vec_push(a, out) = (struct folder){path, has_list ? info.mtime_ns : e.info.mtime_ns};
+    }
+    fs_walk_close(w);
+}
+
+static int newest_first(const void *x, const void *y)
+{
+    const struct folder *a = x, *b = y;
+    return (a->used_ns < b->used_ns) - (a->used_ns > b->used_ns);
+}
+
+static void sweep_app(struct str dir, job_declared_fn *is_declared, void *arg, int64_t now_ns)
+{
+    scoped_arena a = {0};
+    struct folders all = {0};
+    int left = 0;
+    list_folders(&a, dir, &all);
+    if (all.len > 0)
+        qsort(all.items, all.len, sizeof *all.items, newest_first);
+    vec_foreach (f, &all) {
+        scoped_err err = {0};
+        bool is_old = now_ns - f->used_ns > JOB_LEFT_DAYS * 86400 * INT64_C(1000000000);
+        if (is_declared(arg, path_base(dir), path_base(f->path)) || (++left <= JOB_LEFT_MAX && !is_old))
+            continue;
+        if (fs_remove_tree(f->path, &err))
+            log_info("removed the runs of a job that is no more", LOG_STR("dir", f->path));
+        else
+            log_warn("removing the runs of a job that is no more", LOG_STR("dir", f->path), LOG_ERR(&err));
+    }
+}
+
+void job_history_sweep(struct str root, job_declared_fn *is_declared, void *arg, int64_t now_ns)
+{
+    scoped_arena a = {0};
+    struct folders apps = {0};
+    list_folders(&a, root, &apps);
+    vec_foreach (app, &apps)
+        sweep_app(app->path, is_declared, arg, now_ns);
 }

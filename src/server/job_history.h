@@ -61,6 +61,12 @@ struct job_record *job_history_add(struct job_history *h, struct str dir);
 struct job_record *job_history_find(struct job_history *h, struct str id);
 json_t *job_record_json(const struct job_record *r);
 
+/* Of the folders of an app's jobs, `root`/<app id>/<job>, those that nobody declares go: a month after their last run, and
+ * the oldest beyond JOB_LEFT_MAX at once. */
+enum { JOB_LEFT_MAX = 20, JOB_LEFT_DAYS = 30 };
+typedef bool job_declared_fn(void *arg, struct str app_id, struct str name);
+void job_history_sweep(struct str root, job_declared_fn *is_declared, void *arg, int64_t now_ns);
+
 /* A run's output on its way to the disk: as it comes up to JOB_LOG_HEAD, then only the end of it, at the end. */
 struct job_log {
     int fd; /* -1: it could not be opened, and output is dropped */

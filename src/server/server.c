@@ -282,6 +282,7 @@ static bool open_deploy(struct server *s, struct err *err)
         .git_auth = config_value(c, "git_auth"),
         .git_timeout_secs = config_int(c, "system.git_operation_timeout_secs"),
         .git_cache = s->git_cache,
+        .tmp_dir = home_path(s, HOME_TMP_DIR),
         .stage_write_access = config_bool(c, "security.stage_enable_write_access"),
         .preview_write_access = config_bool(c, "security.preview_enable_write_access"),
         .default_retain_versions = config_int(c, "app_config.fs.retain_versions"),
@@ -395,6 +396,7 @@ static bool init(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
     struct str_list trusted = config_list(c, &s->arena, "security.trusted_proxies");
+    s->started_ns = wall_ns();
     /* The lock first: nothing of a running server's home is touched, its logs included. */
     if (!lock_home(s, err) || !open_logs(s, err) || !open_store(s, err) || !init_dynamic_config(s, err))
         return false;
@@ -420,6 +422,7 @@ static bool recover(struct server *s, struct err *err)
     if (!fs_mkdir_p(notes, 0700, err) || !recover_operations(s, notes, &s->undone_since, err))
         return false;
     operations_keep_notes(s->operations, notes);
+    deploy_undo_clones(s->deploy);
     return true;
 }
 
@@ -433,6 +436,7 @@ static bool open_watch(struct server *s, struct err *err)
 static bool clean_output(struct server *s)
 {
     plugin_clean_files(home_path(s, PLUGIN_OUTPUT_DIR));
+    leftovers_empty_tmp(s);
     return true;
 }
 
@@ -475,6 +479,11 @@ static void care_job(void *arg)
         log_warn("database maintenance", LOG_ERR(&err));
 }
 
+static void leftovers_job(void *arg)
+{
+    leftovers_sweep(arg);
+}
+
 static void retain_job(void *arg)
 {
     struct server *s = arg;
@@ -499,6 +508,7 @@ static void clean_job(void *arg)
 {
     struct server *s = arg;
     deploy_clean(s->deploy);
+    leftovers_clean(s);
     undo_job(s);
     ctr_manager_clean_tasks(s->containers);
 }
@@ -529,6 +539,9 @@ static void housekeeping(struct server *s, int64_t second)
         ok &= jobs_submit(s->jobs, sweep_job, s);
     if (care_secs > 0 && second % care_secs == 0)
         ok &= jobs_submit(s->jobs, care_job, s);
+    int64_t leftovers_secs = config_int(&s->config, "system.stale_container_cleanup_interval_mins") * 60;
+    if (leftovers_secs > 0 && second % leftovers_secs == 0)
+        ok &= jobs_submit(s->jobs, leftovers_job, s);
     if (second % RETAIN_SECS == 0)
         ok &= jobs_submit(s->jobs, retain_job, s);
     if (second % CERTS_CHECK_SECS == 0)

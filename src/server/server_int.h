@@ -6,6 +6,7 @@
  *     api.c       the management API: a route table over deploy/
  *     operation.c operation_api.c  long work as an object that can be watched and cancelled
  *     journal.c recover.c  which operations a crash cut short, and what became of them
+ *     leftovers.c files that nobody needs any more
  *     scheduler.c what is called again and again
  *     background.c operations that nobody waits for
  *     syncs.c     scheduled syncs
@@ -62,6 +63,7 @@ struct server {
     struct src_cache *git_cache;
     struct deploy *deploy;
     struct operations *operations;
+    int64_t started_ns;               /* wall time; older files of unfinished work are not this server's */
     int64_t undone_since;             /* of operations that the last server left unfinished: recover_operations() */
     struct watch *watch;              /* of the source of dev apps; NULL: not open yet */
     struct job_table *job_table;      /* scheduled jobs of apps */
@@ -124,6 +126,17 @@ struct site_hold *site_hold_get(struct loop_state *state);
 void site_hold_put(struct site_hold *hold);
 /* Hands `certs` (its reference) to every loop. Main thread. */
 void publish_certs(struct server *s, struct certs *certs);
+
+/* --- leftovers.c --- */
+
+/* Temporary files of operations, below the home: on its disk, and gone with the next start whatever happens. */
+#define HOME_TMP_DIR "run/tmp"
+/* Before the first operation. */
+void leftovers_empty_tmp(struct server *s);
+/* What the last server's end left in run/app: on a job thread, after the start. */
+void leftovers_clean(struct server *s);
+/* Now and then, on a job thread. */
+void leftovers_sweep(struct server *s);
 
 /* --- pipeline.c --- */
 

@@ -396,6 +396,59 @@ static void relative_binds_are_copies_of_the_version(void **state)
     assert_str(run->mounts[0].source, str_z(&now.arena, first));
 }
 
+/* A container mounts what `mounted` says. */
+static struct str mounted;
+
+static bool mounting_inspect(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out, struct err *err)
+{
+    if (!local_inspect(ctx, a, name, port, out, err))
+        return false;
+    out->mounts = arena_array(a, struct ctr_mount_info, 1);
+    out->mounts[0] = (struct ctr_mount_info){.source = mounted};
+    out->n_mounts = mounted.len > 0;
+    return true;
+}
+
+static void files_that_nothing_mounts_go(void **state)
+{
+    scoped_err err = {0};
+    static const char star[] = "'auto', volumes=['cl_secret:./conf/a.toml:/app/b.toml', './conf:/conf']";
+    static const char *const texts[] = {"old", "new"};
+    struct str secret[2], copy[2];
+    box.ops.inspect = mounting_inspect;
+    snprintf(box.fake.list[0].name, sizeof box.fake.list[0].name, "clc-x");
+    box.fake.list[0].app = str_z(&now.arena, now.entry.id);
+    box.fake.list[0].home = str_z(&now.arena, fx.env.home);
+    box.fake.count = 1;
+    mounted = (struct str){0};
+    for (int i = 0; i < 2; i++) {
+        const struct ctr_run *run = run_of(load_app(
+            FILES("app.star", star_with(star), "Containerfile", "FROM x\nEXPOSE 1", "conf/a.toml", texts[i])));
+        secret[i] = str_dup(&now.arena, run->mounts[0].source);
+        copy[i] = str_dup(&now.arena, path_dir(run->mounts[1].source));
+    }
+    struct str half = path_join(&now.arena, path_dir(copy[0]), STR("0123.tmp-4567"));
+    MUST(fs_mkdir_p(half, 0700, &err), &err);
+    /* The last load is still there. A container that has the first one's copy, by another way, keeps it. */
+    mounted = str_cat(&now.arena, STR("/elsewhere"), path_join(&now.arena, str_from_off(copy[0], fx.env.home.len), STR("files")));
+    MUST(app_sweep_files(&fx.env, &err), &err);
+    assert_false(fs_exists(secret[0]));
+    assert_true(fs_exists(copy[0]) && fs_exists(secret[1]) && fs_exists(copy[1]) && fs_exists(half));
+    mounted = str_cat(&now.arena, copy[0], STR("0/files")); /* another name */
+    MUST(app_sweep_files(&fx.env, &err), &err);
+    assert_true(!fs_exists(copy[0]) && fs_exists(copy[1]));
+    /* Nobody holds the last one when its app is gone; while the engine says nothing it stays. */
+    drop_app();
+    atomic_store(&box.fake.is_dead, true);
+    assert_false(app_sweep_files(&fx.env, &err));
+    err_release(&err);
+    assert_true(fs_exists(copy[1]) && fs_exists(secret[1]));
+    atomic_store(&box.fake.is_dead, false);
+    MUST(app_sweep_files(&fx.env, &err), &err);
+    assert_true(!fs_exists(copy[1]) && !fs_exists(secret[1]));
+    box.ops.inspect = local_inspect;
+}
+
 static void volumes_options_and_images(void **state)
 {
     str_list_add(&now.arena, &now.entry.metadata.container_volumes, STR("data:/data"));
@@ -620,6 +673,7 @@ int main(void)
         CTEST(ports_and_files_are_found),
         CTEST(secret_volumes_are_rendered_from_params_alone),
         TEST(relative_binds_are_copies_of_the_version),
+        CTEST(files_that_nothing_mounts_go),
         TEST(volumes_options_and_images),
         CTEST(an_image_is_built_from_the_given_files),
         CTEST(a_change_that_is_undone_stops_what_it_started),

@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -186,6 +188,49 @@ static void output_is_bounded_and_keeps_both_ends(void **state)
     job_log_close(&log);
 }
 
+static void make_runs(const char *name, int64_t age_days)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct job_history h = {0};
+    struct str at = path_join(&a, str_from(home), STR("app"), str_from(name)), file = path_join(&a, at, STR("history.json"));
+    assert_true(job_history_save(at, STR("x"), &h, &err));
+    assert_true(fs_write_atomic(path_join(&a, at, STR("run.log")), STR("x"), 0600, &err));
+    struct timespec t = {.tv_sec = wall_ns() / 1000000000 - age_days * 86400};
+    assert_int_equal(utimensat(AT_FDCWD, str_z(&a, file), (struct timespec[]){t, t}, 0), 0);
+}
+
+static bool has_runs(const char *name)
+{
+    scoped_arena a = {0};
+    return fs_exists(path_join(&a, str_from(home), STR("app"), str_from(name)));
+}
+
+static bool is_declared(void *arg, struct str app_id, struct str name)
+{
+    (void)arg;
+    return str_eq_z(app_id, "app") && str_starts(name, STR("declared"));
+}
+
+static void runs_of_jobs_that_are_no_more_go(void **state)
+{
+    char name[32];
+    make_runs("declared-old", 400);
+    make_runs("left-old", JOB_LEFT_DAYS + 1);
+    make_runs("left-new", JOB_LEFT_DAYS - 1);
+    job_history_sweep(str_from(home), is_declared, NULL, wall_ns());
+    assert_true(has_runs("declared-old") && has_runs("left-new"));
+    assert_false(has_runs("left-old"));
+    /* Names that change with each version are not kept for a month. */
+    for (int i = 0; i < JOB_LEFT_MAX; i++) {
+        snprintf(name, sizeof name, "renamed%d", i);
+        make_runs(name, i);
+    }
+    job_history_sweep(str_from(home), is_declared, NULL, wall_ns());
+    assert_true(has_runs("declared-old") && has_runs("renamed0") && has_runs("renamed19"));
+    assert_false(has_runs("left-new"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +240,7 @@ int main(void)
         DISK_TEST(a_broken_history_begins_anew),
         DISK_TEST(the_oldest_runs_go_with_their_logs),
         DISK_TEST(output_is_bounded_and_keeps_both_ends),
+        DISK_TEST(runs_of_jobs_that_are_no_more_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
