@@ -633,6 +633,8 @@ static void tick_idle(struct ctr_service *svc, int64_t now)
     svc->pause_wanted = svc->tune.pauses && u.tunnels == 0;
     svc->stop_wanted = !svc->pause_wanted;
     svc->stop_drain_until_ms = 0;
+    if (now - svc->ready_ms >= SVC_STABLE_MS) /* it has not crashed: a later crash is no crash in a row */
+        svc->crash_streak = 0;
     log_info(svc->pause_wanted ? "container is idle and will be paused" : "container is idle and will be stopped",
              LOG_STR("container", svc->run.name));
     svc_kick(svc);

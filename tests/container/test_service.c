@@ -570,6 +570,42 @@ static void an_idle_container_is_stopped_but_not_a_used_one(void **state)
     world_close(&w);
 }
 
+/* Ends, and is started again. */
+static void crash_once(struct world *w, struct ctr_service *svc)
+{
+    struct ctr_endpoint at;
+    fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
+    wait_for(ctr_service_enter(svc, 0, &at));
+    ctr_service_leave(svc, 0);
+    fake_set_status(&w->fake, STR("clc-a"), CTR_STATUS_EXITED);
+    ctr_service_suspect(svc, at.generation);
+    wait_for((state_of(svc) == CTR_READY && svc->at.generation != at.generation) || state_of(svc) == CTR_FAILED);
+}
+
+static void crashes_with_a_sleep_between_them_are_not_in_a_row(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    for (int i = 0; i < SVC_CRASHES - 1; i++)
+        crash_once(&w, svc);
+    assert_int_equal(state_of(svc), CTR_READY);
+    idle_set(svc, 600000, 1000);
+    int64_t now = clock_ms();
+    for (int64_t t = 600000; t < 5000000 && tick_at(svc, now + t) == CTR_READY; t += 50000)
+        continue;
+    wait_for(state_of(svc) == CTR_STOPPED);
+    crowd_wake(&w, svc, 1);
+    wait_for(crowd.ok == 2);
+    crash_once(&w, svc);
+    assert_int_equal(state_of(svc), CTR_READY);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 /* Requests at random moments against a container that is stopped after 2 ms without any: none may be inside
  * when the engine is told to stop, and each must find the container running. */
 enum { RACE_CLIENTS = 8, RACE_REQUESTS = 250 };
@@ -1320,6 +1356,7 @@ int main(void)
         cmocka_unit_test(a_drain_has_an_end),
         cmocka_unit_test(a_crash_that_the_proxy_notices_is_repaired_at_once),
         cmocka_unit_test(a_crash_loop_ends_in_a_failure),
+        cmocka_unit_test(crashes_with_a_sleep_between_them_are_not_in_a_row),
         cmocka_unit_test(an_engine_that_is_gone_says_so_and_recovers),
         cmocka_unit_test(ending_an_app_stops_all_of_its_containers_but_one),
         cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
