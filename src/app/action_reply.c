@@ -143,6 +143,12 @@ struct plugin_stream *action_stream(const struct visit *v, star_v value)
 
 /* --- the answer -------------------------------------------------------------------------------------- */
 
+static void reject(struct action_visit *x, int status, struct str message)
+{
+    handler_record_end(&x->visit, "Failed");
+    action_fail(x, status, message);
+}
+
 static void answer(struct action_visit *x, const struct outcome *o)
 {
     struct http_req *req = x->visit.request.req;
@@ -152,8 +158,8 @@ static void answer(struct action_visit *x, const struct outcome *o)
               : x->form == AS_FRAGMENTS ? action_fragments(x, o, &b, &err)
                                         : action_page(x, o, &b, &err);
     if (!ok || b.is_full) {
-        action_fail(x, err.code == ERR_UNSUPPORTED ? 501 : 500,
-                    err_is_set(&err) ? str_from(err_msg(&err)) : STR("the answer is too large"));
+        reject(x, err.code == ERR_UNSUPPORTED ? 501 : 500,
+               err_is_set(&err) ? str_from(err_msg(&err)) : STR("the answer is too large"));
         return;
     }
     if (x->form == AS_FRAGMENTS) {
@@ -162,10 +168,12 @@ static void answer(struct action_visit *x, const struct outcome *o)
             http_resp_header(req, STR("HX-Push-Url"), url);
     }
     struct str type = x->form == AS_JSON ? STR("application/json") : STR("text/html; charset=utf-8");
-    if (o->stream)
+    if (o->stream) {
         send_stream(x, o->stream, buf_str(&b), type);
-    else
-        http_reply(req, 200, type, buf_str(&b));
+        return;
+    }
+    handler_record_end(&x->visit, "Success");
+    http_reply(req, 200, type, buf_str(&b));
 }
 
 void action_reply(struct action_visit *x, star_v value)
@@ -178,9 +186,9 @@ void action_reply(struct action_visit *x, star_v value)
                                       : read_result(x->visit.request.req->arena, value, &o, &err);
     bool is_text = str_eq_nocase(o.report, STR("AUTO")) || str_eq_nocase(o.report, STR("TEXT"));
     if (ok && o.stream && !is_text)
-        action_fail(x, 500, STR("a stream can be shown as TEXT only"));
+        reject(x, 500, STR("a stream can be shown as TEXT only"));
     else if (ok)
         answer(x, &o);
     else
-        action_fail(x, 500, str_from(err_msg(&err)));
+        reject(x, 500, str_from(err_msg(&err)));
 }

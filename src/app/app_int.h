@@ -316,7 +316,7 @@ struct actions;
 /* The actions of ace.app(actions=) and their routes. */
 bool actions_load(struct app *app, struct err *err);
 void action_serve(struct app *app, const struct app_request *request, const struct route *route);
-/* How the run of an action ended. */
+/* How the run of an action ended. action_done() records that, since what was returned may be of no use. */
 struct visit;
 void action_done(struct visit *v, star_v value);
 /* The stream that is, or is the values of, what a run has returned; else NULL. */

@@ -155,12 +155,13 @@ static void finish(struct visit *v, star_v result)
         fault(v, STR("error_handler cannot return a stream"), NULL);
         return;
     }
+    if (v->action) {
+        action_done(v, result);
+        return;
+    }
     if (!stream)
         handler_record_end(v, v->in_error_handler ? "Failed" : "Success");
-    if (v->action)
-        action_done(v, result);
-    else
-        reply_value(v, result);
+    reply_value(v, result);
 }
 
 static void step(struct visit *v)

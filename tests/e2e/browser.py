@@ -95,7 +95,11 @@ class Page:
         return self._browser.call(method, session=self._session, **params)
 
     def goto(self, url):
-        reply = self.call("Page.navigate", url=url)
+        for _ in range(20):
+            reply = self.call("Page.navigate", url=url)
+            if reply.get("errorText") != "net::ERR_NETWORK_CHANGED":   # an engine has made or removed an interface
+                break
+            time.sleep(0.5)
         assert "errorText" not in reply, (url, reply)
         self.wait("document.readyState == 'complete'", "the page to load")
 
