@@ -118,7 +118,7 @@ static bool write_text(struct arena *a, star_v values, struct buf *b, struct err
 {
     size_t n = star_len(values);
     buf_printf(b, "<textarea class=\"report\" readonly rows=\"%zu\" wrap=\"off\" aria-label=\"Output\" spellcheck=\"false\">\n",
-               MIN(MAX(n, (size_t)3), (size_t)24));
+               MIN(MAX(n + 1, (size_t)3), (size_t)24));
     for (size_t i = 0; i < n; i++) {
         scoped_buf line = BUF_INIT(VALUE_MAX);
         if (!report_add_value(a, &line, star_item(values, i), err))
