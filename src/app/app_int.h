@@ -282,6 +282,7 @@ struct app {
     struct ctr_service *image;             /* of an app with a container: makes its image. The service, if there is one */
     struct ctr_service *service;           /* of an app whose container serves requests, else NULL */
     struct ctr_run run;                    /* what its containers are made of */
+    struct str dev_source_hash;            /* of one with mounted source, but for what its command makes */
     struct str dev_reload;                 /* of a dev app with mounted source: none, restart, recreate; else empty */
     struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */

@@ -4,13 +4,15 @@
  *
  * A change of the source then needs no build: `reload` says whether the app notices it itself ("none"), is started again
  * ("restart", the default), or gets a new container ("recreate"). The image depends on the Containerfile, its arguments
- * and `env_files` only. Without dev_settings, or with "disable", a dev app is built like any other, at each change.
+ * and `env_files` only. What is not said is read from the Containerfile (ctr_infer.h). With "disable", or when that does
+ * not tell, a dev app is built like any other, at each change.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 #include "dev.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 enum { ENV_FILE_MAX = 4 << 20, DRAIN_SECS = 1 };
@@ -61,52 +63,74 @@ static bool read_settings(struct arena *a, star_v s, struct dev_plan *d, struct 
            err_set(err, ERR_INVALID, "dev_settings: dir must be absolute, not \"" STR_FMT "\"", STR_ARG(d->dir));
 }
 
-/* The index of the stage of that name, or of that number; -1. */
-static int find_stage(const struct ctr_file *f, struct str name)
+/* What is inferred is said when it does not work: nobody has asked for it in words. */
+static struct str hint_of(struct arena *a, const struct ctr_infer *got)
 {
-    for (size_t i = f->n_stages; i-- > 0;)
-        if (str_eq_nocase(f->stages[i].name, name))
-            return (int)i;
-    return -1;
+    struct str what = got->is_own_command ? str_printf(a, "The command \"" STR_FMT "\" was made from the Containerfile, with the source "
+                                                          "mounted at " STR_FMT,
+                                                       STR_ARG(str_slice(got->command, 0, 1000)), STR_ARG(got->dir))
+                                          : str_printf(a, "The source is mounted at " STR_FMT ", as the Containerfile suggests",
+                                                       STR_ARG(got->dir));
+    return str_printf(a, STR_FMT ". If that is wrong: give the Containerfile a stage named \"dev\" with a CMD, or set command (and "
+                              "dir) in dev_settings, or dev_settings={\"disable\": True} to build the image at each change.",
+                      STR_ARG(what));
 }
 
-/* Which stage runs: the one asked for, the stage for development, the one before the last if it has a name, the last. */
-static bool choose_target(const struct app *app, const struct ctr_file *f, struct dev_plan *d, const struct ctr_stage **out,
-                          struct err *err)
+static void take_inferred(struct arena *a, const struct ctr_infer *got, struct dev_plan *d)
 {
-    int last = (int)f->n_stages - 1, at = find_stage(f, d->dev_stage);
-    if (!str_is_empty(d->target)) {
-        at = find_stage(f, d->target);
-        if (at < 0)
-            log_warn("dev_settings: the Containerfile has no such stage: the whole image is built",
-                     LOG_STR("app", app->entry.id), LOG_STR("target", d->target));
-    } else if (at < 0 && d->has_dev_stage) {
-        return err_set(err, ERR_INVALID, "dev_settings: the Containerfile has no stage \"" STR_FMT "\"",
-                       STR_ARG(d->dev_stage));
-    } else if (at >= 0 && !f->stages[at].has_entry) {
-        return err_set(err, ERR_INVALID, "the stage \"" STR_FMT "\" of the Containerfile needs a CMD or ENTRYPOINT",
-                       STR_ARG(f->stages[at].name));
-    } else if (at < 0 && last > 0 && !str_is_empty(f->stages[last - 1].name)) {
-        at = last - 1;
+    struct str_list own = d->mounts;
+    bool is_own = str_is_empty(d->command) || str_is_empty(d->dir);
+    d->target = got->target;
+    d->dir = got->dir;
+    d->command = got->command;
+    d->covered = got->covered;
+    d->artifacts = got->artifacts;
+    d->env = got->env;
+    d->mounts = (struct str_list){0};
+    vec_foreach(path, &got->caches)
+    {
+        scoped_buf slug = BUF_INIT(CTR_FILE_MAX_VALUE);
+        for (size_t i = 1; i < path->len; i++) {
+            char c = path->ptr[i];
+            bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+            buf_add_char(&slug, is_plain ? c : '-');
+        }
+        str_list_add(a, &d->mounts, str_printf(a, "openrun-cache-%s:" STR_FMT, buf_z(&slug), STR_ARG(*path)));
     }
-    d->target = at >= 0 && at < last ? f->stages[at].name : (struct str){0};
-    *out = &f->stages[at >= 0 ? at : last];
-    return true;
+    vec_foreach(mount, &own) str_list_add(a, &d->mounts, *mount);
+    vec_foreach(name, &got->image_files) if (!str_list_has(&d->env_files, *name))
+        str_list_add(a, &d->env_files, *name);
+    if (is_own)
+        d->hint = hint_of(a, got);
 }
 
-static bool choose_rest(const struct ctr_file *f, const struct ctr_stage *stage, struct dev_plan *d, struct err *err)
+/* Fills in what `d` does not say. *is_fast is false when the image must be built at each change. */
+static bool infer(struct app *app, const struct ctr_file *file, bool has_settings, bool has_build_dir, struct dev_plan *d,
+                  bool *is_fast, struct err *err)
 {
-    bool is_whole = stage == &f->stages[f->n_stages - 1];
-    if (str_is_empty(d->dir))
-        d->dir = stage->workdir;
-    if (str_is_empty(d->dir))
-        return err_set(err, ERR_INVALID,
-                       "dev_settings: dir is needed, the folder in the container where the source is mounted: the "
-                       "Containerfile has no WORKDIR");
-    if (str_is_empty(d->command) && !is_whole && !stage->has_entry)
-        return err_set(err, ERR_INVALID,
-                       "dev_settings: command is needed: the stage \"" STR_FMT "\" has no CMD or ENTRYPOINT",
-                       STR_ARG(stage->name));
+    struct arena *a = &app->arena;
+    struct ctr_infer got;
+    scoped_err why = {0};
+    struct str *names = arena_array(a, struct str, app->files.len);
+    for (size_t i = 0; i < app->files.len; i++)
+        names[i] = app->files.items[i].name;
+    struct ctr_infer_ask ask = {.file = file, .target = d->target, .dir = d->dir, .command = d->command, .dev_stage = d->dev_stage,
+                                .is_stage_asked = d->has_dev_stage, .has_build_dir = has_build_dir, .names = names,
+                                .n_names = app->files.len};
+    bool ok = ctr_infer(a, &ask, &got, &why);
+    *is_fast = ok && got.is_fast;
+    if (!has_settings && !*is_fast) {
+        log_info("the image of a dev app is built at each change of its source", LOG_STR("app", app->ctx.app),
+                 LOG_STR("why", ok ? got.why : str_from(err_msg(&why))));
+        return true;
+    }
+    if (!ok)
+        return err_move(err, &why);
+    if (!got.is_fast)
+        return err_set(err, ERR_INVALID, "dev_settings: " STR_FMT " (set dir and command, or disable)", STR_ARG(got.why));
+    if (!str_is_empty(got.warning))
+        log_warn("dev_settings", LOG_STR("app", app->ctx.app), LOG_STR("warning", got.warning));
+    take_inferred(a, &got, d);
     return true;
 }
 
@@ -133,12 +157,12 @@ static bool write_spec_files(struct app *app, struct err *err)
     return true;
 }
 
-bool dev_plan_read(struct app *app, star_v settings, bool is_external, const struct ctr_file *file, struct dev_plan *out,
-                   struct err *err)
+bool dev_plan_read(struct app *app, star_v settings, bool is_external, const struct ctr_file *file, bool has_build_dir,
+                   struct dev_plan *out, struct err *err)
 {
     struct dev_plan d = {0};
-    const struct ctr_stage *stage = NULL;
     star_v disable = star_dict_get_str(settings, STR("disable"));
+    bool has_settings = star_len(settings) > 0, is_fast = true, is_local = path_is_abs(app->entry.source_url);
     if (!read_settings(&app->arena, settings, &d, err))
         return false;
     struct str last = is_external ? (struct str){0} : file->stages[file->n_stages - 1].name;
@@ -148,14 +172,19 @@ bool dev_plan_read(struct app *app, star_v settings, bool is_external, const str
                        "the last stage of the Containerfile is \"" STR_FMT "\", which is for development: put the one for "
                        "production after it",
                        STR_ARG(last));
-    if (!app->entry.is_dev || star_len(settings) == 0 || (!star_is_null(disable) && star_truth(disable)))
+    if (!app->entry.is_dev || (!star_is_null(disable) && star_truth(disable)) || (!has_settings && (is_external || !is_local)))
         return true;
-    if (!path_is_abs(app->entry.source_url))
+    if (ends_in_dev)
+        log_warn("the last stage of the Containerfile is the one for development: it cannot be deployed",
+                 LOG_STR("app", app->ctx.app), LOG_STR("stage", last));
+    if (!is_local)
         return err_set(err, ERR_INVALID, "dev_settings need a source that is a local folder");
     if (is_external && (str_is_empty(d.dir) || d.has_dev_stage))
         return err_set(err, ERR_INVALID, "dev_settings of an image app need dir, and no dev_stage");
-    if (!is_external && (!choose_target(app, file, &d, &stage, err) || !choose_rest(file, stage, &d, err)))
+    if (!is_external && !infer(app, file, has_settings, has_build_dir, &d, &is_fast, err))
         return false;
+    if (!is_fast)
+        return true;
     if (!write_spec_files(app, err))
         return false;
     d.is_on = true;
@@ -210,6 +239,23 @@ bool dev_image_hash(struct app *app, const struct dev_plan *d, struct str file_t
     return true;
 }
 
+void dev_source_hash(struct app *app, const struct dev_plan *d)
+{
+    struct sha256 h;
+    sha256_init(&h);
+    for (size_t i = 0; i < app->files.len; i++) {
+        const struct src_file *f = &app->files.items[i];
+        bool is_made = false;
+        vec_foreach(made, &d->artifacts) is_made |=
+            str_eq(f->name, *made) || (str_starts(f->name, *made) && f->name.ptr[made->len] == '/');
+        if (is_made)
+            continue;
+        add(&h, f->name);
+        add(&h, f->sha);
+    }
+    app->dev_source_hash = hex_of(&app->arena, &h);
+}
+
 struct str dev_run_hash(struct app *app, const struct dev_plan *d, struct str image_hash, const struct ctr_run *run,
                         struct str options)
 {
@@ -230,15 +276,17 @@ struct str dev_run_hash(struct app *app, const struct dev_plan *d, struct str im
     return hex_of(&app->arena, &h);
 }
 
-bool app_dev_refresh(struct app *app, const struct app_progress *progress, struct err *err)
+bool app_dev_refresh(struct app *app, const struct app_progress *progress, char seen[APP_DEV_SEEN], struct err *err)
 {
     scoped_arena a = {0};
     struct ctr_service_status status;
-    if (!app->service || app->did_start || str_is_empty(app->dev_reload) || str_eq(app->dev_reload, STR("none")))
+    if (!app->service || str_is_empty(app->dev_reload) || str_eq(app->dev_reload, STR("none")))
         return true;
+    bool is_same = str_eq_z(app->dev_source_hash, seen);
+    snprintf(seen, APP_DEV_SEEN, STR_FMT, STR_ARG(app->dev_source_hash));
     ctr_service_status(app->service, &a, &status);
     /* One that is not up starts with the source of now when it is asked for. */
-    if (status.state != CTR_READY)
+    if (is_same || app->did_start || status.state != CTR_READY)
         return true;
     return ctr_service_restart(app->service, str_eq(app->dev_reload, STR("recreate")), DRAIN_SECS, NULL, NULL,
                                progress ? progress->cancel : NULL, err);

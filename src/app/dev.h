@@ -14,12 +14,18 @@ struct dev_plan {
     struct str reload;           /* none, restart or recreate */
     struct str dev_stage;
     struct str_list env_files, mounts;
+    struct str_list covered;     /* folders below `dir` that stay the image's */
+    struct str_list artifacts;   /* what the command writes below the source */
+    struct ctr_kv_list env;      /* below the app's own */
+    struct str hint;             /* when it does not come up */
     int64_t port;                /* 0: as otherwise */
 };
 
 /* Checks dev_settings for any app, and plans for a dev app. Writes files of its spec that are missing in its source. */
-bool dev_plan_read(struct app *app, star_v settings, bool is_external, const struct ctr_file *file, struct dev_plan *out,
-                   struct err *err);
+bool dev_plan_read(struct app *app, star_v settings, bool is_external, const struct ctr_file *file, bool has_build_dir,
+                   struct dev_plan *out, struct err *err);
+/* Sets app->dev_source_hash: what a container that is started again would run. */
+void dev_source_hash(struct app *app, const struct dev_plan *d);
 /* What the image depends on, and what the container does. */
 bool dev_image_hash(struct app *app, const struct dev_plan *d, struct str file_text, struct str args, struct str build_dir,
                     struct str *out, struct err *err);

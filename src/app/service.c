@@ -136,11 +136,13 @@ static bool choose_source(struct plan *p, struct err *err)
 static bool choose_dev(struct plan *p, struct err *err)
 {
     struct ctr_run *run = &p->out.run;
-    if (!dev_plan_read(p->app, star_struct_get(p->config, STR("dev_settings")), p->out.is_external_image, &p->file, &p->dev, err))
+    if (!dev_plan_read(p->app, star_struct_get(p->config, STR("dev_settings")), p->out.is_external_image, &p->file,
+                       !str_is_empty(p->build_dir), &p->dev, err))
         return false;
     if (!p->dev.is_on)
         return true;
     p->app->dev_reload = p->dev.reload;
+    p->out.hint = p->dev.hint;
     run->workdir = p->dev.dir;
     if (!str_is_empty(p->dev.command)) {
         run->entrypoint = STR("sh");
@@ -207,6 +209,8 @@ static bool gather_env(struct plan *p, struct err *err)
 {
     struct app *app = p->app;
     struct ctr_kv_list *env = &p->out.run.env;
+    for (size_t i = 0; i < p->dev.env.len; i++)
+        ctr_kv_set(p->a, env, p->dev.env.items[i].key, p->dev.env.items[i].value);
     if (!gather_params(p, env, err))
         return false;
     struct src_apppath at = {.domain = app->entry.domain, .path = app->entry.path};
@@ -270,7 +274,7 @@ static bool gather_volumes(struct plan *p, struct err *err)
         .allowed = &app->env->allowed_mounts,
     };
     policy.source_dir = policy.app_source;
-    struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n + 1);
+    struct ctr_mount *mounts = arena_array(p->a, struct ctr_mount, n + 1 + p->dev.covered.len);
     for (size_t i = 0; i < n; i++) {
         if (volumes[i].kind == CTR_VOLUME_SECRET && !render_secret(p, policy.run_dir, &volumes[i], err))
             return false;
@@ -280,10 +284,19 @@ static bool gather_volumes(struct plan *p, struct err *err)
         if (!ctr_volume_resolve(p->a, app->entry.id, &volumes[i], &policy, &mounts[i], err))
             return false;
     }
+    size_t n_given = n;
     if (p->dev.is_on) {
         mounts[n] = (struct ctr_mount){.target = p->dev.dir, .is_bind = true};
         if (!fs_real_path(p->a, app->entry.source_url, &mounts[n++].source, err))
             return err_wrap(err, "the source of a dev app");
+    }
+    vec_foreach(path, &p->dev.covered)
+    {
+        bool is_given = false;
+        for (size_t i = 0; i < n_given; i++)
+            is_given |= str_eq(mounts[i].target, *path);
+        if (!is_given)
+            mounts[n++] = (struct ctr_mount){.target = *path};
     }
     p->out.run.mounts = mounts;
     p->out.run.n_mounts = n;
@@ -328,6 +341,7 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
     if (p->dev.is_on) {
         if (!dev_image_hash(app, &p->dev, p->file_text, args, p->build_dir, &build, err))
             return false;
+        dev_source_hash(app, &p->dev);
         version = dev_run_hash(app, &p->dev, build, &p->out.run, ctr_map_hash(a, options));
     }
     if (!p->out.is_external_image)

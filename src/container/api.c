@@ -238,7 +238,8 @@ static json_t *mounts_json(const struct ctr_run *run)
     for (size_t i = 0; i < run->n_mounts; i++) {
         json_t *m = json_object();
         json_set_z(m, "Type", run->mounts[i].is_bind ? "bind" : "volume");
-        json_set_str(m, "Source", run->mounts[i].source);
+        if (run->mounts[i].source.len > 0)
+            json_set_str(m, "Source", run->mounts[i].source);
         json_set_str(m, "Target", run->mounts[i].target);
         json_set_bool(m, "ReadOnly", run->mounts[i].is_read_only);
         json_array_append_new(list, m);
@@ -405,7 +406,7 @@ static bool api_remove(void *ctx, struct str name, struct err *err)
 {
     scoped_arena a = {0};
     struct str n = escape(&a, name);
-    return change(ctx, "DELETE", "rm", name, str_printf(&a, "/containers/" STR_FMT "?force=true", STR_ARG(n)),
+    return change(ctx, "DELETE", "rm", name, str_printf(&a, "/containers/" STR_FMT "?force=true&v=true", STR_ARG(n)),
                   CTR_CHANGE_MS, true, err);
 }
 

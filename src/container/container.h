@@ -12,6 +12,7 @@
 
 #include "ctr_ident.h"
 #include "ctr_file.h"
+#include "ctr_infer.h"
 #include "ctr_options.h"
 #include "ctr_engine.h"
 #include "ctr_service.h"

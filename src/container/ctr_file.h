@@ -16,6 +16,33 @@ enum {
     CTR_FILE_MAX_LIST = 256,     /* ports, volumes */
     CTR_FILE_MAX_VARS = 256,
     CTR_FILE_MAX_VALUE = 4096,   /* bytes of one resolved value; longer ones are cut */
+    CTR_FILE_MAX_STEPS = 2048,   /* RUN, COPY and ADD; further ones are not remembered */
+};
+
+/* A RUN, COPY or ADD of a stage. */
+struct ctr_step {
+    int line;
+    bool is_copy;                /* COPY or ADD; else RUN */
+    bool is_odd;                 /* it has something that is not told here: a here-document, a value not known, a rare flag */
+    struct str workdir;          /* where it runs; empty: not known */
+    /* RUN */
+    struct str text;             /* for the shell; of the exec form the JSON */
+    bool is_exec, has_own_shell; /* after a SHELL */
+    bool uses_args;              /* a build argument, which the container does not know */
+    struct str_list caches;      /* targets of --mount=type=cache */
+    /* COPY, ADD */
+    int from;                    /* index of a stage; CTR_FROM_CONTEXT, CTR_FROM_OTHER */
+    struct str_list sources;     /* resolved */
+    struct str dest;             /* absolute; empty when odd */
+    bool is_into;                /* what is copied goes into `dest`, whatever it is */
+};
+enum { CTR_FROM_CONTEXT = -1, CTR_FROM_OTHER = -2 };
+
+/* What CMD or ENTRYPOINT says. */
+struct ctr_words {
+    bool is_set, is_shell;
+    struct str text;             /* shell form */
+    struct str_list items;       /* exec form */
 };
 
 struct ctr_stage {
@@ -25,6 +52,13 @@ struct ctr_stage {
     int line;                    /* of the FROM */
     struct str workdir;          /* resolved, absolute; empty: that of an image, which we do not know */
     bool has_entry;              /* has a CMD or ENTRYPOINT of its own */
+    struct ctr_words entrypoint, cmd; /* in force at its end, as far as known: the stage's, or of one that it builds on */
+    struct ctr_kv_list env;      /* ENV in force at its end, but for what the image brings */
+    struct ctr_kv_list own_env;  /* ENV of its own whose value is known */
+    bool has_own_shell;          /* SHELL, of its own or inherited */
+    struct str user;             /* the last USER, inherited too; empty: that of the image */
+    struct ctr_step *steps;      /* [n_steps] of its own */
+    size_t n_steps;
 };
 
 struct ctr_file {
@@ -37,6 +71,7 @@ struct ctr_file {
     struct str_list volumes;     /* VOLUME of all stages, resolved, in order, without duplicates */
     struct str_list images;      /* that must exist or be pulled: FROM, --from; no stages, no scratch */
     struct ctr_kv_list args;     /* ARG: each name once, with the value first resolved for it, maybe empty */
+    bool lacks_steps;            /* there are more than CTR_FILE_MAX_STEPS */
     bool needs_buildkit;         /* uses RUN --mount, COPY --link or --chmod, or here-documents */
     struct str syntax;           /* of the "# syntax=" line */
 };

@@ -67,7 +67,8 @@ struct ctr_mount_policy {
 
 /* A mount as the engine gets it. */
 struct ctr_mount {
-    struct str source;           /* volume name, or absolute host path with symlinks resolved */
+    struct str source;           /* volume name, or absolute host path with symlinks resolved; empty: a volume of the
+                                  * container's own, which begins with what the image has there and goes with it */
     struct str target;
     bool is_bind;                /* else a volume, made when missing */
     bool is_read_only;

@@ -125,6 +125,7 @@ struct ctr_service_config {
     int64_t idle_bytes;                 /* idle_bytes_high_watermark over idle_secs */
     int stop_grace_secs;                /* 0: the default of 1 */
     int log_lines;                      /* log_lines_to_show in failures */
+    struct str hint;                    /* said when the container does not come up; empty: nothing */
 };
 
 /* The service for the container named config->run.name: the existing one, revived if retired, or a new one

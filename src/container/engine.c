@@ -426,7 +426,7 @@ static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct 
     if (!check_user(e, run, err))
         return false;
     for (size_t i = 0; i < run->n_mounts; i++) {
-        if (!run->mounts[i].is_bind && !ctr_volume_ensure(e, run->mounts[i].source, NULL, err))
+        if (!run->mounts[i].is_bind && run->mounts[i].source.len > 0 && !ctr_volume_ensure(e, run->mounts[i].source, NULL, err))
             return err_wrap(err, "making a volume for " STR_FMT, STR_ARG(run->mounts[i].target));
     }
     return true;

@@ -15,6 +15,8 @@ struct scope {
     struct ctr_kv_list args; /* ARG, this stage's own */
     VEC(uint16_t) ports;
     uint16_t port;
+    VEC(struct ctr_step) steps;
+    bool has_cmd;            /* a CMD of its own */
 };
 
 struct parser {
@@ -28,6 +30,7 @@ struct parser {
     struct ctr_kv_list global;       /* ARG before the first FROM */
     VEC(struct ctr_stage) stages;
     VEC(struct scope) scopes; /* one per stage */
+    size_t n_steps;          /* of all stages */
     struct ctr_file *out;
     struct err *err;
 };
@@ -305,7 +308,12 @@ static bool do_from(struct parser *p, struct str args)
         return false;
     struct scope sc = {0};
     if (stage.base_stage >= 0) {
-        stage.workdir = p->stages.items[stage.base_stage].workdir;
+        const struct ctr_stage *base_stage = &p->stages.items[stage.base_stage];
+        stage.workdir = base_stage->workdir;
+        stage.entrypoint = base_stage->entrypoint;
+        stage.cmd = base_stage->cmd;
+        stage.has_own_shell = base_stage->has_own_shell;
+        stage.user = base_stage->user;
         const struct scope *from = &p->scopes.items[stage.base_stage];
         for (size_t i = 0; i < from->env.len; i++)
             *vec_push(p->arena, &sc.env) = from->env.items[i];
@@ -354,26 +362,37 @@ static bool do_arg(struct parser *p, struct str args)
     return true;
 }
 
+static struct ctr_stage *stage_now(struct parser *p)
+{
+    return &p->stages.items[p->stages.len - 1];
+}
+
 /* ENV name=value ... or ENV name the rest of the line */
 static bool do_env(struct parser *p, struct str args)
 {
     struct scope *sc = scope_now(p);
+    struct ctr_kv_list *own = &stage_now(p)->own_env;
     struct str missing, peek = args, first = take_quoted_word(p, &peek);
-    if (str_chr(first, '=') == STR_NPOS)
-        return first.len == 0 || var_set(p, &sc->env, first, resolve(p, sc, peek, &missing));
+    if (str_chr(first, '=') == STR_NPOS) {
+        struct str value = resolve(p, sc, peek, &missing);
+        return first.len == 0 || (var_set(p, &sc->env, first, value) && (missing.len > 0 || var_set(p, own, first, value)));
+    }
     /* Values of one line see the variables of earlier lines only. */
     size_t n = 0;
     struct ctr_kv added[CTR_FILE_MAX_VARS];
+    bool is_known[CTR_FILE_MAX_VARS];
     while (args.len > 0) {
         struct str word = take_quoted_word(p, &args), name, value;
         if (!str_cut(word, '=', &name, &value) || name.len == 0)
             continue;
         if (n == ARRAY_LEN(added))
             return fail(p, "too many variables");
-        added[n++] = (struct ctr_kv){name, resolve(p, sc, value, &missing)};
+        added[n] = (struct ctr_kv){name, resolve(p, sc, value, &missing)};
+        is_known[n++] = missing.len == 0;
     }
     for (size_t i = 0; i < n; i++) {
-        if (!var_set(p, &sc->env, added[i].key, added[i].value))
+        if (!var_set(p, &sc->env, added[i].key, added[i].value) ||
+            (is_known[i] && !var_set(p, own, added[i].key, added[i].value)))
             return false;
     }
     return true;
@@ -544,6 +563,188 @@ static bool skip_heredocs(struct parser *p, struct str args)
     return true;
 }
 
+/* --- Steps --- */
+
+/* The strings of a JSON array, in which form instructions may give their words; false if it is none. */
+static bool json_words(struct parser *p, struct str args, struct str_list *out)
+{
+    scoped_err ignored = {0};
+    size_t i;
+    json_t *item;
+    if (!str_starts(args, STR("[")))
+        return false;
+    scoped_json *list = json_parse(args, &ignored);
+    if (!json_is_array(list))
+        return false;
+    json_array_foreach(list, i, item) {
+        if (!json_is_string(item) || out->len >= CTR_FILE_MAX_LIST)
+            return false;
+        str_list_add(p->arena, out, str_dup(p->arena, json_str(item)));
+    }
+    return true;
+}
+
+static bool has_heredoc(const struct parser *p, struct str args)
+{
+    struct str name;
+    bool strips;
+    while (args.len > 0)
+        if (heredoc_word(take_quoted_word(p, &args), &name, &strips))
+            return true;
+    return false;
+}
+
+/* A variable in shell text that is a build argument and nothing else. */
+static bool uses_args(struct parser *p, struct str text)
+{
+    const struct scope *sc = scope_now(p);
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        if (text.ptr[i] != '$')
+            continue;
+        struct str rest = str_from_off(text, i + (text.ptr[i + 1] == '{' ? 2 : 1));
+        struct str name = str_slice(rest, 0, name_len(rest));
+        if (name.len > 0 && ctr_kv_get(&sc->args, name) && !ctr_kv_get(&sc->env, name))
+            return true;
+    }
+    return false;
+}
+
+/* --mount=type=cache,target=/x, with what else it says about the cache. */
+static bool cache_mount(struct parser *p, struct str value, struct str_list *out)
+{
+    static const char *const fine[] = {"id", "sharing", "mode", "uid", "gid"};
+    struct str part, target = {0}, missing;
+    bool is_cache = false;
+    while (str_next(&value, ',', &part)) {
+        struct str key, v;
+        bool is_known = false;
+        str_cut(part, '=', &key, &v);
+        for (size_t i = 0; i < ARRAY_LEN(fine); i++)
+            is_known |= str_eq_z(key, fine[i]);
+        if (str_eq(key, STR("type")))
+            is_cache = str_eq(v, STR("cache"));
+        else if (str_eq(key, STR("target")) || str_eq(key, STR("dst")) || str_eq(key, STR("destination")))
+            target = resolve(p, scope_now(p), v, &missing);
+        else if (!is_known)
+            return false;
+    }
+    if (!is_cache || !path_is_abs(target) || out->len >= CTR_FILE_MAX_LIST)
+        return false;
+    str_list_add(p->arena, out, path_clean(p->arena, target));
+    return true;
+}
+
+static void run_step(struct parser *p, struct str args, struct ctr_step *step)
+{
+    struct str_list ignored = {0};
+    step->is_odd = has_heredoc(p, args);
+    while (str_starts(args, STR("--"))) {
+        struct str name, value;
+        str_cut(str_from_off(take_word(&args), 2), '=', &name, &value);
+        step->is_odd |= !str_eq(name, STR("mount")) || !cache_mount(p, value, &step->caches);
+    }
+    step->text = args;
+    step->is_exec = json_words(p, args, &ignored);
+    step->has_own_shell = stage_now(p)->has_own_shell;
+    step->uses_args = uses_args(p, args);
+}
+
+static int copy_from(struct parser *p, struct str name)
+{
+    struct str missing;
+    uint64_t n;
+    name = resolve(p, NULL, name, &missing);
+    int stage = stage_find(p, name);
+    if (stage < 0 && str_to_u64(name, &n) && n + 1 < p->stages.len)
+        stage = (int)n;
+    return stage >= 0 && (size_t)stage + 1 < p->stages.len ? stage : CTR_FROM_OTHER;
+}
+
+static void copy_flags(struct parser *p, struct str *args, struct ctr_step *step)
+{
+    static const char *const fine[] = {"chown", "chmod", "link", "checksum", "keep-git-dir"};
+    while (str_starts(*args, STR("--"))) {
+        struct str name, value;
+        bool is_known = false;
+        str_cut(str_from_off(take_word(args), 2), '=', &name, &value);
+        for (size_t i = 0; i < ARRAY_LEN(fine); i++)
+            is_known |= str_eq_z(name, fine[i]);
+        if (str_eq(name, STR("from")))
+            step->from = copy_from(p, value);
+        else
+            step->is_odd |= !is_known;
+    }
+}
+
+static void copy_step(struct parser *p, struct str args, struct ctr_step *step)
+{
+    struct str_list words = {0};
+    struct str missing;
+    step->from = CTR_FROM_CONTEXT;
+    step->is_odd = has_heredoc(p, args);
+    copy_flags(p, &args, step);
+    if (json_words(p, args, &words))
+        args = (struct str){0};
+    else
+        words.len = 0;
+    while (args.len > 0 && words.len < CTR_FILE_MAX_LIST)
+        str_list_add(p->arena, &words, take_quoted_word(p, &args));
+    for (size_t i = 0; i < words.len; i++) {
+        words.items[i] = resolve(p, scope_now(p), words.items[i], &missing);
+        step->is_odd |= missing.len > 0 || words.items[i].len == 0;
+    }
+    if (words.len < 2 || args.len > 0) {
+        step->is_odd = true;
+        return;
+    }
+    struct str dest = words.items[--words.len];
+    step->sources = words;
+    step->is_into = words.len > 1 || str_ends(dest, STR("/")) || str_eq(dest, STR(".")) || str_ends(dest, STR("/."));
+    if (path_is_abs(dest))
+        step->dest = path_clean(p->arena, dest);
+    else if (step->workdir.len > 0)
+        step->dest = path_join(p->arena, step->workdir, dest);
+    step->is_odd |= step->dest.len == 0;
+    /* A folder that is there already takes what is copied to it. */
+    step->is_into |= step->workdir.len > 0 && (str_eq(step->dest, step->workdir) || str_eq(step->dest, STR("/")));
+}
+
+static void add_step(struct parser *p, struct str args, bool is_copy)
+{
+    struct ctr_step step = {.line = p->at, .is_copy = is_copy, .workdir = stage_now(p)->workdir};
+    if (p->n_steps++ >= CTR_FILE_MAX_STEPS) {
+        p->out->lacks_steps = true;
+        return;
+    }
+    if (is_copy)
+        copy_step(p, args, &step);
+    else
+        run_step(p, args, &step);
+    *vec_push(p->arena, &scope_now(p)->steps) = step;
+}
+
+/* CMD and ENTRYPOINT. An ENTRYPOINT takes back a CMD of what the stage builds on. */
+static void do_entry(struct parser *p, struct str args, bool is_cmd)
+{
+    struct ctr_stage *stage = stage_now(p);
+    struct ctr_words words = {.is_set = true};
+    if (!json_words(p, args, &words.items)) {
+        words.items = (struct str_list){0};
+        words.is_shell = true;
+        words.text = args;
+    }
+    words.is_set = words.is_shell ? args.len > 0 : words.items.len > 0;
+    stage->has_entry = true;
+    scope_now(p)->has_cmd |= is_cmd;
+    if (is_cmd) {
+        stage->cmd = words;
+    } else {
+        stage->entrypoint = words;
+        if (!scope_now(p)->has_cmd)
+            stage->cmd = (struct ctr_words){0};
+    }
+}
+
 /* --- The file --- */
 
 /* WORKDIR path: a relative one goes on from the last. */
@@ -583,9 +784,15 @@ static bool instruction(struct parser *p, struct str text)
     if (str_eq_nocase(name, STR("WORKDIR")))
         return do_workdir(p, args);
     if (str_eq_nocase(name, STR("CMD")) || str_eq_nocase(name, STR("ENTRYPOINT")))
-        p->stages.items[p->stages.len - 1].has_entry = true;
-    if (is_run || is_copy)
+        do_entry(p, args, str_eq_nocase(name, STR("CMD")));
+    if (str_eq_nocase(name, STR("SHELL")))
+        stage_now(p)->has_own_shell = true;
+    if (str_eq_nocase(name, STR("USER")))
+        stage_now(p)->user = str_trim(args);
+    if (is_run || is_copy) {
+        add_step(p, args, is_copy);
         return do_flags(p, args) && skip_heredocs(p, args);
+    }
     return true;
 }
 
@@ -634,6 +841,11 @@ bool ctr_file_parse(struct arena *a, struct str text, const struct ctr_kv_list *
     }
     if (p.stages.len == 0)
         return err_set(err, ERR_INVALID, "the Containerfile has no FROM");
+    for (size_t i = 0; i < p.stages.len; i++) {
+        p.stages.items[i].env = p.scopes.items[i].env;
+        p.stages.items[i].steps = p.scopes.items[i].steps.items;
+        p.stages.items[i].n_steps = p.scopes.items[i].steps.len;
+    }
     struct scope *last = scope_now(&p);
     file.stages = p.stages.items;
     file.n_stages = p.stages.len;

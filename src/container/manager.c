@@ -224,6 +224,7 @@ static struct ctr_service *service_new(struct ctr_manager *m, const struct ctr_s
     svc->app_id = str_dup(&svc->arena, c->app_id);
     svc->build_file = str_dup(&svc->arena, c->build_file);
     svc->build_target = str_dup(&svc->arena, c->build_target);
+    svc->hint = str_dup(&svc->arena, c->hint);
     svc->build_args = kv_copy(&svc->arena, &c->build_args);
     svc->is_external_image = c->is_external_image;
     svc->source = c->source;

@@ -321,7 +321,7 @@ static bool run_mounts(struct arena *a, const struct ctr_run *run, struct str_li
             return err_set(err, ERR_INVALID, "a mounted path must not contain ':' (" STR_FMT ")",
                            STR_ARG(m->source));
         str_list_add(a, args,
-                     str_printf(a, "--volume=" STR_FMT ":" STR_FMT "%s", STR_ARG(m->source),
+                     str_printf(a, "--volume=" STR_FMT "%s" STR_FMT "%s", STR_ARG(m->source), m->source.len > 0 ? ":" : "",
                                 STR_ARG(m->target), m->is_read_only ? ":ro" : ""));
     }
     return true;
@@ -495,7 +495,7 @@ static bool program_unpause(void *ctx, struct str name, struct err *err)
 
 static bool program_remove(void *ctx, struct str name, struct err *err)
 {
-    return run_simple(ctx, WORDS("rm", "--force"), name, CTR_CHANGE_MS, true, err);
+    return run_simple(ctx, WORDS("rm", "--force", "--volumes"), name, CTR_CHANGE_MS, true, err);
 }
 
 static bool program_logs(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,

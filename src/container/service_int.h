@@ -105,7 +105,7 @@ struct ctr_service {
     /* set once */
     _Alignas(64) struct arena arena;
     struct ctr_run run;
-    struct str app_id, build_file, build_target;
+    struct str app_id, build_file, build_target, hint;
     struct ctr_kv_list build_args;
     struct ctr_source source;
     bool is_external_image;

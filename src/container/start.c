@@ -344,7 +344,8 @@ static struct failure *explain(struct start *st, struct err *why)
     struct str summary = str_trim_right(first, ':');
     int64_t now = clock_ms();
     struct str logs = why->code == ERR_CANCELLED ? (struct str){0} : last_logs(st);
-    buf_printf(&text, "%s\nContainer " STR_FMT ", image " STR_FMT ". Phases: ", err_msg(why),
+    buf_printf(&text, "%s\n" STR_FMT "%sContainer " STR_FMT ", image " STR_FMT ". Phases: ", err_msg(why),
+               STR_ARG(st->svc->hint), st->svc->hint.len > 0 ? "\n" : "",
                STR_ARG(st->svc->run.name), STR_ARG(st->svc->run.image));
     for (int i = 0; i < st->n_phases; i++) {
         int64_t end = i + 1 < st->n_phases ? st->phases[i + 1].from_ms : now;

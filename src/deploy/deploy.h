@@ -106,8 +106,9 @@ struct deploy_opts {
 bool deploy_open(const struct deploy_config *config, struct deploy **out, struct err *err);
 void deploy_close(struct deploy *d);
 /* Evaluates the dev app at `path` ([domain:]path) again and puts it in service; its container is started again if it runs
- * on the mounted source, and made anew if what it is made of has changed. If that fails, requests are told why. */
-bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct str path, struct err *err);
+ * on the mounted source, and made anew if what it is made of has changed. If that fails, requests are told why.
+ * `seen` is app_dev_refresh()'s. */
+bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct str path, char *seen, struct err *err);
 /* Removes contents that no version refers to: what an operation left that was killed before its commit.
  * Operations do it themselves after deletions; the server at start. Nothing happens while one is about to
  * commit. */

@@ -5,7 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct str path, struct err *err)
+bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct str path, char *seen, struct err *err)
 {
     scoped_op op;
     struct deploy_opts o = {.app = path};
@@ -26,5 +26,5 @@ bool deploy_dev_reload(struct deploy *d, const struct deploy_caller *who, struct
         return false;
     op.is_committed = true; /* its container stays */
     struct app_progress progress = {.cancel = who->cancel};
-    return ok && app_dev_refresh(e->loaded, &progress, err);
+    return ok && app_dev_refresh(e->loaded, &progress, seen, err);
 }

@@ -41,13 +41,14 @@ struct watched {
     uv_timer_t timer;
     uint64_t first_ms;         /* loop time of the first event that has not been answered; 0: none */
     unsigned handles;          /* open or closing */
+    char seen[APP_DEV_SEEN];   /* app_dev_refresh()'s; a job has a copy meanwhile */
     bool is_running, is_pending, is_gone, has_warned;
 };
 
 struct job {
     struct watch *watch;
     struct job *next;          /* in `done` */
-    char *id, *place;
+    char *id, *place, seen[APP_DEV_SEEN];
 };
 
 struct watch {
@@ -216,7 +217,7 @@ static void reload_job(void *arg)
     struct deploy_caller who = {.user_id = STR("admin"), .cancel = &w->cancel};
     scoped_err err = {0};
     int64_t begin = clock_ms();
-    if (deploy_dev_reload(w->server->deploy, &who, str_from(j->place), &err))
+    if (deploy_dev_reload(w->server->deploy, &who, str_from(j->place), j->seen, &err))
         log_info("dev app reloaded", LOG_Z("app", j->place), LOG_INT("ms", clock_ms() - begin));
     else if (err.code != ERR_CANCELLED)
         log_warn("dev app failed to reload", LOG_Z("app", j->place), LOG_ERR(&err));
@@ -239,6 +240,7 @@ static void reload(struct watched *app)
     }
     struct job *j = xcalloc(1, sizeof *j);
     *j = (struct job){.watch = w, .id = xstrdup(app->what.id), .place = xstrdup(app->what.place)};
+    memcpy(j->seen, app->seen, sizeof j->seen);
     pthread_mutex_lock(&w->lock);
     app->is_running = !w->is_closing && jobs_submit(w->server->jobs, reload_job, j);
     w->running += app->is_running;
@@ -348,6 +350,8 @@ static void take_done(struct watch *w, struct job *done)
         struct watched *app = w->apps;
         while (app && !(app->is_running && strcmp(app->what.id, done->id) == 0))
             app = app->next;
+        if (app)
+            memcpy(app->seen, done->seen, sizeof app->seen);
         job_free(done);
         done = next;
         if (!app)

@@ -1,10 +1,12 @@
 """Development apps: changes of the source show by themselves, with the source mounted into the container or without one."""
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import shutil
 
 import pytest
 
+import engines
 import sources
 from openrun import wait_for
 
@@ -109,9 +111,112 @@ def test_a_container_that_does_not_come_up_says_why(box, path, folder, webapp):
     wait_for(lambda: (r := box.get(path + "/json")).status_code == 200 and r.json()["env"]["VERSION"] == "3", "the cure")
 
 
+# --- nothing said: what the Containerfile tells
+
+# httpd is the tool; npm, a script, stands for one that installs packages beside the source.
+SERVE = """FROM alpine
+WORKDIR /app
+COPY npm package.json /usr/local/bin/
+RUN mv /usr/local/bin/npm /bin/npm && chmod +x /bin/npm
+COPY package.json .
+RUN npm ci
+COPY . .
+EXPOSE 8000
+CMD ["httpd", "-f", "-p", "8000", "-h", "/app"]
+"""
+NPM = "#!/bin/sh\nmkdir -p node_modules && cp package.json node_modules/installed\n"
+# What is built from the source runs in an image without the tools.
+BUILD = """FROM alpine AS builder
+WORKDIR /src
+COPY . .
+RUN make_it() { mkdir -p out/www && cat page.txt > out/www/index.html && cp serve.sh out/server && chmod +x out/server; } && make_it
+FROM alpine
+COPY --from=builder /src/out /opt
+ENV ROLE=final-stage
+EXPOSE 8000
+CMD ["/opt/server", "/opt/www"]
+"""
+
+
+@pytest.fixture(scope="module")
+def alpine(engine):
+    engines.ensure(engine, "alpine")
+
+
+@pytest.fixture
+def one_engine(engine):
+    """Nothing here depends on the engine: one is enough, unless there is time."""
+    if engine.name == "podman" and not os.environ.get("OPENRUN_TEST_ALL"):
+        pytest.skip("with OPENRUN_TEST_ALL=1")
+
+
+def develop(box, path, source, *more):
+    box.cli("app", "create", "--dev", "--spec", "container", "--approve", *more, str(source), path)
+
+
+def test_an_app_is_developed_in_its_own_image(box, engine, alpine, path, folder):
+    source = folder({"Containerfile": SERVE, "npm": NPM, "package.json": "1", "page.txt": "one"})
+    develop(box, path, source)
+    assert box.get(path + "/page.txt").text == "one"
+    first = container(box, engine, path)
+    assert first["Config"]["WorkingDir"] == "/app" and [m["Source"] for m in first["Mounts"] if m["Destination"] == "/app"] == [str(source)]
+    assert box.get(path + "/node_modules/installed").text == "1", "packages of the image are hidden by the source"
+    assert not os.listdir(source / "node_modules"), "packages have come into the source"
+    folder({"page.txt": "two"})
+    assert box.get(path + "/page.txt").text == "two", "no copy of it"
+
+    def is_again():
+        now = container(box, engine, path)
+        return now and now["Id"] == first["Id"] and now["State"]["StartedAt"] != first["State"]["StartedAt"]
+    wait_for(is_again, "the container to be started again")
+    # Other packages need another image, and what the old one has installed goes with its container.
+    folder({"package.json": "2"})
+    wait_for(lambda: box.get(path + "/node_modules/installed").text == "2", "the new packages")
+    now = wait_for(lambda: container(box, engine, path), "the old one to go")
+    assert now["Config"]["Image"] != first["Config"]["Image"]
+
+
+def test_what_is_built_is_built_at_each_start_and_once(one_engine, box, engine, alpine, path, folder):
+    source = folder({"Containerfile": BUILD, "page.txt": "one", "serve.sh": "#!/bin/sh\nexec httpd -f -p 8000 -h $1\n"})
+    develop(box, path, source)
+    assert box.get(path + "/index.html").text == "one"
+    now = wait_for(lambda: container(box, engine, path), "the container")
+    assert now["Config"]["Entrypoint"] == ["sh"] and now["Config"]["Cmd"][1].endswith("} && exec /src/out/server /src/out/www")
+    assert "ROLE=final-stage" in now["Config"]["Env"]
+    folder({"page.txt": "two"})
+    wait_for(lambda: box.get(path + "/index.html").text == "two", "the change to be built")
+    # What it has built into the source is no change: after a while nothing starts again.
+    folder({"page.txt": "three"})
+    wait_for(lambda: box.get(path + "/index.html").text == "three", "the next change to be built")
+
+    def is_quiet():
+        seen = sum("dev app reloaded" in line["message"] for line in box.log())
+        started = (container(box, engine, path) or {}).get("State", {}).get("StartedAt")
+        folder({"out/www/other": str(seen)})
+        wait_for(lambda: sum("dev app reloaded" in line["message"] for line in box.log()) > seen, "a reload")
+        return started and (container(box, engine, path) or {}).get("State", {}).get("StartedAt") == started
+    wait_for(is_quiet, "no more starts")
+
+
+def test_a_command_that_was_made_up_says_so_when_it_fails(one_engine, box, alpine, path, folder):
+    source = folder({"Containerfile": BUILD, "page.txt": "one", "serve.sh": "#!/bin/sh\necho broken; exit 3\n"})
+    develop(box, path, source, "--conf", "container.health_attempts_after_startup=2")
+    r = box.get(path + "/index.html")
+    assert r.status_code == 500 and "exited with code 3" in r.text and "was made from the Containerfile" in r.text, r.text
+    assert '"disable": True' in r.text and 'stage named "dev"' in r.text
+
+
+def test_a_stage_for_development_is_used(one_engine, box, engine, alpine, path, folder):
+    text = ('FROM alpine AS dev\nWORKDIR /work\nCOPY . .\nEXPOSE 8000\nCMD httpd -f -p 8000 -h .\n'
+            'FROM scratch\nCOPY --from=dev /work /work\nEXPOSE 8000\nCMD ["/work/none"]\n')
+    develop(box, path, folder({"Containerfile": text, "page.txt": "one"}))
+    assert box.get(path + "/page.txt").text == "one"
+    assert container(box, engine, path)["Config"]["WorkingDir"] == "/work"
+
+
 @pytest.mark.parametrize("params, message", [
-    (["dev_reload=sometimes"], "reload must be none, restart or recreate"), (["dev_dir=src"], "dir must be absolute"),
-    (["dev_command="], "command is needed")], ids=["reload", "dir", "command"])
+    (["dev_reload=sometimes"], "reload must be none, restart or recreate"), (["dev_dir=src"], "dir must be absolute")],
+    ids=["reload", "dir"])
 def test_wrong_dev_settings(box, engine, path, source, params, message):
     flags = {p.split("=")[0]: p for p in ["dev_dir=/src", "dev_command=x", *params]}
     result = box.try_cli("app", "create", "--dev", "--spec", "container", "--approve",
