@@ -306,7 +306,8 @@ static bool parse_since(struct str text, int64_t *out, struct err *err)
     }
     if (factor == 0 || !str_to_u64(str_slice(text, 0, text.len - 1), &n) || n > 100000000)
         return err_set(err, ERR_INVALID, "since must be like 10m, 2h, 1d or 2026-01-31T12:00:00Z, not \"" STR_FMT "\"", STR_ARG(text));
-    *out = MAX(wall_ns() - (int64_t)n * factor * 1000000000, (int64_t)1);
+    int64_t secs = MIN((int64_t)n * factor, INT64_MAX / 1000000000);
+    *out = MAX(wall_ns() - secs * 1000000000, (int64_t)1);
     return true;
 }
 
