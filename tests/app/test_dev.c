@@ -58,14 +58,14 @@ static struct ctr_service *load(const char *config, const char *file)
 
 /* --- the plan --- */
 
-#define STAGES "FROM a AS build\nFROM b AS dev\nWORKDIR /work\nCMD x\nFROM c AS prod\nWORKDIR /srv\nEXPOSE 80\nCMD y\n"
+#define STAGES "FROM a AS build\nFROM b AS dev\nWORKDIR /work\nCOPY . .\nCMD x\nFROM c AS prod\nWORKDIR /srv\nCOPY . .\nEXPOSE 80\nCMD y\n"
 
 static const struct {
     const char *name, *settings, *file;
     const char *target, *dir, *command, *reload;
 } plans[] = {
     {"the whole image", "'dir': '/app'", "FROM x\nEXPOSE 80\n", "", "/app", "", "restart"},
-    {"the working folder of the image", "'command': 'run'", "FROM x\nWORKDIR /code/\nEXPOSE 80\n", "", "/code", "run", "restart"},
+    {"the working folder of the image", "'command': 'run'", "FROM x\nWORKDIR /code/\nCOPY . .\nEXPOSE 80\n", "", "/code", "run", "restart"},
     {"the stage for development", "'reload': 'none'", STAGES, "dev", "/work", "", "none"},
     {"the one that is asked for", "'target': 'build', 'dir': '/b', 'command': 'run'", STAGES, "build", "/b", "run", "restart"},
     {"in any case", "'target': 'DEV'", STAGES, "dev", "/work", "", "restart"},
@@ -116,7 +116,7 @@ static const struct {
     {"no folder", "'command': 'x'", "FROM x\nEXPOSE 80\n", "dir is needed"},
     {"a stage that is not there", "'dev_stage': 'other', 'dir': '/x'", STAGES, "has no stage \"other\""},
     {"a stage for development that does nothing", "'dir': '/x'", "FROM a AS dev\nFROM b\nEXPOSE 80\n", "needs a CMD or ENTRYPOINT"},
-    {"a target that does nothing", "'dir': '/x', 'target': 'build'", STAGES, "command is needed: the stage \"build\""},
+    {"a stage that cannot be told", "'reload': 'none'", "FROM x\nEXPOSE 80\n", "(set dir and command, or disable)"},
 };
 
 static void wrong_settings_are_load_errors(void **state)
@@ -216,14 +216,19 @@ static void a_change_starts_it_again_as_told(void **state)
         const char *config = str_z(&now.arena, str_printf(&now.arena, "'auto', dev_settings={'dir': '/x', 'reload': '%s'}", cases[i].reload));
         struct ctr_service *svc = load(config, "FROM x\nEXPOSE 80\n");
         struct app *app = atomic_load(&fx.app);
-        MUST(app_dev_refresh(app, NULL, &err), &err);
+        char seen[APP_DEV_SEEN] = "";
+        MUST(app_dev_refresh(app, NULL, seen, &err), &err);
         assert_int_equal(fake.runs, 0); /* asleep: it starts with the source of then */
         MUST(ctr_service_start(svc, NULL, NULL, NULL, &err), &err);
         assert_int_equal(fake.runs, 1);
         int starts = fake.starts, runs = fake.runs;
-        MUST(app_dev_refresh(app, NULL, &err), &err);
+        seen[0] = '\0';
+        MUST(app_dev_refresh(app, NULL, seen, &err), &err);
         assert_int_equal(fake.starts - starts, cases[i].starts);
         assert_int_equal(fake.runs - runs, cases[i].runs);
+        starts = fake.starts, runs = fake.runs;
+        MUST(app_dev_refresh(app, NULL, seen, &err), &err); /* nothing differs from what it has seen */
+        assert_true(fake.starts == starts && fake.runs == runs);
         MUST(ctr_service_stop(svc, 0, &err), &err);
         drop_app();
     }
