@@ -33,10 +33,11 @@ static bool read_options(struct app *app, const struct param *p, struct str_list
     struct str text;
     scoped_err why = {0};
     if (star_to_str(list, &text) && !star_json_decode(app->eval.a, text, &list, &why))
-        return err_set(err, ERR_INVALID, "param " STR_FMT " is not a json list: %s", STR_ARG(p->name), err_msg(&why));
+        return err_set(err, ERR_INVALID, "param " STR_FMT " is not a json list: %s", STR_ARG(p->name),
+                       err_msg(&why));
     if (star_kind(list) != STAR_KIND_LIST)
-        return err_set(err, ERR_INVALID, "param " STR_FMT " must be a list of strings, not %s", STR_ARG(p->name),
-                       star_type_name(list));
+        return err_set(err, ERR_INVALID, "param " STR_FMT " must be a list of strings, not %s",
+                       STR_ARG(p->name), star_type_name(list));
     for (size_t i = 0; i < star_len(list); i++) {
         if (!star_to_str(star_item(list, i), &text))
             return err_set(err, ERR_INVALID, "param " STR_FMT " must hold strings, not %s", STR_ARG(p->name),
@@ -96,7 +97,8 @@ static bool read_names(struct app *app, star_v list, const char *what, struct st
     return true;
 }
 
-static bool load_action(struct app *app, const struct actions *all, star_v v, struct action *out, struct err *err)
+static bool load_action(struct app *app, const struct actions *all, star_v v, struct action *out,
+                        struct err *err)
 {
     struct arena *a = &app->arena;
     struct str_list hidden = {0};
@@ -139,8 +141,11 @@ static bool add_routes(struct app *app, const struct action *action, struct err 
     scoped_err ignored = {0};
     return router_add(app->router, STR("GET"), action->path, new_route(app, action, ACTION_FORM), err) &&
            router_add(app->router, STR("POST"), action->path, new_route(app, action, ACTION_RUN), err) &&
-           (router_add(app->router, STR("POST"), suggest, new_route(app, action, ACTION_SUGGEST), &ignored) || true) &&
-           (router_add(app->router, STR("POST"), validate, new_route(app, action, ACTION_VALIDATE), &ignored) || true);
+           (router_add(app->router, STR("POST"), suggest, new_route(app, action, ACTION_SUGGEST), &ignored) ||
+            true) &&
+           (router_add(app->router, STR("POST"), validate, new_route(app, action, ACTION_VALIDATE),
+                       &ignored) ||
+            true);
 }
 
 bool actions_load(struct app *app, struct err *err)
@@ -227,7 +232,8 @@ static bool read_value(struct action_visit *x, size_t i, star_v *out, struct err
     if (!text.ptr)
         return true;
     if (f->look == LOOK_SELECT && !action_is_option(f, text))
-        return err_set(err, ERR_INVALID, "invalid value for " STR_FMT ": must be one of the configured options",
+        return err_set(err, ERR_INVALID,
+                       "invalid value for " STR_FMT ": must be one of the configured options",
                        STR_ARG(f->param->name));
     return param_parse(&x->visit.run_arena, f->param, text, out, err);
 }

@@ -69,7 +69,7 @@ struct outcome {
     struct str status;
     star_v values, param_errors; /* a list, a dict; null: none */
     struct str report;
-    star_v suggestions; /* a dict; null: none */
+    star_v suggestions;           /* a dict; null: none */
     struct plugin_stream *stream; /* instead of values; NULL: none */
 };
 
@@ -83,8 +83,9 @@ void action_fail(struct action_visit *x, int status, struct str message);
 
 /* --- action_read.c --- */
 
-/* Reads the body into x->pairs, the files for params that take some into folders of their own, which go when the request
- * does; their paths are in x->given. Then calls done, on the loop; `err` (NULL: none) goes after the call. */
+/* Reads the body into x->pairs, the files for params that take some into folders of their own, which go when
+ * the request does; their paths are in x->given. Then calls done, on the loop; `err` (NULL: none) goes after
+ * the call. */
 void action_read(struct action_visit *x, void (*done)(struct action_visit *x, const struct err *err));
 
 /* --- action_page.c --- */
@@ -114,7 +115,8 @@ enum report_kind { REPORT_NONE, REPORT_TEXT, REPORT_TABLE, REPORT_JSON, REPORT_D
 const char *report_name(enum report_kind kind);
 /* A value in one line, not escaped: a string as it is, others as JSON. */
 bool report_add_value(struct arena *a, struct buf *b, star_v v, struct err *err);
-/* What the values are to be shown as. Fails on values that are neither all dicts nor all strings, and on unknown names. */
+/* What the values are to be shown as. Fails on values that are neither all dicts nor all strings, and on
+ * unknown names. */
 bool report_choose(struct str wanted, star_v values, enum report_kind *kind, struct err *err);
 /* As HTML. `a` is for a moment. */
 bool report_write(struct arena *a, enum report_kind kind, star_v values, struct buf *b, struct err *err);

@@ -1,8 +1,9 @@
-/* app/action_page.c: the page of an action: its form, what came of it, and the parts that a script puts into it.
+/* app/action_page.c: the page of an action: its form, what came of it, and the parts that a script puts into
+ * it.
  *
- * The page works without a script: its buttons post the form, and the answer is the whole page. With one, the same
- * address answers with fragments: an element with hx-swap-oob goes where its id is, the rest into #ActionMessage.
- * SPDX-License-Identifier: Apache-2.0 */
+ * The page works without a script: its buttons post the form, and the answer is the whole page. With one, the
+ * same address answers with fragments: an element with hx-swap-oob goes where its id is, the rest into
+ * #ActionMessage. SPDX-License-Identifier: Apache-2.0 */
 #include "action_int.h"
 
 #include "action_gen.h"
@@ -55,8 +56,8 @@ static void add_options(struct buf *b, const struct str_list *options, struct st
     }
 }
 
-static void add_select(struct buf *b, const struct action_field *f, const struct str_list *options, struct str value,
-                       bool is_bad)
+static void add_select(struct buf *b, const struct action_field *f, const struct str_list *options,
+                       struct str value, bool is_bad)
 {
     open_control(b, "select", f, is_bad);
     buf_add_char(b, '>');
@@ -66,7 +67,8 @@ static void add_select(struct buf *b, const struct action_field *f, const struct
     buf_add_z(b, "</select>");
 }
 
-static void add_input(struct buf *b, const struct action_field *f, const char *type, struct str value, bool is_bad)
+static void add_input(struct buf *b, const struct action_field *f, const char *type, struct str value,
+                      bool is_bad)
 {
     open_control(b, "input", f, is_bad);
     add_attr(b, "type", str_from(type));
@@ -109,7 +111,8 @@ static void add_control(struct buf *b, const struct action_field *f, struct str 
         break;
     case LOOK_PASSWORD:
         add_input(b, f, "password", (struct str){0}, is_bad);
-        buf_add_z(b, value.len > 0 ? " autocomplete=\"off\" placeholder=\"unchanged\">" : " autocomplete=\"off\">");
+        buf_add_z(b, value.len > 0 ? " autocomplete=\"off\" placeholder=\"unchanged\">"
+                                   : " autocomplete=\"off\">");
         break;
     case LOOK_FILE:
         add_input(b, f, "file", (struct str){0}, is_bad);
@@ -169,7 +172,8 @@ static int by_name(const void *p, const void *q)
 static const struct action_field **sorted_fields(struct action_visit *x, bool only_shown, size_t *n)
 {
     const struct actions *all = x->visit.app->actions;
-    const struct action_field **list = arena_array(x->visit.request.req->arena, const struct action_field *, all->n_fields);
+    const struct action_field **list =
+        arena_array(x->visit.request.req->arena, const struct action_field *, all->n_fields);
     *n = 0;
     for (size_t i = 0; i < all->n_fields; i++)
         if (only_shown ? action_shows(all, x->action, i) : all->fields[i].look != LOOK_NONE)
@@ -225,7 +229,10 @@ static bool add_report(struct action_visit *x, const struct outcome *o, struct b
 {
     enum report_kind kind;
     if (o->stream)
-        return buf_add_z(b, "<pre class=\"report\" tabindex=\"0\" role=\"region\" aria-label=\"Output\">" ACTION_STREAM_MARK "</pre>\n");
+        return buf_add_z(
+            b,
+            "<pre class=\"report\" tabindex=\"0\" role=\"region\" aria-label=\"Output\">" ACTION_STREAM_MARK
+            "</pre>\n");
     return report_choose(o->report, o->values, &kind, err) &&
            report_write(&x->visit.run_arena, kind, o->values, b, err);
 }
@@ -279,7 +286,9 @@ struct str action_link(const struct action_visit *x, const struct action *to)
         if (is_kept)
             pairs[n++] = (struct http_pair){list[k]->param->name, x->given[i]};
     }
-    return n == 0 ? to->url : str_printf(a, STR_FMT "?" STR_FMT, STR_ARG(to->url), STR_ARG(http_query_build(a, pairs, n)));
+    return n == 0
+               ? to->url
+               : str_printf(a, STR_FMT "?" STR_FMT, STR_ARG(to->url), STR_ARG(http_query_build(a, pairs, n)));
 }
 
 static void add_row(struct action_visit *x, const struct outcome *o, size_t i, struct buf *b)
@@ -343,16 +352,17 @@ static void add_nav(const struct action_visit *x, struct buf *b)
     buf_add_z(b, "</ul></nav>\n");
 }
 
-/* The style and the script are found by a word that nobody else on the page knows. Images may come from anywhere: the
- * app's own results name them. */
+/* The style and the script are found by a word that nobody else on the page knows. Images may come from
+ * anywhere: the app's own results name them. */
 static void set_policy(struct http_req *req, struct str nonce)
 {
-    http_resp_set_header(req, STR("Content-Security-Policy"),
-                         str_printf(req->arena,
-                                    "default-src 'none'; style-src 'nonce-" STR_FMT "'; script-src 'nonce-" STR_FMT
-                                    "'; img-src 'self' http: https: data:; connect-src 'self'; form-action 'self'; "
-                                    "base-uri 'none'; frame-ancestors 'self'",
-                                    STR_ARG(nonce), STR_ARG(nonce)));
+    http_resp_set_header(
+        req, STR("Content-Security-Policy"),
+        str_printf(req->arena,
+                   "default-src 'none'; style-src 'nonce-" STR_FMT "'; script-src 'nonce-" STR_FMT
+                   "'; img-src 'self' http: https: data:; connect-src 'self'; form-action 'self'; "
+                   "base-uri 'none'; frame-ancestors 'self'",
+                   STR_ARG(nonce), STR_ARG(nonce)));
     http_resp_set_header(req, STR("X-Content-Type-Options"), STR("nosniff"));
 }
 
@@ -361,8 +371,9 @@ bool action_page(struct action_visit *x, const struct outcome *o, struct buf *b,
     struct http_req *req = x->visit.request.req;
     const struct actions *all = x->visit.app->actions;
     struct str app = x->visit.app->name, nonce = random_base64url(req->arena, 18);
-    scoped_buf nav = BUF_INIT(ACTION_PAGE_MAX), rows = BUF_INIT(ACTION_PAGE_MAX), buttons = BUF_INIT(ACTION_PAGE_MAX),
-               status = BUF_INIT(ACTION_PAGE_MAX), report = BUF_INIT(ACTION_PAGE_MAX);
+    scoped_buf nav = BUF_INIT(ACTION_PAGE_MAX), rows = BUF_INIT(ACTION_PAGE_MAX),
+               buttons = BUF_INIT(ACTION_PAGE_MAX), status = BUF_INIT(ACTION_PAGE_MAX),
+               report = BUF_INIT(ACTION_PAGE_MAX);
     add_nav(x, &nav);
     for (size_t i = 0; i < all->n_fields; i++)
         if (action_shows(all, x->action, i))
@@ -381,7 +392,9 @@ bool action_page(struct action_visit *x, const struct outcome *o, struct buf *b,
         {"nav", buf_str(&nav), true},
         {"about", x->action->description, false},
         {"url", x->action->url, false},
-        {"enctype", x->action->takes_files ? STR("multipart/form-data") : STR("application/x-www-form-urlencoded"), false},
+        {"enctype",
+         x->action->takes_files ? STR("multipart/form-data") : STR("application/x-www-form-urlencoded"),
+         false},
         {"rows", buf_str(&rows), true},
         {"buttons", buf_str(&buttons), true},
         {"status", buf_str(&status), true},
@@ -395,7 +408,8 @@ bool action_page(struct action_visit *x, const struct outcome *o, struct buf *b,
 
 /* --- style and script -------------------------------------------------------------------------------- */
 
-static bool add_asset(struct app *app, const char *name, const struct route *route, struct str *url, struct err *err)
+static bool add_asset(struct app *app, const char *name, const struct route *route, struct str *url,
+                      struct err *err)
 {
     struct str data = embedded(name);
     struct str path = str_printf(&app->arena, "/astatic/" STR_FMT "-%s",

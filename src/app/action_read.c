@@ -1,7 +1,8 @@
 /* app/action_read.c: what was submitted to an action: url-encoded, or as a form with files.
  *
  *   body --parser--> values                       (loop)
- *                `-> `pending` --256 KiB or end--> files       (job thread; meanwhile nothing more of the body is taken)
+ *                `-> `pending` --256 KiB or end--> files       (job thread; meanwhile nothing more of the
+ * body is taken)
  *
  * 1. While `is_writing` the job thread owns `uploads`, and the loop adds nothing to it.
  * 2. `done` is called once, and never while `is_writing`.
@@ -27,7 +28,7 @@ struct piece {
 
 struct upload {
     size_t field;
-    struct str name; /* the client's, safe to use */
+    struct str name;      /* the client's, safe to use */
     struct str dir, path; /* made when its first piece is written */
     bool is_made;
 };
@@ -225,7 +226,8 @@ static bool on_part(void *arg, const struct http_part *part, struct err *err)
     if (!is_safe_name(part->file_name))
         return err_set(err, ERR_INVALID, "unsafe file name for " STR_FMT, STR_ARG(part->name));
     r->part = PART_FILE;
-    *vec_push(&u->arena, &u->files) = (struct upload){.field = field, .name = str_dup(&u->arena, part->file_name)};
+    *vec_push(&u->arena, &u->files) =
+        (struct upload){.field = field, .name = str_dup(&u->arena, part->file_name)};
     return true;
 }
 
@@ -340,7 +342,8 @@ void action_read(struct action_visit *x, void (*done)(struct action_visit *x, co
         http_req_read_all(req, r->max, on_urlencoded, r);
         return;
     } else if (!str_eq_nocase(str_trim(type), STR("multipart/form-data"))) {
-        err_set(&err, ERR_INVALID, "the body must be a form: application/x-www-form-urlencoded or multipart/form-data");
+        err_set(&err, ERR_INVALID,
+                "the body must be a form: application/x-www-form-urlencoded or multipart/form-data");
     } else if (http_multipart_boundary(header, &boundary, &err)) {
         begin_multipart(r, boundary);
         return;

@@ -35,11 +35,13 @@ static bool read_suggestions(struct action_visit *x, star_v v, struct outcome *o
     if (star_to_str(v, &o->status))
         return true;
     if (star_kind(v) != STAR_KIND_DICT)
-        return err_set(err, ERR_INTERNAL, "suggest must return a message or a dict of params, not %s", star_type_name(v));
+        return err_set(err, ERR_INTERNAL, "suggest must return a message or a dict of params, not %s",
+                       star_type_name(v));
     for (size_t i = 0; i < x->visit.app->actions->n_fields; i++) {
         const struct action_field *f = &x->visit.app->actions->fields[i];
         if (f->look == LOOK_FILE && !star_is_null(star_dict_get_str(v, f->param->name)))
-            return err_set(err, ERR_INTERNAL, "suggest cannot give a file for param " STR_FMT, STR_ARG(f->param->name));
+            return err_set(err, ERR_INTERNAL, "suggest cannot give a file for param " STR_FMT,
+                           STR_ARG(f->param->name));
     }
     o->status = STR("Suggesting values");
     o->suggestions = v;
@@ -48,8 +50,8 @@ static bool read_suggestions(struct action_visit *x, star_v v, struct outcome *o
 
 /* --- JSON -------------------------------------------------------------------------------------------- */
 
-static bool add_member(struct action_visit *x, struct buf *b, const char *name, star_v value, const char *otherwise,
-                       struct err *err)
+static bool add_member(struct action_visit *x, struct buf *b, const char *name, star_v value,
+                       const char *otherwise, struct err *err)
 {
     buf_printf(b, ",\"%s\":", name);
     if (star_is_null(value))
@@ -68,7 +70,8 @@ static bool write_json(struct action_visit *x, const struct outcome *o, struct b
     if (o->stream) {
         buf_add_z(b, ",\"values\":[" ACTION_STREAM_MARK "],\"report\":\"TEXT\"");
     } else if (x->op == ACTION_RUN) {
-        if (!report_choose(o->report, o->values, &kind, err) || !add_member(x, b, "values", o->values, "[]", err))
+        if (!report_choose(o->report, o->values, &kind, err) ||
+            !add_member(x, b, "values", o->values, "[]", err))
             return false;
         buf_printf(b, ",\"report\":\"%s\"", report_name(kind));
     }
@@ -117,7 +120,8 @@ static struct str json_failure(struct arena *a, const struct stream_frame *frame
 }
 
 /* `answer` with the lines where its mark is, each as it comes. */
-static void send_stream(struct action_visit *x, struct plugin_stream *stream, struct str answer, struct str type)
+static void send_stream(struct action_visit *x, struct plugin_stream *stream, struct str answer,
+                        struct str type)
 {
     struct arena *a = x->visit.request.req->arena;
     bool is_json = x->form == AS_JSON;
@@ -138,7 +142,8 @@ struct plugin_stream *action_stream(const struct visit *v, star_v value)
 {
     if (v->action->op != ACTION_RUN)
         return NULL;
-    return plugin_stream_of(str_eq(star_struct_ctor(value), STR("ace.result")) ? star_struct_get(value, STR("values")) : value);
+    return plugin_stream_of(
+        str_eq(star_struct_ctor(value), STR("ace.result")) ? star_struct_get(value, STR("values")) : value);
 }
 
 /* --- the answer -------------------------------------------------------------------------------------- */
@@ -178,9 +183,11 @@ static void answer(struct action_visit *x, const struct outcome *o)
 
 void action_reply(struct action_visit *x, star_v value)
 {
-    struct outcome o = {
-        .values = STAR_NULL, .param_errors = STAR_NULL, .suggestions = STAR_NULL, .report = STR("AUTO"),
-        .stream = action_stream(&x->visit, value)};
+    struct outcome o = {.values = STAR_NULL,
+                        .param_errors = STAR_NULL,
+                        .suggestions = STAR_NULL,
+                        .report = STR("AUTO"),
+                        .stream = action_stream(&x->visit, value)};
     scoped_err err = {0};
     bool ok = x->op == ACTION_SUGGEST ? read_suggestions(x, value, &o, &err)
                                       : read_result(x->visit.request.req->arena, value, &o, &err);

@@ -13,8 +13,8 @@ enum {
 };
 
 static const char *const names[] = {
-    [REPORT_NONE] = "AUTO",         [REPORT_TEXT] = "TEXT",   [REPORT_TABLE] = "TABLE", [REPORT_JSON] = "JSON",
-    [REPORT_DOWNLOAD] = "DOWNLOAD", [REPORT_IMAGE] = "IMAGE",
+    [REPORT_NONE] = "AUTO", [REPORT_TEXT] = "TEXT",         [REPORT_TABLE] = "TABLE",
+    [REPORT_JSON] = "JSON", [REPORT_DOWNLOAD] = "DOWNLOAD", [REPORT_IMAGE] = "IMAGE",
 };
 
 const char *report_name(enum report_kind kind)
@@ -52,13 +52,15 @@ bool report_choose(struct str wanted, star_v values, enum report_kind *kind, str
         k++;
     if (k == ARRAY_LEN(names))
         return err_set(err, ERR_UNSUPPORTED,
-                       "report " STR_FMT " needs a template, and templates are not available in this version: use AUTO, TEXT, "
+                       "report " STR_FMT
+                       " needs a template, and templates are not available in this version: use AUTO, TEXT, "
                        "TABLE, JSON, DOWNLOAD or IMAGE",
                        STR_ARG(wanted));
     for (size_t i = 0; i < n; i++) {
         enum star_kind is = star_kind(star_item(values, i));
         if (is != first || (is != STAR_KIND_DICT && is != STAR_KIND_STRING))
-            return err_set(err, ERR_INTERNAL, "the values of a result must be all strings or all dicts; value %zu is %s", i,
+            return err_set(err, ERR_INTERNAL,
+                           "the values of a result must be all strings or all dicts; value %zu is %s", i,
                            star_type_name(star_item(values, i)));
     }
     bool needs_dicts = k == REPORT_TABLE || k == REPORT_DOWNLOAD || k == REPORT_IMAGE;
@@ -117,7 +119,9 @@ static size_t rows_shown(star_v values, struct buf *b)
 static bool write_text(struct arena *a, star_v values, struct buf *b, struct err *err)
 {
     size_t n = star_len(values);
-    buf_printf(b, "<textarea class=\"report\" readonly rows=\"%zu\" wrap=\"off\" aria-label=\"Output\" spellcheck=\"false\">\n",
+    buf_printf(b,
+               "<textarea class=\"report\" readonly rows=\"%zu\" wrap=\"off\" aria-label=\"Output\" "
+               "spellcheck=\"false\">\n",
                MIN(MAX(n + 1, (size_t)3), (size_t)24));
     for (size_t i = 0; i < n; i++) {
         scoped_buf line = BUF_INIT(VALUE_MAX);
@@ -147,7 +151,8 @@ static bool write_table(struct arena *a, star_v values, struct buf *b, struct er
 {
     star_v first = star_item(values, 0), key, value;
     size_t at = 0, n = rows_shown(values, b);
-    buf_add_z(b, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Output\"><table>\n<thead><tr>");
+    buf_add_z(
+        b, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Output\"><table>\n<thead><tr>");
     while (star_dict_next(first, &at, &key, &value)) {
         scoped_buf text = BUF_INIT(VALUE_MAX);
         if (!report_add_value(a, &text, key, err))
@@ -245,8 +250,8 @@ static bool write_json(struct arena *a, star_v values, struct buf *b, struct err
 
 /* --- links and images -------------------------------------------------------------------------------- */
 
-/* Whether a browser that goes there loads something, rather than run it. Control characters are refused because browsers
- * skip some of them when they look for a scheme. */
+/* Whether a browser that goes there loads something, rather than run it. Control characters are refused
+ * because browsers skip some of them when they look for a scheme. */
 static bool is_safe_url(struct str url, bool is_image)
 {
     size_t i = 0;

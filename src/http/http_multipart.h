@@ -13,9 +13,9 @@
 #include "base.h"
 
 enum {
-    HTTP_BOUNDARY_MAX = 70,        /* bytes (RFC 2046 §5.1.1) */
+    HTTP_BOUNDARY_MAX = 70, /* bytes (RFC 2046 §5.1.1) */
     HTTP_PARTS_MAX = 1000,
-    HTTP_PART_HEAD_MAX = 8 << 10,  /* bytes of the header fields of one part */
+    HTTP_PART_HEAD_MAX = 8 << 10, /* bytes of the header fields of one part */
 };
 
 /* Slices live as long as the parser's arena. */
@@ -25,7 +25,8 @@ struct http_part {
     struct str file_name; /* as the client sent it */
 };
 
-/* Each returns false, with *err set, to end the parse. For each part: on_part, on_data as often as needed, on_end. */
+/* Each returns false, with *err set, to end the parse. For each part: on_part, on_data as often as needed,
+ * on_end. */
 struct http_part_sink {
     bool (*on_part)(void *arg, const struct http_part *part, struct err *err);
     bool (*on_data)(void *arg, struct str data, struct err *err);
@@ -33,15 +34,16 @@ struct http_part_sink {
     void *arg;
 };
 
-/* The boundary of a Content-Type. Fails if that is not multipart/form-data, or has no boundary or a bad one. *boundary is
- * a slice of `content_type`. */
+/* The boundary of a Content-Type. Fails if that is not multipart/form-data, or has no boundary or a bad one.
+ * *boundary is a slice of `content_type`. */
 bool http_multipart_boundary(struct str content_type, struct str *boundary, struct err *err);
 
 struct http_multipart;
 /* `boundary` is borrowed. */
-struct http_multipart *http_multipart_new(struct arena *a, struct str boundary, const struct http_part_sink *sink);
-/* Fails with ERR_INVALID on what is malformed, ERR_TOO_LARGE past a limit, or as the sink did; then nothing more may be
- * fed. */
+struct http_multipart *http_multipart_new(struct arena *a, struct str boundary,
+                                          const struct http_part_sink *sink);
+/* Fails with ERR_INVALID on what is malformed, ERR_TOO_LARGE past a limit, or as the sink did; then nothing
+ * more may be fed. */
 bool http_multipart_feed(struct http_multipart *m, struct str data, struct err *err);
 /* The body is complete: fails if its last delimiter has not come. */
 bool http_multipart_end(const struct http_multipart *m, struct err *err);

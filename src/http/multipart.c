@@ -2,8 +2,8 @@
  *
  *   PREAMBLE --delimiter--> AFTER --CRLF--> HEAD --empty line--> DATA --delimiter--> AFTER --"--"--> EPILOGUE
  *
- * A delimiter is CRLF, "--", the boundary. No boundary has a CR in it, so a delimiter that turns out not to be one can
- * only be followed by another at its own first byte: nothing needs to be looked at twice.
+ * A delimiter is CRLF, "--", the boundary. No boundary has a CR in it, so a delimiter that turns out not to
+ * be one can only be followed by another at its own first byte: nothing needs to be looked at twice.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "http_multipart.h"
 
@@ -63,7 +63,8 @@ static bool next_param(struct str *rest, struct str *name, struct str *value)
             equals = i;
         else if (c == '"')
             in_quotes = !in_quotes;
-        else if (c == '\\' && in_quotes && i + 1 < rest->len && (rest->ptr[i + 1] == '"' || rest->ptr[i + 1] == '\\'))
+        else if (c == '\\' && in_quotes && i + 1 < rest->len &&
+                 (rest->ptr[i + 1] == '"' || rest->ptr[i + 1] == '\\'))
             i++;
     }
     if (equals == STR_NPOS || in_quotes)
@@ -93,7 +94,8 @@ bool http_multipart_boundary(struct str content_type, struct str *boundary, stru
     return err_set(err, ERR_INVALID, "the multipart body has no boundary");
 }
 
-struct http_multipart *http_multipart_new(struct arena *a, struct str boundary, const struct http_part_sink *sink)
+struct http_multipart *http_multipart_new(struct arena *a, struct str boundary,
+                                          const struct http_part_sink *sink)
 {
     assert(boundary.len <= HTTP_BOUNDARY_MAX);
     struct http_multipart *m = arena_new(a, struct http_multipart);
@@ -110,8 +112,8 @@ struct http_multipart *http_multipart_new(struct arena *a, struct str boundary, 
 
 /* --- the head of a part ------------------------------------------------------------------------------ */
 
-/* A parameter's text: without its quotes; \" and \\ as most programs write them, %22 as browsers do for a quote. Other
- * backslashes are part of the name: some clients send whole Windows paths. */
+/* A parameter's text: without its quotes; \" and \\ as most programs write them, %22 as browsers do for a
+ * quote. Other backslashes are part of the name: some clients send whole Windows paths. */
 static struct str unquote(struct arena *a, struct str s)
 {
     bool is_quoted = s.len >= 2 && s.ptr[0] == '"' && s.ptr[s.len - 1] == '"';
@@ -120,7 +122,8 @@ static struct str unquote(struct arena *a, struct str s)
     char *out = arena_alloc(a, s.len + 1);
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
-        bool is_pair = is_quoted && s.ptr[i] == '\\' && i + 1 < s.len && (s.ptr[i + 1] == '"' || s.ptr[i + 1] == '\\');
+        bool is_pair =
+            is_quoted && s.ptr[i] == '\\' && i + 1 < s.len && (s.ptr[i + 1] == '"' || s.ptr[i + 1] == '\\');
         if (is_pair) {
             out[n++] = s.ptr[++i];
         } else if (str_starts(str_from_off(s, i), STR("%22"))) {
@@ -195,7 +198,8 @@ static bool feed_head(struct http_multipart *m, struct str *data, struct err *er
         size_t n = str_chr(*data, '\n');
         n = n == STR_NPOS ? data->len : n + 1;
         if (!buf_add(&m->head, data->ptr, n))
-            return err_set(err, ERR_TOO_LARGE, "a part has more than %d bytes of header fields", HTTP_PART_HEAD_MAX);
+            return err_set(err, ERR_TOO_LARGE, "a part has more than %d bytes of header fields",
+                           HTTP_PART_HEAD_MAX);
         *data = str_from_off(*data, n);
         struct str head = buf_str(&m->head);
         if (!str_ends(head, STR("\n")))
@@ -260,7 +264,8 @@ static bool feed_data(struct http_multipart *m, struct str *data, struct err *er
     return true;
 }
 
-/* Two bytes decide: "--", or the CRLF that begins a part; before that one, padding may stand (RFC 2046 §5.1.1). */
+/* Two bytes decide: "--", or the CRLF that begins a part; before that one, padding may stand (RFC 2046
+ * §5.1.1). */
 static bool feed_after(struct http_multipart *m, struct str *data, struct err *err)
 {
     while (data->len > 0 && m->n_after < 2) {
