@@ -130,8 +130,10 @@ void app_undo_start(struct app *app);
 bool app_has_container(const struct app *app);
 /* After a change of a dev app's source: its running container is started again, or made anew, as dev_settings say. Nothing
  * for other apps, for a container that is not up, and when nothing differs from what was `seen` the last time (which begins
- * empty): so what the app's own command builds into the source does not start it again. Job threads. */
-enum { APP_DEV_SEEN = 65 };
+ * empty): so what the app's own command builds into the source does not start it again. Job threads.
+ * A `seen` that begins with APP_DEV_NEW_ROOT says that the folder itself is another one: what is mounted is the old one then,
+ * and the container is started again even if it looks for changes itself. */
+enum { APP_DEV_SEEN = 65, APP_DEV_NEW_ROOT = '!' };
 bool app_dev_refresh(struct app *app, const struct app_progress *progress, char seen[APP_DEV_SEEN], struct err *err);
 /* Takes the app out of service: no request is sent to its container any more; when those in flight have
  * ended, or after `drain_secs`, the container is stopped (kept for a later return to this version). Does

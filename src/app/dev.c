@@ -280,7 +280,8 @@ bool app_dev_refresh(struct app *app, const struct app_progress *progress, char 
 {
     scoped_arena a = {0};
     struct ctr_service_status status;
-    if (!app->service || str_is_empty(app->dev_reload) || str_eq(app->dev_reload, STR("none")))
+    bool is_new_root = seen[0] == APP_DEV_NEW_ROOT;
+    if (!app->service || str_is_empty(app->dev_reload) || (str_eq(app->dev_reload, STR("none")) && !is_new_root))
         return true;
     bool is_same = str_eq_z(app->dev_source_hash, seen);
     snprintf(seen, APP_DEV_SEEN, STR_FMT, STR_ARG(app->dev_source_hash));

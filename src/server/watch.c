@@ -2,6 +2,9 @@
  *
  *     event in a folder --ignored?--> timer (debounce) --> job: deploy_dev_reload() --> done --again, if something came--'
  *
+ * A root folder that goes (another branch is checked out, it is renamed, removed and made again) takes all that is followed
+ * with it: then its path is looked at until a folder is there again.
+ *
  * 1. `wanted`, `done`, `running` and `is_closing` are under the lock; everything else of an app is the thread's.
  * 2. An app's record goes when nobody wants it, its handles are closed and no job runs for it.
  * 3. The async handle is told only under the lock and before `is_closing`: afterwards it may be gone.
@@ -17,7 +20,7 @@
 #include <sys/stat.h>
 #include <uv.h>
 
-enum { FOLDERS_MAX = 4096, DEPTH_MAX = 64, PATTERNS_MAX = 256, DEBOUNCE_MAX_MS = 60000, PATIENCE = 10 };
+enum { FOLDERS_MAX = 4096, DEPTH_MAX = 64, PATTERNS_MAX = 256, DEBOUNCE_MAX_MS = 60000, PATIENCE = 10, LOOK_MS = 300 };
 
 /* A dev app as the site has it. */
 struct want {
@@ -38,7 +41,7 @@ struct watched {
     struct want what;
     struct folder *folders;
     size_t n_folders;
-    uv_timer_t timer;
+    uv_timer_t timer, look;    /* before a reload; for a root that is not there */
     uint64_t first_ms;         /* loop time of the first event that has not been answered; 0: none */
     unsigned handles;          /* open or closing */
     char seen[APP_DEV_SEEN];   /* app_dev_refresh()'s; a job has a copy meanwhile */
@@ -118,7 +121,7 @@ static void on_folder_closed(uv_handle_t *handle)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct watched *app = CONTAINER_OF((uv_timer_t *)handle, struct watched, timer);
+    struct watched *app = handle->data;
     app->handles--;
     free_if_gone(app);
 }
@@ -241,6 +244,7 @@ static void reload(struct watched *app)
     struct job *j = xcalloc(1, sizeof *j);
     *j = (struct job){.watch = w, .id = xstrdup(app->what.id), .place = xstrdup(app->what.place)};
     memcpy(j->seen, app->seen, sizeof j->seen);
+    app->seen[0] = '\0';
     pthread_mutex_lock(&w->lock);
     app->is_running = !w->is_closing && jobs_submit(w->server->jobs, reload_job, j);
     w->running += app->is_running;
@@ -267,14 +271,42 @@ static void changed(struct watched *app)
         uv_timer_start(&app->timer, on_quiet, w->debounce_ms, 0);
 }
 
+static void follow_root(struct watched *app);
+
+static void on_look(uv_timer_t *timer)
+{
+    struct watched *app = timer->data;
+    if (!fs_is_dir(str_from(app->what.root)))
+        return;
+    uv_timer_stop(timer);
+    follow_root(app);
+    app->seen[0] = APP_DEV_NEW_ROOT;
+    changed(app);
+}
+
+/* Anew, or once it is there. */
+static void follow_root(struct watched *app)
+{
+    drop_folders(app, (struct str){0});
+    add_folders(app, (struct str){0}, 0);
+    if (app->n_folders == 0)
+        uv_timer_start(&app->look, on_look, LOOK_MS, LOOK_MS);
+}
+
 static void on_event(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     struct folder *f = CONTAINER_OF(handle, struct folder, handle);
     struct watched *app = f->app;
     scoped_arena a = {0};
     struct stat st;
-    (void)events;
     if (status < 0 || !name) {
+        changed(app);
+        return;
+    }
+    /* What happens to the folder itself comes with its own name, as if it had a thing of that name in it. */
+    if (f->rel[0] == '\0' && (events & UV_RENAME) && str_eq_z(path_base(str_from(app->what.root)), name)) {
+        follow_root(app);
+        app->seen[0] = APP_DEV_NEW_ROOT;
         changed(app);
         return;
     }
@@ -300,6 +332,7 @@ static void let_go(struct watched *app)
     app->is_gone = true;
     drop_folders(app, (struct str){0});
     uv_close((uv_handle_t *)&app->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&app->look, on_timer_closed);
 }
 
 static struct watched *find_app(struct watch *w, const char *id)
@@ -334,11 +367,13 @@ static void take_wanted(struct watch *w, struct want *wanted, size_t n)
         struct watched *app = xcalloc(1, sizeof *app);
         app->watch = w;
         app->what = wanted[i];
-        app->handles = 1;
+        app->handles = 2;
         uv_timer_init(&w->loop, &app->timer);
+        uv_timer_init(&w->loop, &app->look);
+        app->timer.data = app->look.data = app;
         app->next = w->apps;
         w->apps = app;
-        add_folders(app, (struct str){0}, 0);
+        follow_root(app);
     }
     free(wanted);
 }
@@ -350,7 +385,7 @@ static void take_done(struct watch *w, struct job *done)
         struct watched *app = w->apps;
         while (app && !(app->is_running && strcmp(app->what.id, done->id) == 0))
             app = app->next;
-        if (app)
+        if (app && app->seen[0] != APP_DEV_NEW_ROOT)
             memcpy(app->seen, done->seen, sizeof app->seen);
         job_free(done);
         done = next;

@@ -87,6 +87,11 @@ def test_none_leaves_the_container_alone(box, engine, path, source):
     wait_for(lambda: sum("dev app reloaded" in line["message"] for line in box.log()) > loads, "the reload")
     now = container(box, engine, path)
     assert (now["Id"], now["State"]["StartedAt"]) == (first["Id"], first["State"]["StartedAt"])
+    # A folder that is made anew is another one: only a start mounts it.
+    source.rename(source.with_name("old"))
+    shutil.copytree(source.with_name("old"), source)
+    (source / "hello.txt").write_text("three")
+    wait_for(lambda: box.get(path + "/file/hello.txt").text == "three", "the new folder to be mounted")
 
 
 def test_without_dev_settings_each_change_is_built(box, engine, path, folder, webapp):
@@ -288,6 +293,31 @@ def test_new_folders_are_watched_and_ignored_ones_are_not(plain, folder):
     says(server, "last")
     wait_for(lambda: reloads() > count, "the reload of the last change")
     assert reloads() <= count + 2
+
+
+def test_a_source_folder_that_is_another_one_is_watched_again(plain, folder):
+    server, source = plain
+    shutil.rmtree(source)
+    server.get("/x")
+    wait_for(lambda: "dev app failed to reload" in str(server.log()), "the loss to be noticed")
+    folder(sources.text_app("made again"))
+    says(server, "made again")
+    folder(sources.text_app("and changed"))
+    says(server, "and changed")
+    # As a checkout does it: the new one is there before anybody has looked.
+    source.rename(source.with_name("old"))
+    folder({"lib/words.star": 'WORD = "swapped"\n',
+            "app.star": 'load("lib/words.star", "WORD")\ndef say(req):\n    return WORD\napp = ace.app("T", routes=[ace.api("/", say, type="TEXT")])\n'})
+    says(server, "swapped")
+    folder({"lib/words.star": 'WORD = "followed"\n'})
+    says(server, "followed")
+    (source.with_name("old") / "app.star").write_text("broken(")   # no longer anybody's source
+    # A thing of the folder's own name in it is like any other.
+    folder({f"{source.name}/words.star": 'WORD = "deep"\n',
+            "app.star": f'load("{source.name}/words.star", "WORD")\ndef say(req):\n    return WORD\napp = ace.app("T", routes=[ace.api("/", say, type="TEXT")])\n'})
+    says(server, "deep")
+    folder({f"{source.name}/words.star": 'WORD = "deeper"\n'})
+    says(server, "deeper")
 
 
 def test_changes_while_the_server_is_down_and_after_a_deletion(plain, folder):
