@@ -161,44 +161,18 @@ static void warn(struct apply *ap, struct str text)
     op_say(ap->op, "warning: " STR_FMT, STR_ARG(text));
 }
 
-static void add_keys(struct arena *a, struct str prefix, const struct toml_value *table, struct str_list *out)
-{
-    map_foreach(e, &table->table) /* no deeper than TOML_DEPTH_MAX */
-    {
-        struct str key = str_is_empty(prefix)
-                             ? e->key
-                             : str_printf(a, STR_FMT "." STR_FMT, STR_ARG(prefix), STR_ARG(e->key));
-        const struct toml_value *v = e->value;
-        if (v->kind == TOML_TABLE)
-            add_keys(a, key, v, out);
-        else
-            str_list_add(a, out, key);
-    }
-}
-
-/* App config is open: a key that the server does not know may be for a feature that it lacks, or be mistyped.
- */
 static void warn_config(struct apply *ap)
 {
     struct arena *a = &ap->op->arena;
-    const struct toml_value *known = ap->op->deploy->config.env->app_config;
-    struct str_list keys = {0};
-    if (!known)
-        return;
-    add_keys(a, (struct str){0}, known, &keys);
     vec_foreach(t, &ap->targets)
     {
         map_foreach(e, &t->declared->request.appconfig)
         {
-            if (str_list_has(&keys, e->key))
-                continue;
-            struct str near = str_nearest(e->key, keys.items, keys.len);
-            warn(ap,
-                 str_printf(a,
-                            "app " STR_FMT " in " STR_FMT ": app_config \"" STR_FMT
-                            "\" is not known%s" STR_FMT "%s",
-                            STR_ARG(t->declared->request.path), STR_ARG(t->declared->file), STR_ARG(e->key),
-                            near.len ? " (did you mean \"" : "", STR_ARG(near), near.len ? "\"?)" : ""));
+            struct str doubt = appconfig_doubt(ap->op, e->key);
+            if (doubt.len > 0)
+                warn(ap, str_printf(a, "app " STR_FMT " in " STR_FMT ": app_config \"" STR_FMT "\" " STR_FMT,
+                                    STR_ARG(t->declared->request.path), STR_ARG(t->declared->file), STR_ARG(e->key),
+                                    STR_ARG(doubt)));
         }
     }
 }

@@ -141,3 +141,41 @@ bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err
     }
     return true;
 }
+
+static void add_keys(struct arena *a, struct str prefix, const struct toml_value *table, struct str_list *out)
+{
+    map_foreach(e, &table->table) /* no deeper than TOML_DEPTH_MAX */
+    {
+        struct str key = str_is_empty(prefix)
+                             ? e->key
+                             : str_printf(a, STR_FMT "." STR_FMT, STR_ARG(prefix), STR_ARG(e->key));
+        const struct toml_value *v = e->value;
+        if (v->kind == TOML_TABLE)
+            add_keys(a, key, v, out);
+        else
+            str_list_add(a, out, key);
+    }
+}
+
+/* App config is open: a key that the server does not know may be for a feature that it lacks, or be mistyped. */
+struct str appconfig_doubt(struct op *op, struct str key)
+{
+    struct arena *a = &op->arena;
+    const struct toml_value *known = op->deploy->config.env->app_config;
+    struct str_list keys = {0};
+    if (!known)
+        return (struct str){0};
+    add_keys(a, (struct str){0}, known, &keys);
+    if (str_list_has(&keys, key))
+        return (struct str){0};
+    struct str near = str_nearest(key, keys.items, keys.len);
+    return str_printf(a, "is not known%s" STR_FMT "%s", near.len ? " (did you mean \"" : "", STR_ARG(near),
+                      near.len ? "\"?)" : "");
+}
+
+void warn_appconfig(struct op *op, struct str key)
+{
+    struct str doubt = appconfig_doubt(op, key);
+    if (doubt.len > 0)
+        op_say(op, "warning: app config \"" STR_FMT "\" " STR_FMT, STR_ARG(key), STR_ARG(doubt));
+}

@@ -186,6 +186,7 @@ bool deploy_create(struct deploy *d, const struct deploy_caller *who, const stru
     if (!tx || !places_read(&op, tx, &places, err))
         return false;
     store_rollback(&tx);
+    map_foreach(e, &r.appconfig) warn_appconfig(&op, e->key);
     if (!create_unit(&op, &r, &places, &u, &result, err))
         return false;
     if (!op_commit(&op, places_check_new, NULL, err)) {

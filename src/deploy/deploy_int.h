@@ -319,6 +319,9 @@ bool check_awake_container(struct op *op, struct entry *e, struct err *err);
 bool check_promote(struct op *op, struct unit *u, bool start, json_t *promoted, struct err *err);
 /* Every value of an app config is TOML. */
 bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err);
+/* Why a key may be a mistake: "is not known (did you mean ...?)"; empty for one that the server knows. */
+struct str appconfig_doubt(struct op *op, struct str key);
+void warn_appconfig(struct op *op, struct str key);
 
 /* --- remove.c --- */
 

@@ -169,6 +169,8 @@ static bool read_pairs(struct op *op, struct change *c, struct err *err)
         if (is_arg && !check_env_name("build argument", p.key, false, err))
             return false;
         p.value = is_toml ? str_trim(p.value) : unquote(p.value);
+        if (is_toml && !str_eq(p.value, STR("-")))
+            warn_appconfig(op, p.key);
         *vec_push(&op->arena, &c->pairs) = p;
     }
     return true;

@@ -91,6 +91,15 @@ def test_who_makes_an_app_that_cannot_be_served_is_told(box, folder):
     assert made.code == 0 and made.err == "", made
 
 
+def test_mistyped_app_config_is_told(box, folder):
+    source = str(folder({"Containerfile": "FROM scratch\nEXPOSE 8080\n"}))
+    says = 'app config "container.idle_shutdown_sec" is not known (did you mean "container.idle_shutdown_secs"?)'
+    made = box.try_cli("app", "create", "--spec", "container", "--approve", "--conf", "container.idle_shutdown_sec=3", source, "/x")
+    assert made.code == 0 and says in made.err, made
+    assert says in box.try_cli("app", "update", "app-config", "container.idle_shutdown_sec=3", "/x").err
+    assert box.try_cli("app", "update", "app-config", "container.idle_shutdown_sec=-", "/x").err == ""
+
+
 @pytest.mark.parametrize("name", ["", "a=b", "-a", "a\nb"])
 def test_names_that_no_variable_can_have(box, folder, name):
     box.cli("app", "create", "--spec", "container", "--approve", str(folder({"Containerfile": "FROM scratch\nEXPOSE 1\n"})), "/x")
