@@ -1,22 +1,93 @@
 """Chromium without a window, driven over its DevTools protocol: enough to load a page, click, type and look."""
 # SPDX-License-Identifier: Apache-2.0
 import base64
+import concurrent.futures
+import contextlib
+import ctypes
+import fcntl
 import json
+import os
 import re
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 
-import pytest
-
+import engines
 import web
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--ignore-certificate-errors",
          "--no-first-run", "--disable-extensions", "--disable-background-networking", "--no-proxy-server",
          "--window-size=1000,800", "--remote-debugging-port=0", "--remote-allow-origins=*")
+
+
+class Quiet:
+    """A network without interfaces that come and go, and in it ports of this machine's loopback.
+
+    Chromium breaks off what a page has asked for (ERR_NETWORK_CHANGED) whenever an address appears or goes on any
+    interface, and each container that any test starts or stops does that: pages stay blank then, or in parts. In here
+    nothing happens; to pages the machine is offline (navigator.onLine). Where a network of one's own is not permitted
+    (that needs root) it is this machine's."""
+    CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
+
+    def __init__(self):
+        self._inside = concurrent.futures.ThreadPoolExecutor(1)   # a network belongs to a thread and what it starts
+        self._ports = {}
+        self._is_own = self.do(self._enter)
+
+    def _enter(self):
+        if ctypes.CDLL(None, use_errno=True).unshare(self.CLONE_NEWNET) != 0:
+            return False
+        with socket.socket() as s:
+            fcntl.ioctl(s, self.SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", self.IFF_UP))
+        return True
+
+    def do(self, fn, *args, **kw):
+        """Calls fn inside: sockets that it makes and programs that it starts stay there."""
+        return self._inside.submit(fn, *args, **kw).result()
+
+    def reach(self, port):
+        """From now on a connection to this port inside is one to the same port outside."""
+        if self._is_own and port not in self._ports:
+            self._ports[port] = self.do(socket.create_server, ("127.0.0.1", port), backlog=128)
+            threading.Thread(target=self._accept, args=(port,), daemon=True).start()
+
+    def _accept(self, port):
+        while True:
+            try:
+                inner, _ = self._ports[port].accept()
+            except OSError:   # closed
+                return
+            try:
+                outer = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                inner.close()
+                continue
+            for a, b in ((inner, outer), (outer, inner)):
+                threading.Thread(target=self._pass_on, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(a, b):
+        try:
+            while data := a.recv(1 << 16):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:   # the end of one is that of both
+            for s in (a, b):
+                with contextlib.suppress(OSError):
+                    s.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        for listener in self._ports.values():
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self._inside.shutdown()
 
 
 class Browser:
@@ -25,12 +96,13 @@ class Browser:
     def __init__(self):
         program = next(filter(None, map(shutil.which, NAMES)), None)
         if not program:
-            pytest.skip("no chromium here (Debian: chromium)")
+            engines.unavailable("no chromium here (Debian: chromium-headless-shell or chromium)")
         self._profile = tempfile.TemporaryDirectory(prefix="openrun-browser-", ignore_cleanup_errors=True)
-        self._process = subprocess.Popen([program, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                         text=True, errors="replace", start_new_session=True)
-        said = []
+        self._network = Quiet()
+        self._process = self._network.do(
+            subprocess.Popen, [program, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+        said, self._rest = [], threading.Thread(target=self._process.stderr.read, daemon=True)
         for line in self._process.stderr:
             said.append(line)
             found = re.search(r"DevTools listening on (ws://\S+)", line)
@@ -39,8 +111,9 @@ class Browser:
         else:
             self.close()
             raise AssertionError("chromium did not start:\n" + "".join(said[-20:]))
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
-        self._ws = web.websocket(found[1], max_size=None, ping_interval=None)
+        self._rest.start()
+        control = self._network.do(socket.create_connection, ("127.0.0.1", urllib.parse.urlsplit(found[1]).port))
+        self._ws = web.websocket(found[1], max_size=None, ping_interval=None, sock=control)
         self._last = 0
         self._events = {}   # session -> events not looked at yet
 
@@ -62,17 +135,24 @@ class Browser:
     def take_events(self, session):
         return self._events.pop(session, [])
 
+    def reach(self, url):
+        """Makes the server of this URL, which is on this machine, reachable for pages."""
+        parts = urllib.parse.urlsplit(url)
+        if parts.port:
+            self._network.reach(parts.port)
+
     def page(self):
         return Page(self)
 
     def close(self):
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        # The program may be a script that waits for the browser: all of them have closed stderr when they are gone.
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, end)
+            if self._rest.ident:
+                self._rest.join(20)
+        self._process.wait()
+        self._network.close()
         self._profile.cleanup()
 
     def __enter__(self):
@@ -95,6 +175,7 @@ class Page:
         return self._browser.call(method, session=self._session, **params)
 
     def goto(self, url):
+        self._browser.reach(url)
         for _ in range(20):
             reply = self.call("Page.navigate", url=url)
             if reply.get("errorText") != "net::ERR_NETWORK_CHANGED":   # an engine has made or removed an interface
