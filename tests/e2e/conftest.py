@@ -1,18 +1,31 @@
 """Fixtures: servers, sources, upstreams and container engines, each cleaned up and checked behind every test."""
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import shutil
 import signal
 import uuid
 
 import pytest
 
+import browser
 import engines
+import framework
 import openrun
 import sources
 import upstream
 
 # A run in the background of a script ignores Ctrl-C, and what it starts would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# These take longest: they start first, and the others fill what is left beside them.
+FIRST = ("containers", "deploy_containers", "wait_page", "frameworks", "gradio", "streamlit", "shiny", "nicegui", "flask", "httpbin",
+         "dev_containers", "crash", "engine_faults", "sync", "lifecycle")
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": at for at, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +156,39 @@ def app(webapp, folder):
             more += f'ENV UNIQUE={uuid.uuid4()}\nRUN ["/webapp", "build", "{lines}"]\n'
         return str(folder({**webapp, "Containerfile": webapp["Containerfile"].replace("ENV VERSION=1\n", more)}, name))
     return make
+
+
+@pytest.fixture(scope="module")
+def lab(request, tmp_path_factory):
+    """A server on an engine (Docker unless its ENGINE or a test names others) that all apps of this file share."""
+    engine = engines.get(getattr(request, "param", getattr(request.module, "ENGINE", "docker")))
+    s = openrun.Server(tmp_path_factory.mktemp("home"), {"system": {"container_command": engine.command}}, env=engine.env)
+    s.engine = engine
+    s.start().keep_ports()
+    yield s
+    try:
+        s.dispose()
+    finally:
+        engine.clean(s.home)
+        images = engine.run("images", "-q", "--filter", f"label=dev.openrun.image.home={s.home}").split()
+        if images:
+            engine.run("rmi", "--force", *sorted(set(images)), check=False)
+
+
+@pytest.fixture
+def deploy(lab):
+    """Deploys an app of tests/e2e/frameworks: deploy(spec, source, *options); gone again, with its containers, at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **kw: stack.enter_context(framework.deployed(lab, *args, **kw))
+
+
+@pytest.fixture
+def page(request):
+    """A page in a browser; gone before what it shows is, which would wait for its WebSockets."""
+    if "deploy" in request.fixturenames:
+        request.getfixturevalue("deploy")
+    with browser.Browser() as b:
+        yield b.page()
 
 
 @pytest.fixture(scope="session", autouse=True)
