@@ -7,13 +7,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "jobs.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { WAITING_MAX = 65536, IDLE_MS = 30000 };
 
@@ -79,14 +77,13 @@ static struct job *pop(struct job_queue *q)
 /* Waits for work; false when there was none for idle_ms. */
 static bool wait_for_work(struct jobs *j)
 {
-    int64_t until = clock_ns() + j->idle_ms * 1000000;
-    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    int64_t until_ns = clock_ns() + j->idle_ms * 1000000;
+    bool is_time_left = true;
     j->idle++;
-    int e = 0;
-    while (!j->queue.first && !atomic_load(&j->closing) && e != ETIMEDOUT)
-        e = pthread_cond_timedwait(&j->work, &j->lock, &ts);
+    while (!j->queue.first && !atomic_load(&j->closing) && is_time_left)
+        is_time_left = cond_wait_until(&j->work, &j->lock, until_ns);
     j->idle--;
-    return j->queue.first || (e != ETIMEDOUT && !atomic_load(&j->closing));
+    return j->queue.first || (is_time_left && !atomic_load(&j->closing));
 }
 
 static void finish(struct jobs *j, struct jobs_lane *lane)
@@ -166,11 +163,7 @@ struct jobs *jobs_open(const char *name, unsigned max_threads)
     j->max = max;
     j->idle_ms = IDLE_MS;
     snprintf(j->name, sizeof j->name, "%s", name);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&j->work, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&j->work, NULL);
     pthread_mutex_init(&j->lock, NULL);
     return j;
 }

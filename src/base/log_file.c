@@ -13,7 +13,6 @@
 #include "timefmt.h"
 #include "vec.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { QUEUE_MAX = 4 << 20, GATHER_MS = 50, GATHER_BYTES = 256 << 10 };
@@ -246,11 +244,10 @@ static bool wait_for_batch(struct log_file *f)
             return false;
         pthread_cond_wait(&f->more, &f->lock);
     }
-    int64_t until = clock_ns() + GATHER_MS * 1000000LL;
-    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-    int e = 0;
-    while (!f->closing && f->flushers == 0 && f->pending.len < MIN(GATHER_BYTES, f->pending.max / 2) && e != ETIMEDOUT)
-        e = pthread_cond_timedwait(&f->more, &f->lock, &ts);
+    int64_t until_ns = clock_ns() + GATHER_MS * 1000000LL;
+    while (!f->closing && f->flushers == 0 && f->pending.len < MIN(GATHER_BYTES, f->pending.max / 2))
+        if (!cond_wait_until(&f->more, &f->lock, until_ns))
+            break;
     return true;
 }
 
@@ -297,12 +294,8 @@ static struct log_file *new_file(size_t queue_max)
     struct log_file *f = xcalloc(1, sizeof *f);
     f->fd = -1;
     buf_init(&f->pending, queue_max > 0 ? queue_max : QUEUE_MAX);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->more, &attr);
-    pthread_cond_init(&f->written, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&f->more, NULL);
+    pthread_cond_init(&f->written, NULL);
     pthread_mutex_init(&f->lock, NULL);
     return f;
 }

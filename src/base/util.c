@@ -43,6 +43,12 @@ int64_t wall_ns(void)
     return clock_read(CLOCK_REALTIME);
 }
 
+bool cond_wait_until(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_ns)
+{
+    struct timespec t = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+    return pthread_cond_clockwait(c, lock, CLOCK_MONOTONIC, &t) != ETIMEDOUT;
+}
+
 void random_bytes(void *ptr, size_t len)
 {
     char *p = ptr;

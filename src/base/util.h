@@ -4,6 +4,7 @@
 #define BASE_UTIL_H
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,9 @@ int64_t clock_ns(void);
 int64_t clock_ms(void);
 /* Wall time since 1970-01-01 UTC, for what people and databases see. */
 int64_t wall_ns(void);
+
+/* Waits, with `lock` held, until `c` is signalled or clock_ns() reaches `until_ns`; false when that time has come. */
+bool cond_wait_until(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_ns);
 
 /* Fills `ptr` with `len` bytes from the kernel's CSPRNG; cannot fail (aborts if the kernel refuses). */
 void random_bytes(void *ptr, size_t len);

@@ -228,12 +228,8 @@ static void on_line(void *arg, struct str line)
 /* Waits for a tick. True once the call is over. With the mutex. */
 static bool wait_tick(struct watcher *w)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += TICK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    while (!w->is_done && pthread_cond_clockwait(&w->changed, &w->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+    int64_t until_ns = clock_ns() + TICK_MS * 1000000L;
+    while (!w->is_done && cond_wait_until(&w->changed, &w->mutex, until_ns))
         ;
     return w->is_done;
 }

@@ -7,9 +7,7 @@
  * come about, they are removed. SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     CONTENT_BATCH_BYTES = 8 << 20, /* of contents in one short transaction */
@@ -89,12 +87,8 @@ bool op_hold_all(struct op *op, const struct str_list *keys, struct err *err)
         if (!waited)
             op_say(op, "waiting for another operation on the same app");
         waited = true;
-        struct timespec soon; /* wakes up now and then to see a cancel */
-        clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_nsec += 200000000;
-        soon.tv_sec += soon.tv_nsec / 1000000000;
-        soon.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&d->freed, &d->lock, &soon);
+        /* Wakes up now and then to see a cancel. */
+        cond_wait_until(&d->freed, &d->lock, clock_ns() + 200000000);
     }
     if (ok)
         vec_foreach(key, keys)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -236,11 +235,7 @@ struct http_server *http_server_open(struct http_loops *loops, const struct http
     l->max_conns = l->max_conns ? l->max_conns : 16384;
     s->head_limits = (struct http_head_limits){.head_max = l->header_max, .target_max = l->target_max};
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->gone, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&s->gone, NULL);
     for (unsigned i = 0; i < n; i++) {
         s->at[i].loop = http_loops_at(loops, i);
         s->at[i].server = s;
@@ -270,19 +265,15 @@ void http_server_stats(const struct http_server *s, struct http_stats *out)
 /* Waits until no connection is open or `timeout_ms` has passed. */
 static bool wait_gone(struct http_server *s, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    int failed = 0;
+    int64_t until_ns = clock_ns() + timeout_ms * 1000000;
+    bool is_time_left = true;
     pthread_mutex_lock(&s->lock);
-    while (atomic_load_explicit(&s->open_conns, memory_order_acquire) > 0 && failed == 0)
-        failed = timeout_ms < 0 ? pthread_cond_wait(&s->gone, &s->lock)
-                                : pthread_cond_timedwait(&s->gone, &s->lock, &until);
+    while (atomic_load_explicit(&s->open_conns, memory_order_acquire) > 0 && is_time_left) {
+        if (timeout_ms < 0)
+            pthread_cond_wait(&s->gone, &s->lock);
+        else
+            is_time_left = cond_wait_until(&s->gone, &s->lock, until_ns);
+    }
     bool is_gone = atomic_load_explicit(&s->open_conns, memory_order_acquire) == 0;
     pthread_mutex_unlock(&s->lock);
     return is_gone;

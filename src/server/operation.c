@@ -5,10 +5,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     RING_MAX = 64 << 10,       /* bytes of progress kept per operation */
@@ -206,25 +204,13 @@ struct str operation_id(const struct operation *op)
     return op->id;
 }
 
-static struct timespec time_after(int64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
 void operations_drain(struct operations *all, int64_t patience_ms)
 {
     if (!all)
         return;
-    struct timespec until = time_after(patience_ms);
+    int64_t until_ns = clock_ns() + patience_ms * 1000000;
     pthread_mutex_lock(&all->lock);
-    while (all->active_count > 0 &&
-           pthread_cond_clockwait(&all->ended, &all->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+    while (all->active_count > 0 && cond_wait_until(&all->ended, &all->lock, until_ns))
         ;
     for (struct operation *op = all->newest; op; op = op->older)
         atomic_store(&op->cancel, true);

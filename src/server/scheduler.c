@@ -4,10 +4,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct entry {
     scheduler_fn *fn;
@@ -28,12 +26,8 @@ struct scheduler {
 struct scheduler *scheduler_open(void)
 {
     struct scheduler *s = xcalloc(1, sizeof *s);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&s->changed, NULL);
     return s;
 }
 
@@ -57,20 +51,8 @@ static struct entry *next_due(struct scheduler *s)
 static bool sleep_until(struct scheduler *s, int64_t due_ms)
 {
     pthread_mutex_lock(&s->lock);
-    while (!s->is_closing) {
-        int64_t left = due_ms - clock_ms();
-        if (left <= 0)
-            break;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += left / 1000;
-        until.tv_nsec += left % 1000 * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-        pthread_cond_timedwait(&s->changed, &s->lock, &until);
-    }
+    while (!s->is_closing && clock_ms() < due_ms)
+        cond_wait_until(&s->changed, &s->lock, due_ms * 1000000);
     bool goes_on = !s->is_closing;
     pthread_mutex_unlock(&s->lock);
     return goes_on;

@@ -10,10 +10,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "git_int.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     HEADS_MAX = 1000,    /* heads remembered */
@@ -149,12 +147,8 @@ static bool wait_alone(struct mirror *m, const atomic_bool *cancel)
     while (m->is_alone) {
         if (cancel && atomic_load(cancel))
             return false;
-        struct timespec soon; /* wakes up now and then to see a cancel */
-        clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_nsec += 200000000;
-        soon.tv_sec += soon.tv_nsec / 1000000000;
-        soon.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&c->freed, &c->lock, &soon);
+        /* Wakes up now and then to see a cancel. */
+        cond_wait_until(&c->freed, &c->lock, clock_ns() + 200000000);
     }
     return !m->is_bad;
 }
