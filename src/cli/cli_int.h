@@ -220,9 +220,9 @@ void print_approved(struct cli *c, const json_t *results);      /* "Approved app
 void print_created(struct cli *c, const json_t *created, bool is_approved);
 /* "Deleting AP - ID" for each app of the reply, and how many `noun`s they are: "app", "preview". */
 void print_deleted(struct cli *c, const json_t *reply, const char *noun);
-/* "<title> AP" for each app that was changed in staging, what was promoted, and "N app(s) <done>, ...": "Linked app",
- * "linked". */
-void print_staged(struct cli *c, const json_t *reply, const char *title, const char *done);
+/* Makes a call that changes apps in staging, and prints "<title> AP" for each, what was promoted, and "N app(s) <done>,
+ * ...": "Linked app", "linked". */
+bool call_staged(struct cli *c, struct call *call, const char *title, const char *done, struct err *err);
 void print_dry_run(struct cli *c, const json_t *reply);
 /* An AppApplyResponse; `is_approved`: permissions of created apps have been approved. */
 void print_applied(struct cli *c, const json_t *reply, bool is_approved); /* applied.c */

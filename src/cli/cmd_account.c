@@ -13,14 +13,7 @@ static bool run_link(struct cli *c, struct err *err)
     call_text(c, &call, "appPathGlob", arg_word(c, 2));
     call_bool(c, &call, "promote", args_is_on(c->args, "promote"));
     call_bool(c, &call, "dryRun", args_is_on(c->args, "dry-run"));
-    json_t *reply = call_server(c, &call, err);
-    if (!reply)
-        return false;
-    if (print_result_json(c, reply))
-        return true;
-    print_staged(c, reply, "Linked app", "linked");
-    print_dry_run(c, reply);
-    return true;
+    return call_staged(c, &call, "Linked app", "linked", err);
 }
 
 static const struct flag link_flags[] = {FLAG_PROMOTE, FLAG_DRY_RUN, FLAG_RESULT_FORMAT, FLAG_END};

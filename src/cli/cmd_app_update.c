@@ -86,14 +86,7 @@ static bool update_metadata(struct cli *c, struct str spec, const char *config_t
     call_text(c, &call, "appPathGlob", arg_word(c, c->args->words.len - 1));
     call_bool(c, &call, "dryRun", args_is_on(c->args, "dry-run"));
     call_bool(c, &call, "promote", args_is_on(c->args, "promote"));
-    json_t *reply = call_server(c, &call, err);
-    if (!reply)
-        return false;
-    if (print_result_json(c, reply))
-        return true;
-    print_staged(c, reply, "Updated", "updated");
-    print_dry_run(c, reply);
-    return true;
+    return call_staged(c, &call, "Updated", "updated", err);
 }
 
 static bool run_spec(struct cli *c, struct err *err)
