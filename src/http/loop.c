@@ -481,14 +481,8 @@ int64_t http_loop_now_ms(const struct http_loop *loop)
 
 void http_date_format(int64_t unix_secs, char out[HTTP_DATE_LEN])
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    time_t t = (time_t)unix_secs;
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    char text[64];
-    snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + tm.tm_wday * 3L, tm.tm_mday,
-             months + tm.tm_mon * 3L, (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    char text[TIME_TEXT_MAX];
+    time_format_http(text, unix_secs);
     memcpy(out, text, HTTP_DATE_LEN);
 }
 
