@@ -19,18 +19,11 @@ struct ace_function {
     enum star_ret (*check)(struct star_run *run, star_v *values);
 };
 
-static struct str text_of(star_v v)
-{
-    struct str s = {0};
-    star_to_str(v, &s);
-    return s;
-}
-
 /* Upper-cases a type among `allowed` in place. */
 static enum star_ret check_type(struct star_run *run, star_v *value, const char *const *allowed,
                                 const char *what)
 {
-    struct str type = text_of(*value);
+    struct str type = star_text(*value);
     for (; *allowed; allowed++)
         if (str_eq_nocase(type, str_from(*allowed))) {
             *value = star_string_z(star_run_arena(run), *allowed);
@@ -66,7 +59,7 @@ static enum star_ret check_redirect(struct star_run *run, star_v *v)
 
 static enum star_ret check_permission(struct star_run *run, star_v *v)
 {
-    struct str type = text_of(v[3]);
+    struct str type = star_text(v[3]);
     if (!str_is_empty(type) && !str_eq(type, STR("READ")) && !str_eq(type, STR("WRITE")))
         return star_fail(run, "permission: type must be READ or WRITE, not \"" STR_FMT "\"", STR_ARG(type));
     return STAR_OK;
@@ -249,9 +242,9 @@ static enum star_ret audit_call(struct star_run *run, const struct star_call *ca
     struct visit *visit = request ? request->owner : NULL;
     if (visit) { /* the texts live in the run's arena, as long as the request */
         visit->audit.is_set = true;
-        visit->audit.operation = text_of(v[0]);
-        visit->audit.target = text_of(v[1]);
-        visit->audit.detail = text_of(v[2]);
+        visit->audit.operation = star_text(v[0]);
+        visit->audit.target = star_text(v[1]);
+        visit->audit.detail = star_text(v[2]);
     }
     *out = STAR_NONE;
     return STAR_OK;
@@ -271,8 +264,8 @@ static enum star_ret output_attr(struct star_run *run, void *self, struct str na
     if (str_eq(name, STR("error"))) {
         *out = o->error;
     } else if (str_eq(name, STR("value"))) {
-        if (!str_is_empty(text_of(o->error)))
-            return star_fail(run, "output has error: " STR_FMT, STR_ARG(text_of(o->error)));
+        if (!str_is_empty(star_text(o->error)))
+            return star_fail(run, "output has error: " STR_FMT, STR_ARG(star_text(o->error)));
         *out = o->value;
     } else {
         return STAR_MISSING;
@@ -290,7 +283,7 @@ static size_t output_names(void *self, struct str *names, size_t max)
 
 static bool output_truth(void *self)
 {
-    return str_is_empty(text_of(((struct output *)self)->error));
+    return str_is_empty(star_text(((struct output *)self)->error));
 }
 
 static void output_freeze(void *self)

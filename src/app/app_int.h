@@ -41,6 +41,17 @@ enum {
     APP_SOURCE_TOTAL = 16 << 20,        /* all that an app loads */
 };
 
+/* Members of a struct: the text of a string, "" without one; whether there is one that is true. */
+static inline struct str member_text(star_v s, const char *name)
+{
+    return star_text(star_struct_get(s, str_from(name)));
+}
+static inline bool member_is_true(star_v s, const char *name)
+{
+    star_v v = star_struct_get(s, str_from(name));
+    return !star_is_null(v) && star_truth(v);
+}
+
 /* --- params.c --- */
 
 enum param_type { PARAM_STRING, PARAM_INT, PARAM_BOOLEAN, PARAM_DICT, PARAM_LIST };

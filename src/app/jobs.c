@@ -90,13 +90,6 @@ static bool check(struct app_job *job, struct err *err)
 /* --- ace.job()
  * ------------------------------------------------------------------------------------------------ */
 
-static struct str text_of(star_v v)
-{
-    struct str s = {0};
-    star_to_str(v, &s);
-    return s;
-}
-
 static bool read_command(struct arena *a, star_v list, struct str_list *out, struct err *err)
 {
     if (star_len(list) > COMMAND_MAX)
@@ -113,14 +106,14 @@ static bool read_command(struct arena *a, star_v list, struct str_list *out, str
 static bool job_of(struct arena *a, const star_v *v, struct app_job *out, struct err *err)
 {
     struct app_job job = {
-        .name = text_of(v[NAME]),
-        .schedule = str_trim(text_of(v[SCHEDULE])),
-        .time_zone = text_of(v[TIME_ZONE]),
-        .path = text_of(v[PATH]),
-        .method = text_of(v[METHOD]),
+        .name = star_text(v[NAME]),
+        .schedule = str_trim(star_text(v[SCHEDULE])),
+        .time_zone = star_text(v[TIME_ZONE]),
+        .path = star_text(v[PATH]),
+        .method = star_text(v[METHOD]),
         .catch_up = star_truth(v[CATCH_UP]),
     };
-    struct str overlap = text_of(v[OVERLAP]);
+    struct str overlap = star_text(v[OVERLAP]);
     if (!overlap_of(str_is_empty(overlap) ? STR("skip") : overlap, &job.overlap))
         return err_set(err, ERR_INVALID, "job " STR_FMT ": overlap must be \"skip\", \"queue\" or \"parallel\"",
                        STR_ARG(str_slice(job.name, 0, 100)));

@@ -4,19 +4,6 @@
 
 #include <stdlib.h>
 
-static struct str text_field(star_v s, const char *name)
-{
-    struct str text = {0};
-    star_to_str(star_struct_get(s, str_from(name)), &text);
-    return text;
-}
-
-static bool bool_field(star_v s, const char *name)
-{
-    star_v v = star_struct_get(s, str_from(name));
-    return !star_is_null(v) && star_truth(v);
-}
-
 /* Whether what the proxy routes and the container want of each other is there. */
 static bool check_container(const struct app *app, struct err *err)
 {
@@ -53,10 +40,10 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
                         &app->settings, err) ||
         !framework_load(&app->arena, &app->files, settings, &app->framework, err))
         return false;
-    app->name = text_field(a, "name");
-    app->is_static_only = bool_field(a, "static_only");
-    app->is_single_file = bool_field(a, "single_file");
-    app->redirect_bare_path = bool_field(a, "redirect_bare_path");
+    app->name = member_text(a, "name");
+    app->is_static_only = member_is_true(a, "static_only");
+    app->is_single_file = member_is_true(a, "single_file");
+    app->redirect_bare_path = member_is_true(a, "redirect_bare_path");
     app->static_root_cache_control = app_config_str(app, "static_root_cache_control", (struct str){0});
     app->headers_level = app_config_count(app, "security.headers_level", 2);
     if (app_config_bool(app, "static_from_disk", false) && !app->is_on_disk)

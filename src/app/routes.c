@@ -2,19 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
-static struct str text_field(star_v s, const char *name)
-{
-    struct str text = {0};
-    star_to_str(star_struct_get(s, str_from(name)), &text);
-    return text;
-}
-
-static bool bool_field(star_v s, const char *name)
-{
-    star_v v = star_struct_get(s, str_from(name));
-    return !star_is_null(v) && star_truth(v);
-}
-
 static star_v callable_field(star_v s, const char *name)
 {
     star_v v = star_struct_get(s, str_from(name));
@@ -34,18 +21,18 @@ static bool add_api(struct app *app, star_v v, struct str path, star_v page_hand
 {
     star_v handler = callable_field(v, "handler");
     struct route *r = route_new(app, ROUTE_API, star_is_null(handler) ? page_handler : handler);
-    r->is_text = str_eq(text_field(v, "type"), STR("TEXT"));
-    return router_add(app->router, text_field(v, "method"), path, r, err);
+    r->is_text = str_eq(member_text(v, "type"), STR("TEXT"));
+    return router_add(app->router, member_text(v, "method"), path, r, err);
 }
 
 /* A page or fragment; pages need the template engine, so these routes answer that it is not there. */
 static bool add_html(struct app *app, star_v v, struct err *err)
 {
-    struct str path = text_field(v, "path");
+    struct str path = member_text(v, "path");
     if (app->is_static_only)
         return err_set(err, ERR_INVALID, "static_only app cannot have HTML routes");
     star_v handler = callable_field(v, "handler"), fragments = star_struct_get(v, STR("fragments"));
-    if (!router_add(app->router, text_field(v, "method"), path, route_new(app, ROUTE_HTML, handler), err))
+    if (!router_add(app->router, member_text(v, "method"), path, route_new(app, ROUTE_HTML, handler), err))
         return false;
     for (size_t i = 0; i < star_len(fragments); i++) {
         star_v f = star_item(fragments, i);
@@ -54,10 +41,10 @@ static bool add_html(struct app *app, star_v v, struct err *err)
                            star_type_name(f));
         star_v own = callable_field(f, "handler");
         struct str at =
-            http_path_clean(&app->arena, http_path_join(&app->arena, path, text_field(f, "path")));
+            http_path_clean(&app->arena, http_path_join(&app->arena, path, member_text(f, "path")));
         bool ok = str_eq(star_struct_ctor(f), STR("ace.api"))
                       ? add_api(app, f, at, handler, err)
-                      : router_add(app->router, text_field(f, "method"), at,
+                      : router_add(app->router, member_text(f, "method"), at,
                                    route_new(app, ROUTE_HTML, star_is_null(own) ? handler : own), err);
         if (!ok)
             return false;
@@ -90,9 +77,9 @@ static const struct str drop[] = {STR_INIT("Forwarded"), STR_INIT("X-Forwarded-"
 
 static bool fill_opts(struct app *app, star_v config, struct proxy_route *p, struct err *err)
 {
-    struct str strip = text_field(config, "strip_path");
+    struct str strip = member_text(config, "strip_path");
     struct str prefix =
-        bool_field(config, "strip_app") ? http_path_join(&app->arena, app->path, strip) : strip;
+        member_is_true(config, "strip_app") ? http_path_join(&app->arena, app->path, strip) : strip;
     if (!str_is_empty(prefix) && prefix.ptr[0] != '/')
         return err_set(err, ERR_INVALID,
                        "proxy.config: strip_path must start with \"/\", not \"" STR_FMT "\"",
@@ -129,7 +116,7 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
         return err_set(err, ERR_INVALID, "error in proxy config: %s",
                        err_is_set(&why) ? err_msg(&why) : "expected the result of proxy.config(...)");
     struct proxy_route *p = arena_new(a, struct proxy_route);
-    struct str path = text_field(v, "path"), url = text_field(config, "url");
+    struct str path = member_text(v, "path"), url = member_text(config, "url");
     if (str_is_empty(path) || path.ptr[0] != '/')
         return err_set(err, ERR_INVALID, "ace.proxy: path must start with \"/\", not \"" STR_FMT "\"",
                        STR_ARG(path));
@@ -138,7 +125,7 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
                        "ace.proxy: path takes in everything below it, it needs no \"*\": \"" STR_FMT "\"",
                        STR_ARG(path));
     p->path = http_path_clean(a, path);
-    p->preserve_host = bool_field(config, "preserve_host");
+    p->preserve_host = member_is_true(config, "preserve_host");
     p->is_container = str_eq(url, STR("<CONTAINER_URL>"));
     if (!p->is_container && !http_upstream_parse(a, str_dup(a, url), false, &p->upstream, err))
         return err_wrap(err, "proxy.config: url \"" STR_FMT "\"", STR_ARG(url));
@@ -177,7 +164,7 @@ bool routes_load(struct app *app, struct err *err)
         struct str kind = star_struct_ctor(v);
         bool ok;
         if (str_eq(kind, STR("ace.api")))
-            ok = add_api(app, v, text_field(v, "path"), STAR_NULL, err);
+            ok = add_api(app, v, member_text(v, "path"), STAR_NULL, err);
         else if (str_eq(kind, STR("ace.html")))
             ok = add_html(app, v, err);
         else if (str_eq(kind, STR("ace.proxy")))
@@ -205,7 +192,7 @@ bool routes_check(const struct eval *e, struct err *err)
     for (size_t i = 0; ok && i < star_len(list); i++) {
         star_v v = star_item(list, i);
         if (str_eq(star_struct_ctor(v), STR("ace.api")))
-            ok = add_api(&trial, v, text_field(v, "path"), STAR_NULL, err);
+            ok = add_api(&trial, v, member_text(v, "path"), STAR_NULL, err);
         else if (str_eq(star_struct_ctor(v), STR("ace.html")))
             ok = add_html(&trial, v, err);
     }

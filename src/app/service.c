@@ -25,13 +25,6 @@ struct plan {
     bool is_command;            /* lifetime "command": an image, and no container of its own */
 };
 
-static struct str text_field(const struct plan *p, const char *name)
-{
-    struct str text = {0};
-    star_to_str(star_struct_get(p->config, str_from(name)), &text);
-    return text;
-}
-
 static void add_map(struct arena *a, const struct map *m, struct ctr_kv_list *out)
 {
     map_foreach(e, m) ctr_kv_set(a, out, e->key, *(const struct str *)e->value);
@@ -112,7 +105,7 @@ static bool find_containerfile(struct plan *p, struct str source, struct err *er
 
 static bool choose_build_dir(struct plan *p, struct err *err)
 {
-    struct str dir = path_clean(p->a, text_field(p, "build_dir"));
+    struct str dir = path_clean(p->a, member_text(p->config, "build_dir"));
     if (str_eq(dir, STR(".")))
         return true;
     return src_name_clean(p->a, dir, &p->build_dir, err) || err_wrap(err, "container.config: build_dir");
@@ -120,7 +113,7 @@ static bool choose_build_dir(struct plan *p, struct err *err)
 
 static bool choose_source(struct plan *p, struct err *err)
 {
-    struct str source = text_field(p, "source");
+    struct str source = member_text(p->config, "source");
     if (str_eq(source, STR("nixpacks")))
         return err_set(err, ERR_UNSUPPORTED, "nixpacks is not supported yet");
     if (str_starts(source, STR("image:"))) {
@@ -411,7 +404,7 @@ static void fill_timing(struct plan *p)
 {
     const struct app *app = p->app;
     struct ctr_service_config *c = &p->out;
-    struct str health = text_field(p, "health");
+    struct str health = member_text(p->config, "health");
     if (str_is_empty(health) || str_eq(health, STR("/")))
         health = app_config_str(app, "container.health_url", STR("/"));
     c->is_health_configured = !str_eq(health, STR("/"));
@@ -452,8 +445,8 @@ bool service_load(struct app *app, star_v container, struct err *err)
                        "app requires container support, which is not enabled on this server: install Docker "
                        "or Podman, or set "
                        "system.container_command");
-    p.is_command = str_eq(text_field(&p, "lifetime"), STR("command"));
-    app->scheme = text_field(&p, "scheme");
+    p.is_command = str_eq(member_text(p.config, "lifetime"), STR("command"));
+    app->scheme = member_text(p.config, "scheme");
     if (!str_eq(app->scheme, STR("http")) && !str_eq(app->scheme, STR("https")))
         return err_set(err, ERR_INVALID,
                        "container.config: scheme must be http or https, not \"" STR_FMT "\"",

@@ -90,6 +90,7 @@ star_v star_string(struct arena *a, struct str s);              /* copies the by
 star_v star_string_borrow(struct arena *a, struct str s);       /* shares them: they live as long as `a` */
 star_v star_string_z(struct arena *a, const char *z);           /* copies */
 bool star_to_str(star_v v, struct str *out);                    /* the bytes of a string (not of `bytes`) */
+struct str star_text(star_v v);                                 /* the same; empty for what is no string */
 star_v star_bytes(struct arena *a, struct str s);
 bool star_to_bytes(star_v v, struct str *out);
 

@@ -236,6 +236,13 @@ bool star_to_str(star_v v, struct str *out)
     return true;
 }
 
+struct str star_text(star_v v)
+{
+    struct str s = {0};
+    star_to_str(v, &s);
+    return s;
+}
+
 bool star_to_bytes(star_v v, struct str *out)
 {
     if (!is_type(v, O_BYTES))
