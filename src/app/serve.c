@@ -40,14 +40,6 @@ static void security_headers(struct http_req *req, void *arg)
     }
 }
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* True if `path` has a '/' that is written as %2F. */
 static bool has_encoded_slash(struct str path)
 {
@@ -55,27 +47,6 @@ static bool has_encoded_slash(struct str path)
         if (path.ptr[i] == '%' && path.ptr[i + 1] == '2' && (path.ptr[i + 2] | 0x20) == 'f')
             return true;
     return false;
-}
-
-/* Takes the decoded `prefix` off the encoded `path`. */
-static bool cut_encoded(struct str path, struct str prefix, struct str *rest)
-{
-    size_t i = 0;
-    for (size_t k = 0; k < prefix.len; k++) {
-        if (i >= path.len)
-            return false;
-        char c = path.ptr[i++];
-        if (c == '%' && i + 1 < path.len && hex_of(path.ptr[i]) >= 0 && hex_of(path.ptr[i + 1]) >= 0) {
-            c = (char)(hex_of(path.ptr[i]) << 4 | hex_of(path.ptr[i + 1]));
-            i += 2;
-            if (c == '/')
-                return false; /* an encoded slash is data, not structure */
-        }
-        if (c != prefix.ptr[k])
-            return false;
-    }
-    *rest = str_from_off(path, i);
-    return str_is_empty(*rest) || rest->ptr[0] == '/';
 }
 
 /* The path inside the app, clean, starting with "/"; false if the request is not below the app's path. It is
@@ -95,7 +66,7 @@ static bool inner_path(const struct app *app, struct http_req *req, struct str *
         if (!http_pct_decode(req->arena, path, &decoded) || str_chr(decoded, '\0') != STR_NPOS)
             return false;
         if (has_encoded_slash(path)) {
-            if (!cut_encoded(http_path_clean(req->arena, path), app->path, &rest))
+            if (!http_encoded_path_under(http_path_clean(req->arena, path), app->path, &rest))
                 return false;
             *out = str_is_empty(rest) ? STR("/") : rest;
             return true;

@@ -172,9 +172,8 @@ static bool split_hashed(struct arena *a, struct str rel, struct str *plain, str
     if (stem.len < STORE_SHA_LEN + 1 || stem.ptr[stem.len - STORE_SHA_LEN - 1] != '-')
         return false;
     *sha = str_from_off(stem, stem.len - STORE_SHA_LEN);
-    for (size_t i = 0; i < sha->len; i++)
-        if (!((sha->ptr[i] >= '0' && sha->ptr[i] <= '9') || (sha->ptr[i] >= 'a' && sha->ptr[i] <= 'f')))
-            return false;
+    if (!str_is_lower_hex(*sha))
+        return false;
     stem = str_slice(stem, 0, stem.len - STORE_SHA_LEN - 1);
     *plain = str_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(dir), STR_ARG(stem), STR_ARG(ext));
     return true;

@@ -100,21 +100,13 @@ bool base64url_decode(struct arena *a, struct str text, struct str *out)
     return decode64(a, text, url_digits, out);
 }
 
-static int digit16(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool hex_decode(struct arena *a, struct str text, struct str *out)
 {
     if (text.len % 2 != 0)
         return false;
     char *p = arena_alloc(a, text.len / 2);
     for (size_t i = 0; i < text.len; i += 2) {
-        int hi = digit16(text.ptr[i]), lo = digit16(text.ptr[i + 1]);
+        int hi = hex_digit(text.ptr[i]), lo = hex_digit(text.ptr[i + 1]);
         if (hi < 0 || lo < 0)
             return false;
         p[i / 2] = (char)(hi << 4 | lo);

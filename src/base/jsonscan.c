@@ -29,11 +29,6 @@ static bool take(struct json_scan *s, char c)
     return true;
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* The value of \uXXXX at `p`, or -1. */
 static int32_t unit_at(const char *p, const char *end)
 {
@@ -41,9 +36,10 @@ static int32_t unit_at(const char *p, const char *end)
     if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
         return -1;
     for (int i = 2; i < 6; i++) {
-        if (!is_hex(p[i]))
+        int digit = hex_digit(p[i]);
+        if (digit < 0)
             return -1;
-        n = n << 4 | (p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+        n = n << 4 | digit;
     }
     return n;
 }

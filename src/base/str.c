@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct str str_from(const char *z)
 {
@@ -44,6 +45,17 @@ int str_cmp(struct str a, struct str b)
     if (c != 0)
         return c;
     return (a.len > b.len) - (a.len < b.len);
+}
+
+static int order(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+void str_sort(struct str *items, size_t n)
+{
+    if (n > 1)
+        qsort(items, n, sizeof *items, order);
 }
 
 bool str_starts(struct str s, struct str prefix)
@@ -165,6 +177,14 @@ bool str_to_i64(struct str s, int64_t *out)
     if (!str_to_u64(s, &n) || n > (uint64_t)INT64_MAX + negative)
         return false;
     *out = negative ? (int64_t)(0 - n) : (int64_t)n;
+    return true;
+}
+
+bool str_is_lower_hex(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
+            return false;
     return true;
 }
 

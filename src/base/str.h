@@ -37,6 +37,7 @@ bool str_eq(struct str a, struct str b);
 bool str_eq_z(struct str a, const char *z);
 bool str_eq_nocase(struct str a, struct str b);   /* ASCII case only */
 int str_cmp(struct str a, struct str b);          /* bytewise, shorter first */
+void str_sort(struct str *items, size_t n);       /* by str_cmp() */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 
@@ -65,6 +66,17 @@ bool str_next(struct str *rest, char sep, struct str *part);
 /* Whole-string number parse; false on empty, sign misuse, other bytes or overflow. */
 bool str_to_i64(struct str s, int64_t *out);
 bool str_to_u64(struct str s, uint64_t *out);
+
+/* The value of a hexadecimal digit, of either case; -1 for any other byte. */
+static inline int hex_digit(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+/* True if there is nothing but digits and a to f, as digests are written. */
+bool str_is_lower_hex(struct str s);
 
 /* Copies and formats, allocated in `a`. */
 struct str str_dup(struct arena *a, struct str s);

@@ -13,14 +13,6 @@ static bool is_control(int c)
     return (c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void add_utf8(struct buf *b, uint32_t c)
 {
     if (c < 0x80) {
@@ -45,7 +37,7 @@ static bool unicode_escape(struct toml_parser *p, int digits)
 {
     uint32_t c = 0;
     for (int i = 0; i < digits; i++) {
-        int d = hex_value(toml_peek(p, (size_t)i));
+        int d = hex_digit(toml_peek(p, (size_t)i));
         if (d < 0)
             return toml_fail_at(p, p->pos - 2, "\\%c needs %d hexadecimal digits", digits == 4 ? 'u' : 'U', digits);
         c = c << 4 | (uint32_t)d;
@@ -240,7 +232,7 @@ static bool time_kind(struct str s, enum toml_kind *kind)
 
 static int digit_in(int c, unsigned base)
 {
-    int d = hex_value(c);
+    int d = hex_digit(c);
     return d >= 0 && (unsigned)d < base ? d : -1;
 }
 
@@ -264,7 +256,7 @@ static bool to_int(struct toml_parser *p, size_t start, unsigned base, bool nega
 {
     uint64_t n = 0, limit = (uint64_t)INT64_MAX + (negative ? 1 : 0);
     for (size_t i = 0; i < p->scratch.len; i++) {
-        uint64_t d = (uint64_t)hex_value((unsigned char)p->scratch.ptr[i]);
+        uint64_t d = (uint64_t)hex_digit(p->scratch.ptr[i]);
         if (n > (limit - d) / base)
             return toml_fail_at(p, start, "the integer does not fit 64 bits");
         n = n * base + d;

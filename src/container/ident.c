@@ -31,11 +31,6 @@ static int kv_order(const void *x, const void *y)
     return str_cmp(((const struct ctr_kv *)x)->key, ((const struct ctr_kv *)y)->key);
 }
 
-static int str_order(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 static void hash_part(struct sha256 *h, struct str s)
 {
     sha256_add(h, s.ptr, s.len);
@@ -70,7 +65,7 @@ struct str ctr_list_hash(struct arena *a, const struct str_list *l)
     sha256_init(&h);
     if (l->len > 0) {
         struct str *sorted = arena_memdup(a, l->items, l->len * sizeof *sorted);
-        qsort(sorted, l->len, sizeof *sorted, str_order);
+        str_sort(sorted, l->len);
         for (size_t i = 0; i < l->len; i++)
             hash_part(&h, sorted[i]);
     }

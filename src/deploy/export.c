@@ -331,16 +331,11 @@ static void add_app(struct export *x, const struct store_app *app)
 
 /* --- the head --- */
 
-static int by_text(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 static void add_needs(struct buf *b, const char *what, struct str_list *names)
 {
     if (names->len == 0)
         return;
-    qsort(names->items, names->len, sizeof *names->items, by_text);
+    str_sort(names->items, names->len);
     buf_printf(b, "# %s: ", what);
     for (size_t i = 0; i < names->len; i++) {
         buf_add_z(b, i > 0 ? ", " : "");

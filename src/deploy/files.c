@@ -8,8 +8,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-#include <stdlib.h>
-
 enum {
     FILES_MAX = 1000,
     FILE_MAX = 4 << 20,
@@ -65,11 +63,6 @@ static bool list(struct arena *a, struct str dir, struct str pattern, bool follo
     return ok && !err_is_set(err);
 }
 
-static int by_name(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 static bool read_files(struct op *op, struct str dir, const struct str_list *names, bool follows,
                        struct config_files *out, struct err *err)
 {
@@ -105,8 +98,7 @@ static bool find_and_read(struct op *op, struct str dir, struct str pattern, boo
     } else {
         if (!list(&op->arena, dir, pattern, follows, &names, err))
             return false;
-        if (names.len > 0)
-            qsort(names.items, names.len, sizeof *names.items, by_name);
+        str_sort(names.items, names.len);
     }
     if (names.len == 0 || !(fs_exists(whole) || has_pattern(pattern)))
         return no_match(op, op->opts->path, err);

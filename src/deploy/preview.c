@@ -13,10 +13,7 @@ static const struct str marker = STR_INIT("_cl_preview_");
 
 static bool is_hex(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return s.len >= PREFIX_MIN && s.len <= COMMIT_LEN;
+    return str_is_lower_hex(s) && s.len >= PREFIX_MIN && s.len <= COMMIT_LEN;
 }
 
 static struct str text_of(struct op *op, const struct store_app *app)

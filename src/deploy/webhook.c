@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
+#include "http.h"
+
 enum { TOKEN_BYTES = 16 };
 
 struct str hook_base(struct arena *a, const struct deploy *d)
@@ -36,27 +38,6 @@ static bool check_type(struct str type, struct err *err)
                                                STR_ARG(type));
 }
 
-/* Everything but unreserved characters (RFC 3986 §2.3) as %XX. */
-static struct str escape(struct arena *a, struct str s)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    char *out = arena_alloc(a, s.len * 3 + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        (c != '\0' && strchr("-._~", c));
-        if (is_plain) {
-            out[n++] = (char)c;
-            continue;
-        }
-        out[n++] = '%';
-        out[n++] = digits[c >> 4];
-        out[n++] = digits[c & 15];
-    }
-    return str_of(out, n);
-}
-
 /* AppToken. */
 static json_t *token_json(struct op *op, const struct store_app *app, struct str type, struct str token)
 {
@@ -65,7 +46,7 @@ static json_t *token_json(struct op *op, const struct store_app *app, struct str
     json_t *j = json_object();
     json_set_str(j, "type", type);
     json_set_str(j, "url", str_printf(a, STR_FMT "/_openrun_webhook/" STR_FMT "?appPath=" STR_FMT,
-                                      STR_ARG(hook_base(a, op->deploy)), STR_ARG(type), STR_ARG(escape(a, at))));
+                                      STR_ARG(hook_base(a, op->deploy)), STR_ARG(type), STR_ARG(http_pct_encode(a, at))));
     json_set_str(j, "token", token);
     return j;
 }

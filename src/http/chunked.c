@@ -31,14 +31,6 @@ enum {
     SIZE_DIGITS_MAX = 15, /* leaves room to add without overflow */
 };
 
-static int hex_of(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_text(unsigned char c)
 {
     return (c >= 0x20 && c != 0x7f) || c == '\t';
@@ -51,7 +43,7 @@ static const char *step(struct http_chunked *d, unsigned char c)
     switch (d->state) {
     case SIZE_FIRST:
     case SIZE:
-        digit = hex_of(c);
+        digit = hex_digit(c);
         if (digit >= 0) {
             if (d->state == SIZE && ++d->overhead >= SIZE_DIGITS_MAX)
                 return "a chunk size is too large";

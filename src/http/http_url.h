@@ -42,6 +42,9 @@ struct str http_path_join(struct arena *a, struct str base, struct str rest);
 /* True if `path` is `prefix` or below it, segment-wise: "/a" covers "/a" and "/a/b", not "/ab"; ""
  * and "/" cover everything. *rest is what follows the prefix: "" or starts with '/'. */
 bool http_path_under(struct str path, struct str prefix, struct str *rest);
+/* The same for a `path` that is still encoded, below a `prefix` that is not. Encoded slashes are data: in place of a slash
+ * of the prefix one matches nothing. */
+bool http_encoded_path_under(struct str path, struct str prefix, struct str *rest);
 
 /* --- URLs and hosts --- */
 
@@ -122,7 +125,7 @@ int http_accepts_coding(struct str accept_encoding, struct str coding);
 /* --- dates (RFC 9110 section 5.6.7) --- */
 
 /* Parses an IMF-fixdate ("Sun, 06 Nov 1994 08:49:37 GMT") or one of the two obsolete forms to seconds since
- * 1970. */
+ * 1970. A year of two digits is at most 50 years from now. */
 bool http_date_parse(struct str s, int64_t *unix_s);
 
 #endif

@@ -372,8 +372,7 @@ bool http_parse_authority(struct str text, struct str *host, int *port)
         rest = str_from_off(text, close + 1);
         for (size_t i = 0; i < name.len; i++) {
             char ch = name.ptr[i];
-            bool is_hex = (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'f');
-            if (!is_hex && ch != ':' && ch != '.')
+            if (hex_digit(ch) < 0 && ch != ':' && ch != '.')
                 return false;
         }
         if (rest.len > 0 && rest.ptr[0] != ':')

@@ -842,7 +842,7 @@ void http_proxy(struct http_req *req, const struct http_upstream *to, const stru
     int status = why ? 500 : 0;
     x->path = opts->path;
     if (!why && opts->path.len == 0) {
-        if (!proxy_strip(req->path, opts->strip_prefix, &x->path)) {
+        if (!http_encoded_path_under(req->path, opts->strip_prefix, &x->path)) {
             status = 404;
             why = "404 page not found";
         } else if (x->path.len == 0) {

@@ -92,39 +92,6 @@ static bool is_dropped(const struct name_set *set, struct str name)
     return false;
 }
 
-/* ---- Paths ---- */
-
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool proxy_strip(struct str path, struct str prefix, struct str *rest)
-{
-    prefix = str_trim_right(prefix, '/');
-    size_t i = 0;
-    for (size_t k = 0; k < prefix.len; k++) {
-        if (i >= path.len)
-            return false;
-        char c = path.ptr[i++];
-        if (c == '%' && i + 1 < path.len && hex_of(path.ptr[i]) >= 0 && hex_of(path.ptr[i + 1]) >= 0) {
-            c = (char)(hex_of(path.ptr[i]) << 4 | hex_of(path.ptr[i + 1]));
-            i += 2;
-            if (c == '/')
-                return false; /* an encoded slash is data, not structure */
-        }
-        if (c != prefix.ptr[k])
-            return false;
-    }
-    if (i < path.len && path.ptr[i] != '/' && prefix.len > 0)
-        return false;
-    *rest = str_from_off(path, i);
-    return true;
-}
-
 /* ---- Requests ---- */
 
 bool proxy_may_upgrade(const struct http_req *req)
@@ -360,7 +327,7 @@ struct str proxy_location(struct arena *a, const struct http_upstream *to, const
             break;
         }
     }
-    if (proxy_strip(only_path, prefix, &rest))
+    if (http_encoded_path_under(only_path, prefix, &rest))
         return path;
     return str_cat(a, http_path_encode(a, prefix), path);
 }
@@ -369,7 +336,7 @@ struct str proxy_location(struct arena *a, const struct http_upstream *to, const
 static void add_cookie_path(struct arena *a, struct buf *b, struct str prefix, struct str path)
 {
     struct str rest;
-    if (!proxy_strip(path, prefix, &rest)) {
+    if (!http_encoded_path_under(path, prefix, &rest)) {
         buf_add_str(b, http_path_encode(a, prefix));
         if (str_eq(path, STR("/"))) /* with the slash it would not be sent to the prefix itself */
             return;

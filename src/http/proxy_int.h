@@ -70,8 +70,6 @@ bool tunnel_start(struct http_req *req, struct upconn *conn, const struct http_p
 
 /* ---- Heads (proxy_head.c) ------------------------------------------------------------------------------ */
 
-/* Takes decoded `prefix` off encoded `path`, segment-wise; *rest is "" or starts with '/'. */
-bool proxy_strip(struct str path, struct str prefix, struct str *rest);
 /* True if the request's Upgrade may be passed on: not to another version of HTTP, where requests inside
  * the tunnel would escape the checks made on this one, and not with a body. */
 bool proxy_may_upgrade(const struct http_req *req);

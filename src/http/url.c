@@ -2,14 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "http_url.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_alnum(char c)
 {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
@@ -35,8 +27,8 @@ bool http_pct_decode(struct arena *a, struct str s, struct str *out)
             p[n++] = s.ptr[i];
             continue;
         }
-        int hi = i + 2 < s.len ? hex_value(s.ptr[i + 1]) : -1;
-        int lo = i + 2 < s.len ? hex_value(s.ptr[i + 2]) : -1;
+        int hi = i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
+        int lo = i + 2 < s.len ? hex_digit(s.ptr[i + 2]) : -1;
         if (hi < 0 || lo < 0)
             return false;
         p[n++] = (char)(hi << 4 | lo);
@@ -53,8 +45,8 @@ static struct str encode(struct arena *a, struct str s, const char *also_plain, 
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        bool is_triplet = keep_triplets && c == '%' && i + 2 < s.len && hex_value(s.ptr[i + 1]) >= 0
-                          && hex_value(s.ptr[i + 2]) >= 0;
+        bool is_triplet = keep_triplets && c == '%' && i + 2 < s.len && hex_digit(s.ptr[i + 1]) >= 0
+                          && hex_digit(s.ptr[i + 2]) >= 0;
         if (is_alnum(c) || is_one_of(c, "-._~") || is_one_of(c, also_plain) || is_triplet) {
             p[n++] = c;
         } else {
@@ -139,6 +131,29 @@ bool http_path_under(struct str path, struct str prefix, struct str *rest)
     return true;
 }
 
+bool http_encoded_path_under(struct str path, struct str prefix, struct str *rest)
+{
+    prefix = str_trim_right(prefix, '/');
+    size_t i = 0;
+    for (size_t k = 0; k < prefix.len; k++) {
+        if (i >= path.len)
+            return false;
+        char c = path.ptr[i++];
+        if (c == '%' && i + 1 < path.len && hex_digit(path.ptr[i]) >= 0 && hex_digit(path.ptr[i + 1]) >= 0) {
+            c = (char)(hex_digit(path.ptr[i]) << 4 | hex_digit(path.ptr[i + 1]));
+            i += 2;
+            if (c == '/')
+                return false; /* an encoded slash is data, not structure */
+        }
+        if (c != prefix.ptr[k])
+            return false;
+    }
+    if (i < path.len && path.ptr[i] != '/' && prefix.len > 0)
+        return false;
+    *rest = str_from_off(path, i);
+    return true;
+}
+
 /* --- URLs and hosts --- */
 
 static bool port_parse(struct str s, uint16_t *port)
@@ -157,7 +172,7 @@ static bool port_parse(struct str s, uint16_t *port)
 static bool is_ip6_text(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
-        if (hex_value(s.ptr[i]) < 0 && s.ptr[i] != ':' && s.ptr[i] != '.')
+        if (hex_digit(s.ptr[i]) < 0 && s.ptr[i] != ':' && s.ptr[i] != '.')
             return false;
     return s.len >= 2 && s.len <= 45 && str_chr(s, ':') != STR_NPOS;
 }

@@ -110,10 +110,7 @@ static bool is_ref_name(struct str name)
 
 static bool is_hex(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return s.len >= SHORT_MIN && s.len <= SHA_LEN;
+    return str_is_lower_hex(s) && s.len >= SHORT_MIN && s.len <= SHA_LEN;
 }
 
 /* One request, resolved as far as its text allows. */

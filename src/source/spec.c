@@ -4,7 +4,6 @@
 #include "specs_gen.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 enum {
     NAME_LEN_MAX = 64,
@@ -119,11 +118,6 @@ static void add_name(struct arena *a, struct str_list *names, struct str name)
         str_list_add(a, names, name);
 }
 
-static int by_text(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 void src_spec_list(struct arena *a, struct str home, struct str_list *out)
 {
     struct str_list names = {0};
@@ -142,7 +136,6 @@ void src_spec_list(struct arena *a, struct str home, struct str_list *out)
         }
     }
     fs_walk_close(w);
-    if (names.len > 0)
-        qsort(names.items, names.len, sizeof names.items[0], by_text);
+    str_sort(names.items, names.len);
     *out = names;
 }

@@ -7,8 +7,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "syntax.h"
 
-#include <stdlib.h>
-
 struct resolver {
     struct source *s;
     struct fscope *fn;          /* innermost function, or the file */
@@ -199,11 +197,6 @@ static struct binding *free_binding(struct resolver *r, struct fscope *fn, struc
     return f;
 }
 
-static int cmp_str(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 static const char *undefined_hint(struct resolver *r, struct str name)
 {
     struct source *s = r->s;
@@ -213,8 +206,7 @@ static const char *undefined_hint(struct resolver *r, struct str name)
         if (s->names[i] && s->names[i]->top)
             names[n++] = s->names[i]->s;
     /* Sorting makes the choice among equals independent of the hash. */
-    if (n > 1)
-        qsort(names, n, sizeof *names, cmp_str);
+    str_sort(names, n);
     const char *best = spell_nearest(s->tmp, name, names, n);
     if (best)
         return best;

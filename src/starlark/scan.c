@@ -190,11 +190,6 @@ static inline bool is_class(int c, int cls)
 
 /* ---- strings ---- */
 
-static int hex_value(int c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 struct unquoter {
     struct source *s;
     struct pos pos;     /* of the literal, for errors */
@@ -206,7 +201,7 @@ static int64_t hex_digits(const char *p, size_t n)
 {
     int64_t v = 0;
     for (size_t i = 0; i < n; i++) {
-        int h = hex_value((unsigned char)p[i]);
+        int h = hex_digit(p[i]);
         if (h < 0)
             return -1;
         v = v * 16 + h;

@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define NAME(call) STR_ARG((call)->name)
 
@@ -170,18 +169,13 @@ static enum star_ret f_dict(struct star_run *run, const struct star_call *call, 
     return result(obj_v(d), out);
 }
 
-static int by_text(const void *x, const void *y)
-{
-    return str_cmp(*(const struct str *)x, *(const struct str *)y);
-}
-
 static enum star_ret f_dir(struct star_run *run, const struct star_call *call, star_v *out)
 {
     struct str names[256];
     if (!exactly_one(run, call, "1"))
         return STAR_FAIL;
     size_t n = attr_names(call->pos[0], names, ARRAY_LEN(names));
-    qsort(names, n, sizeof *names, by_text);
+    str_sort(names, n);
     struct list_obj *l = list_new(run->arena, n);
     for (size_t i = 0; l && i < n; i++) {
         star_v s = star_string(run->arena, names[i]);

@@ -84,6 +84,29 @@ static void lists_are_equal_item_by_item(void **state)
     assert_true(str_list_has(&x, STR("b")) && !str_list_has(&x, STR("c")));
 }
 
+static void hex_digits_have_their_values(void **state)
+{
+    for (int c = -128; c < 256; c++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *at = c > 0 ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
+        int want = at ? (int)(at - digits) : -1;
+        if (hex_digit(c) != want)
+            fail_msg("byte %d: wanted %d, got %d", c, want, hex_digit(c));
+    }
+    assert_true(str_is_lower_hex(STR("0123456789abcdef")));
+    assert_false(str_is_lower_hex(STR("aBc")) || str_is_lower_hex(STR("g")) || str_is_lower_hex(STR("a\0")));
+}
+
+static void sorting_is_bytewise(void **state)
+{
+    struct str names[] = {STR("b"), STR("ab"), STR(""), STR("a"), STR("\xc3\xa9"), STR("B")};
+    static const char *const sorted[] = {"", "B", "a", "ab", "b", "\xc3\xa9"};
+    str_sort(NULL, 0);
+    str_sort(names, ARRAY_LEN(names));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_true(str_eq_z(names[i], sorted[i]));
+}
+
 static void buffers_stop_at_their_ceiling(void **state)
 {
     scoped_buf b = BUF_INIT(5);
@@ -109,6 +132,7 @@ int main(void)
         cmocka_unit_test(utf8_is_strict),              cmocka_unit_test(nearest_finds_typos_only),
         cmocka_unit_test(maps_keep_insertion_order),   cmocka_unit_test(buffers_stop_at_their_ceiling),
         cmocka_unit_test(errors_collect_context),      cmocka_unit_test(lists_are_equal_item_by_item),
+        cmocka_unit_test(hex_digits_have_their_values), cmocka_unit_test(sorting_is_bytewise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,12 @@ static void paths_join_and_nest(void **state)
     assert_true(http_path_under(STR("/ab"), STR("/"), &rest));
     check("rest", rest, "/ab");
     assert_true(http_path_under(STR("/ab"), STR(""), &rest));
+    assert_true(http_encoded_path_under(STR("/%61b/c%2Fd"), STR("/ab/"), &rest));
+    check("rest", rest, "/c%2Fd");
+    assert_false(http_encoded_path_under(STR("/a%2Fb"), STR("/a/b"), &rest));
+    assert_false(http_encoded_path_under(STR("/ab%63"), STR("/ab"), &rest));
+    assert_true(http_encoded_path_under(STR("/%2F"), STR("/"), &rest));
+    check("rest", rest, "/%2F");
 }
 
 static void urls_are_taken_apart(void **state)
