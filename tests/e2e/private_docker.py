@@ -121,15 +121,16 @@ class PrivateDocker:
 
     # --- its disk ---
 
-    def fill(self, leave=0):
-        """Takes all room but `leave` bytes."""
+    @contextlib.contextmanager
+    def full(self, leave=0):
+        """All room but `leave` bytes is taken."""
         stat = os.statvfs(self.disk)
-        room = max(stat.f_bavail * stat.f_frsize - leave, 0)
-        with open(self.disk / "ballast", "ab") as f:
-            os.posix_fallocate(f.fileno(), f.tell(), max(room, 1))
-
-    def make_room(self):
-        (self.disk / "ballast").unlink()
+        with open(self.disk / "ballast", "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, max(stat.f_bavail * stat.f_frsize - leave, 1))
+        try:
+            yield
+        finally:
+            (self.disk / "ballast").unlink()
 
     def close(self):
         if self.process and self.process.poll() is None:

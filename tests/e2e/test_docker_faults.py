@@ -1,6 +1,9 @@
 """A Docker daemon that is full, hangs, and is killed under traffic: a real one, of the test's own."""
 # SPDX-License-Identifier: Apache-2.0
 import os
+import pathlib
+import threading
+import uuid
 
 import pytest
 
@@ -51,19 +54,75 @@ def test_full_disk_in_a_build(docker, new_home, app, tmp_path):
     big = os.urandom(8 << 20)
     (tmp_path / "app" / "big").write_bytes(big)
     app(2, "COPY big /big\n")
-    docker.fill(leave=4 << 20)
-    with Traffic(box, "/x/json") as traffic:
-        wait_for(lambda: len(traffic.answers) > 10, "traffic")
-        error = box.fails("app", "reload", "--promote", "--verify", "/x")
-        assert "no space left on device" in error and "disk" in error and "openrun container prune" in error, error
-        seen = len(traffic.answers)
-        wait_for(lambda: len(traffic.answers) > seen + 10, "more traffic")
-    assert set(traffic.answers) == {200}
-    assert (box.apps("--internal", "/x"), box.versions("/x")) == before
-    assert version(box) == "1"
-    docker.make_room()
+    with docker.full(leave=4 << 20):
+        with Traffic(box, "/x/json") as traffic:
+            wait_for(lambda: len(traffic.answers) > 10, "traffic")
+            error = box.fails("app", "reload", "--promote", "--verify", "/x")
+            assert "no space left on device" in error and "disk" in error and "openrun container prune" in error, error
+            seen = len(traffic.answers)
+            wait_for(lambda: len(traffic.answers) > seen + 10, "more traffic")
+        assert set(traffic.answers) == {200}
+        assert (box.apps("--internal", "/x"), box.versions("/x")) == before
+        assert version(box) == "1"
     box.cli("app", "reload", "--promote", "--verify", "/x")
     assert version(box) == version(box, host="stage.localhost") == "2"
+
+
+def test_full_disk_at_a_wake(docker, new_home, app):
+    """No room for the container of an image that is there: the same advice, and with room again it is served."""
+    box = new_home(docker)
+    create(box, app(1))
+    assert version(box) == "1"
+    for name in docker.run("ps", "--all", "-q", "--filter", "label=dev.openrun.app.path=/x").split():
+        docker.run("rm", "--force", name)
+    with docker.full():
+        error = box.fails("app", "reload", "--promote", "--verify", "--force-reload", "/x")
+        assert "no space left on device" in error and "openrun container prune" in error, error
+        assert box.get("/x/json").status_code in (200, 500, 502, 503)   # it may have been made again before
+    assert version(box) == "1"
+    box.cli("container", "prune")
+    assert version(box) == "1"
+
+
+@pytest.mark.parametrize("phase", ["build", "publish", "published"] if ALL else ["build", "published"])
+def test_server_killed_in_a_deploy(docker, new_home, app, phase):
+    """kill -9 in a deploy: the old or the new version is served, the deploy can be done again, nothing is left behind."""
+    box = new_home(docker).keep_ports()
+    create(box, app(1))
+    assert version(box) == "1"
+    app(2, f'ENV UNIQUE={uuid.uuid4()}\nRUN ["/webapp", "build", "{25 if phase == "build" else 1}"]\n')
+    if phase == "build":
+        deploy = threading.Thread(target=box.try_cli, args=("app", "reload", "--promote", "/x"))
+        deploy.start()
+        wait_for(builds, "the build to run")
+        box.kill()
+        deploy.join()
+    else:
+        box.stop()
+        box.launch(OPENRUN_FAULT_POINT=f"{phase}:1")
+        wait_for(lambda: box._is_listening() or not box.is_running(), "the server to start")
+        box.try_cli("app", "reload", "--promote", "/x")
+        box.wait_end()
+        box.process = None
+    box.start()
+    assert version(box) in ("1", "2")
+    box.cli("app", "reload", "--promote", "/x")
+    assert version(box) == version(box, host="stage.localhost") == "2"
+    box.cli("app", "delete", "/x")
+    mine = lambda: docker.run("ps", "--all", "-q", "--filter", f"label=dev.openrun.server.home={box.home}").split()   # noqa: E731
+    wait_for(lambda: not mine(), lambda: f"no containers to be left: {mine()}")
+
+
+def builds():
+    """Steps of builds that run, which no list of containers has."""
+    return [p for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and cmdline(p)[:2] == ["/webapp", "build"]]
+
+
+def cmdline(process):
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def test_daemon_that_hangs(docker, new_home, app):
