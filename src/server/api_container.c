@@ -359,6 +359,11 @@ bool api_container_stop(struct server *s, struct arena *a, const struct http_pai
     return ok;
 }
 
+static bool is_up(const struct ctr_info *info)
+{
+    return info->status == CTR_STATUS_RUNNING || info->status == CTR_STATUS_PAUSED;
+}
+
 /* Two quick looks at each tell how busy the CPU was in between. */
 bool api_container_stats(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
 {
@@ -371,18 +376,23 @@ bool api_container_stats(struct server *s, struct arena *a, const struct http_pa
     } else {
         if (!find(&ask, &one, err))
             return false;
+        if (!is_up(&one))
+            return err_set(err, ERR_CONFLICT, "container " STR_FMT " is not running", STR_ARG(one.name));
         *vec_push(a, &list) = one;
     }
     size_t n = MIN(list.len, (size_t)STATS_MAX);
     struct ctr_stats *stats = arena_array(a, struct ctr_stats, n + 1);
     int64_t *at = arena_array(a, int64_t, n + 1);
-    bool *ok = arena_array(a, bool, n + 1);
-    scoped_err ignored = {0};
+    bool *ok = arena_array(a, bool, n + 1), has_any = false;
+    scoped_err ignored = {0}, why = {0};
     for (size_t i = 0; i < n; i++) {
-        bool is_up = list.items[i].status == CTR_STATUS_RUNNING || list.items[i].status == CTR_STATUS_PAUSED;
-        ok[i] = is_up && ctr_container_stats(ask.engine, list.items[i].name, true, &stats[i], &ignored);
+        ok[i] = is_up(&list.items[i]) && ctr_container_stats(ask.engine, list.items[i].name, true, &stats[i], &why);
+        has_any |= ok[i];
         at[i] = wall_ns();
     }
+    /* One that has just ended is no failure; an engine that has numbers of none (rootless, control groups v1) is. */
+    if (!has_any && why.code != ERR_OK && why.code != ERR_NOT_FOUND)
+        return err_move(err, &why);
     nanosleep(&(struct timespec){.tv_nsec = STATS_WINDOW_MS * 1000000L}, NULL);
     scoped_store_tx *tx = store_read(s->store, err);
     if (!tx)

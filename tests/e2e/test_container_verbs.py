@@ -226,8 +226,12 @@ def test_stats(box, fake, path):
     assert box.cli("container", "stats", "--format", "csv", name).startswith(f"{name},{path},")
     box.cli("container", "stop", name)
     assert name not in listed(box, "stats"), "only of what runs"
-    fake.faults({"call": "stats", "status": 500})
+    assert f"container {name} is not running" in box.fails("container", "stats", name)
+    fake.faults({"call": "stats", "status": 500, "message": "no numbers here"})
     assert json.loads(box.cli("container", "stats", "--format", "json")) == []
+    box.cli("container", "start", name)
+    assert "no numbers here" in box.fails("container", "stats", name), "rather than nothing"
+    assert "no numbers here" in box.fails("container", "stats")
 
 
 def test_help(box):
