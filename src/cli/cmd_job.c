@@ -49,6 +49,12 @@ static void cell_end(struct buf *out, const json_t *row)
     add_time(out, json_get_str(row, "end", (struct str){0}));
 }
 
+static void cell_code(struct buf *out, const json_t *row)
+{
+    if (!str_is_empty(json_get_str(row, "end", (struct str){0}))) /* none before it has ended */
+        buf_printf(out, "%lld", (long long)json_integer_value(json_get(row, "code")));
+}
+
 static const struct column list_columns[] = {
     {"App", 30, .path = "app_path"}, {"Job", 20, .path = "name"},       {"Schedule", 16, .path = "schedule"},
     {"Next", 21, .path = "next_run"}, {"Last", 12, .cell = cell_last}, {"Runs", 0, .cut = 60, .cell = cell_what}, {NULL},
@@ -59,7 +65,7 @@ static const struct csv_column list_csv[] = {
 };
 static const struct column runs_columns[] = {
     {"Run", 28, .path = "id"},        {"Status", 12, .path = "status"}, {"Trigger", 9, .path = "trigger"},
-    {"Start", 21, .cell = cell_start}, {"End", 21, .cell = cell_end},   {"Code", -5, .path = "code"},
+    {"Start", 21, .cell = cell_start}, {"End", 21, .cell = cell_end},   {"Code", -5, .cell = cell_code},
     {"Error", 0, .path = "error"},     {NULL},
 };
 static const struct csv_column runs_csv[] = {

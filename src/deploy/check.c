@@ -179,3 +179,11 @@ void warn_appconfig(struct op *op, struct str key)
     if (doubt.len > 0)
         op_say(op, "warning: app config \"" STR_FMT "\" " STR_FMT, STR_ARG(key), STR_ARG(doubt));
 }
+
+/* Logs end in lines of their own, which are not the place for a word of ours. */
+bool append_reverted(struct err *err)
+{
+    struct str text = str_from(err_msg(err));
+    const char *glue = str_chr(text, '\n') != STR_NPOS ? "\n" : str_ends(text, STR(".")) ? " " : ". ";
+    return err_append(err, "%sAll changes have been reverted", glue);
+}

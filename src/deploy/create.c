@@ -107,7 +107,7 @@ static bool verify_unit(struct op *op, struct unit *u, struct err *err)
             continue;
         err_wrap(err, "verify failed for app " STR_FMT,
                  STR_ARG(store_path_domain(&op->arena, e->app->path, e->app->domain)));
-        return err_append(err, ". All changes have been reverted");
+        return append_reverted(err);
     }
     return true;
 }

@@ -322,6 +322,8 @@ bool check_appconfig(struct op *op, const struct map *appconfig, struct err *err
 /* Why a key may be a mistake: "is not known (did you mean ...?)"; empty for one that the server knows. */
 struct str appconfig_doubt(struct op *op, struct str key);
 void warn_appconfig(struct op *op, struct str key);
+/* Ends the message of a failed verification. False. */
+bool append_reverted(struct err *err);
 
 /* --- remove.c --- */
 

@@ -39,7 +39,7 @@ static bool evaluate(struct op *op, struct entry *e, struct err *err)
         return true;
     if (o->verify) {
         err_wrap(err, "verify failed for app " STR_FMT, STR_ARG(text_of(op, e->app)));
-        return err_append(err, ". All changes have been reverted");
+        return append_reverted(err);
     }
     return err_wrap(err, "error reloading app " STR_FMT, STR_ARG(text_of(op, e->app)));
 }
