@@ -288,39 +288,6 @@ void svc_phase(struct ctr_service *svc, const char *phase)
     svc_log_line(svc, str_printf(&a, CTR_PHASE_MARK "%s", phase));
 }
 
-/* Most logs are a few lines: the ring has its full size only when that many bytes have come. (Until then nothing has
- * wrapped, so it can be moved.) */
-static void log_grow(struct ctr_service *svc, size_t more)
-{
-    size_t want = (size_t)MIN(svc->log_end + more, (uint64_t)SVC_LOG_MAX), size = MAX(svc->log_size, (size_t)SVC_LOG_MIN);
-    while (size < want)
-        size *= 2;
-    if (size == svc->log_size)
-        return;
-    svc->log = xrealloc(svc->log, size);
-    svc->log_size = size;
-}
-
-static void log_put(struct ctr_service *svc, struct str s)
-{
-    log_grow(svc, s.len);
-    for (size_t i = 0; i < s.len;) {
-        size_t at = svc->log_end % SVC_LOG_MAX, n = MIN(s.len - i, SVC_LOG_MAX - at);
-        memcpy(svc->log + at, s.ptr + i, n);
-        svc->log_end += n;
-        i += n;
-    }
-}
-
-void svc_log_line(struct ctr_service *svc, struct str line)
-{
-    pthread_mutex_lock(&svc->m->lock);
-    log_put(svc, str_slice(line, 0, SVC_LOG_MAX / 4));
-    log_put(svc, STR("\n"));
-    pthread_cond_broadcast(&svc->m->changed);
-    pthread_mutex_unlock(&svc->m->lock);
-}
-
 /* --- Operations ----------------------------------------------------------------------------------- */
 
 static int64_t backoff_ms(int fail_count)
@@ -466,8 +433,8 @@ static void pause_job(void *arg)
         svc->paused_ms = now;
         svc->paused_bytes = stats.mem_bytes;
         svc->began_ns = wall_ns();
-    svc->begin_ms = clock_ms();
-    svc->log_from = svc->log_end;
+        svc->begin_ms = now;
+        svc->log_from = svc->log_end;
         svc_set_state(svc, CTR_PAUSED);
         svc_due(svc, now);
         trim_paused(m);
@@ -808,25 +775,6 @@ void ctr_service_suspect(struct ctr_service *svc, uint16_t generation)
 
 /* --- For job threads ------------------------------------------------------------------------------ */
 
-/* Hands over log lines written since *at; the lock is let go meanwhile. */
-static void pump_log(struct ctr_service *svc, uint64_t *at, struct buf *line, ctr_line_fn *on_line, void *arg)
-{
-    if (!on_line || *at == svc->log_end)
-        return;
-    scoped_arena a = {0};
-    pthread_mutex_unlock(&svc->m->lock);
-    struct str text = ctr_service_log(svc, &a, at);
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] != '\n') {
-            buf_add_char(line, text.ptr[i]);
-            continue;
-        }
-        on_line(arg, buf_str(line));
-        buf_clear(line);
-    }
-    pthread_mutex_lock(&svc->m->lock);
-}
-
 bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line_arg,
                        const atomic_bool *cancel, struct err *err)
 {
@@ -852,12 +800,12 @@ bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line
                 atomic_store(&svc->cancel, true);
             break;
         }
-        pump_log(svc, &at, &line, on_line, line_arg);
+        svc_log_pump(svc, &at, &line, on_line, line_arg);
         if (!w.is_done)
             svc_wait(m, &m->changed, clock_ms() + 100);
     }
     if (w.is_done)
-        pump_log(svc, &at, &line, on_line, line_arg);
+        svc_log_pump(svc, &at, &line, on_line, line_arg);
     pthread_mutex_unlock(&m->lock);
     if (!w.is_done)
         return err_set(err, ERR_CANCELLED, "starting container " STR_FMT " was cancelled",
@@ -944,22 +892,4 @@ void ctr_service_status(struct ctr_service *svc, struct arena *a, struct ctr_ser
         out->summary = str_dup(a, str_from(svc->failure->summary));
     }
     pthread_mutex_unlock(&svc->m->lock);
-}
-
-struct str ctr_service_log(struct ctr_service *svc, struct arena *a, uint64_t *at)
-{
-    pthread_mutex_lock(&svc->m->lock);
-    uint64_t end = svc->log_end, from = MIN(*at, end);
-    if (end - from > SVC_LOG_MAX)
-        from = end - SVC_LOG_MAX;
-    size_t n = (size_t)(end - from);
-    char *text = arena_alloc(a, n + 1);
-    for (size_t i = 0; i < n;) {
-        size_t p = (from + i) % SVC_LOG_MAX, part = MIN(n - i, SVC_LOG_MAX - p);
-        memcpy(text + i, svc->log + p, part);
-        i += part;
-    }
-    pthread_mutex_unlock(&svc->m->lock);
-    *at = end;
-    return str_of(text, n);
 }

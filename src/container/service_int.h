@@ -2,6 +2,7 @@
  *
  *     manager.c   threads, the table of services, timers (idle, checks, drains), the sweep
  *     service.c   the state machine: doors, waiters, operations
+ *     service_log.c  what its builds and starts say
  *     start.c     the start operation: image, container, probe; and the check of a running one
  *     prune.c     what newer versions have replaced
  *     image.c     images made once: build slots; buildlog.c keeps what their builds wrote
@@ -208,6 +209,8 @@ void svc_kick(struct ctr_service *svc);                                 /* (L) b
 void svc_set_state(struct ctr_service *svc, enum ctr_state to);         /* (L) */
 void svc_phase(struct ctr_service *svc, const char *phase);             /* takes the lock */
 void svc_log_line(struct ctr_service *svc, struct str line);            /* takes the lock */
+/* Hands over log lines written since *at; the lock is let go meanwhile. (L) */
+void svc_log_pump(struct ctr_service *svc, uint64_t *at, struct buf *line, ctr_line_fn *on_line, void *arg);
 void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) */
 struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) what is to be freed */
 void svc_event(struct ctr_service *svc, const struct ctr_event *event); /* (L) somebody did that to it */
