@@ -1,6 +1,7 @@
 /* server/server_int.h: what the parts of the server share: the server itself and each loop's state.
  *
- *     server.c    opens and closes everything in order, signals, housekeeping
+ *     server.c    opens and closes everything in order, signals
+ *     housekeeping.c  what is done now and then
  *     publish.c   builds the site from the store and hands it to the loops
  *     pipeline.c  a request from its head to its app
  *     api.c       the management API: a route table over deploy/
@@ -113,6 +114,13 @@ static inline struct loop_state *loop_state(const struct http_loop *loop)
 {
     return http_loop_data(loop, HTTP_SLOT_SITE);
 }
+
+/* --- housekeeping.c: main thread --- */
+
+/* Has what the last server left behind cleaned up. */
+void housekeeping_start(struct server *s);
+/* Once for each second since the start, in order. */
+void housekeeping_turn(struct server *s, int64_t second);
 
 /* --- publish.c --- */
 
