@@ -85,6 +85,7 @@ static void take_inferred(struct arena *a, const struct ctr_infer *got, struct d
     d->command = got->command;
     d->covered = got->covered;
     d->artifacts = got->artifacts;
+    d->builds = got->builds;
     d->env = got->env;
     d->mounts = (struct str_list){0};
     vec_foreach(path, &got->caches)

@@ -9,6 +9,7 @@
 struct dev_plan {
     bool is_on;                  /* the source is mounted; else nothing of this counts */
     bool has_dev_stage;
+    bool builds;                 /* the command builds something before it serves */
     struct str target;           /* stage to build; empty: the whole image */
     struct str dir, command;     /* command empty: the image's */
     struct str reload;           /* none, restart or recreate */

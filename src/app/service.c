@@ -416,6 +416,8 @@ static void fill_timing(struct plan *p)
     c->scheme = app->scheme;
     c->start_attempts = app->entry.is_dev ? app_config_count(app, "container.health_attempts_after_startup", 30)
                                           : app_config_count(app, "container.deploy_health_attempts", 75);
+    if (p->dev.builds) /* as patient as with a deploy, which builds before */
+        c->start_attempts = MAX(c->start_attempts, app_config_count(app, "container.deploy_health_attempts", 75));
     c->health_timeout_secs = app_config_count(app, "container.health_timeout_secs", 5);
     c->check_interval_secs = app_config_count(app, "container.status_check_interval_secs", 20);
     c->check_attempts = app_config_count(app, "container.status_health_attempts", 10);

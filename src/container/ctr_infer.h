@@ -30,6 +30,7 @@ struct ctr_infer {
     struct str dir;              /* where the source is mounted, and the working folder */
     struct str command;          /* for sh -c; empty: what the image runs */
     bool is_own_command;         /* `command` was made here */
+    bool builds;                 /* and builds something before it serves */
     struct ctr_kv_list env;      /* of stages that are not built; below the app's own values */
     struct str_list covered;     /* folders under `dir` that the image has filled: node_modules */
     struct str_list caches;      /* targets of caches that the command uses */

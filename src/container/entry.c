@@ -143,6 +143,24 @@ static bool copied_before(struct entry *e, struct str path, struct str *out)
 
 /* --- words */
 
+/* A program without a path that the last stage has copied to where programs are looked for. */
+static enum fate map_program(struct entry *e, struct str word, struct str *out)
+{
+    static const char *const dirs[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        struct origin o;
+        if (!find_origin(e, path_join(e->w->a, str_from(dirs[i]), word), &o)) {
+            infer_give_up(e->w, "it cannot be told where " STR_FMT " comes from", STR_ARG(str_slice(word, 0, 200)));
+            return BAD;
+        }
+        if (!o.step || (o.step->from != CTR_FROM_CONTEXT && o.depth < 10000))
+            continue; /* a whole folder may have it, or not: the built stage then has it too, or not */
+        *out = o.path;
+        return is_there(e, o.path) ? REWRITE : BAD;
+    }
+    return KEEP;
+}
+
 static enum fate map_path(struct entry *e, struct str word, bool is_program, struct str *out)
 {
     struct infer *w = e->w;
@@ -150,13 +168,18 @@ static enum fate map_path(struct entry *e, struct str word, bool is_program, str
     bool is_abs = path_is_abs(word), has_slash = str_chr(word, '/') != STR_NPOS;
     struct origin o = {0};
     if (!is_abs && str_is_empty(workdir))
-        return has_slash ? BAD : KEEP;
+        return has_slash ? BAD : is_program && e->is_mapped ? map_program(e, word, out) : KEEP;
     struct str path = is_abs ? path_clean(w->a, word) : path_join(w->a, workdir, word);
     if (e->is_mapped && !find_origin(e, path, &o)) {
         infer_give_up(w, "it cannot be told where " STR_FMT " comes from", STR_ARG(str_slice(word, 0, 200)));
         return BAD;
     }
     /* A plain word is a file when a COPY says so, or the source has it. */
+    if (!has_slash && is_program && e->is_mapped && !(o.step && o.depth >= 10000)) {
+        enum fate fate = map_program(e, word, out);
+        if (fate != KEEP)
+            return fate;
+    }
     if (!has_slash && !is_in_source(w, infer_at(w, word)) && !(o.step && o.depth >= 10000))
         return KEEP;
     if (!has_slash && is_program && !o.step)
@@ -410,5 +433,6 @@ bool infer_command(struct infer *w)
         return infer_give_up(w, "the command is too long");
     w->out->command = str_dup(w->a, buf_str(&text));
     w->out->is_own_command = true;
+    w->out->builds = w->builds.len > 0;
     return true;
 }
