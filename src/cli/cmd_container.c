@@ -73,6 +73,7 @@ static const struct field record_detail[] = {
     {"exit_code", FIELD_INT},
     {"health", FIELD_STR},
     {"app_version", FIELD_STR},
+    {"size_rw", FIELD_INT},
     {"mounts", FIELD_LIST},
     {"stats", FIELD_OBJECT, record_use, .is_optional = true},
     {NULL},
@@ -164,6 +165,9 @@ static void print_detail(struct cli *c, const json_t *o)
     for (size_t i = 0; i < ARRAY_LEN(facts); i++)
         print_member(c, facts[i].name, o, facts[i].member);
     say(c->out, "%14s: %lld\n", "Exit code", (long long)json_get_int(o, "exit_code", 0));
+    scoped_buf written = BUF_INIT(64); /* beside the volumes */
+    cell_size(&written, o, "size_rw");
+    print_fact(c, "Written", buf_z(&written));
     const json_t *mounts = json_get(o, "mounts"), *stats = json_get(o, "stats");
     for (size_t i = 0; i < json_array_size(mounts); i++) {
         const json_t *m = json_array_get(mounts, i);

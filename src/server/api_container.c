@@ -265,6 +265,9 @@ bool api_container_get(struct server *s, struct arena *a, const struct http_pair
         return false;
     json_t *o = summary(&ask, tx, &more);
     add_detail(o, &more);
+    int64_t written;
+    if (ctr_container_size(ask.engine, info.name, &written, &ignored))
+        json_set_int(o, "size_rw", written);
     if (more.status == CTR_STATUS_RUNNING && ctr_container_stats(ask.engine, info.name, false, &stats, &ignored))
         json_object_set_new(o, "stats", stats_json(&stats));
     *reply = json_pack("{s:o}", "container", o);

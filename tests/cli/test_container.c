@@ -49,12 +49,12 @@ static const struct {
     {"get without a name", "container get", {0}, NULL, 1, "", "error: requires one argument: <container>\n"},
     {"get for people", "container get clc-a",
      {200, "{\"container\":{" SUMMARY ",\"command\":\"/webapp\",\"started_at\":\"2026-01-02T03:04:06Z\",\"finished_at\":\"0001-01-01T00:00:00Z\","
-           "\"exit_code\":0,\"app_version\":\"3\",\"mounts\":[{\"source\":\"v\",\"destination\":\"/d\",\"read_write\":false}],\"stats\":{" STATS "}}}"},
+           "\"exit_code\":0,\"app_version\":\"3\",\"size_rw\":4096,\"mounts\":[{\"source\":\"v\",\"destination\":\"/d\",\"read_write\":false}],\"stats\":{" STATS "}}}"},
      "GET /_openrun/container?id=clc-a", 0,
      "            Id: 0123456789ab\n          Name: clc-a\n           App: /a\n        App id: app_prd_a\n   App version: 3\n"
      "           Env: prod\n         State: running\n        Status: ready\n         Image: cli-a:1\n       Command: /webapp\n"
      "         Ports: 127.0.0.1:3000 -> 8080/tcp, 9/udp\n       Created: 2026-01-02T03:04:05Z\n       Started: 2026-01-02T03:04:06Z\n"
-     "     Exit code: 0\n        Mounts: v -> /d (read only)\n           Cpu: 12.50%\n        Memory: 1.5 MiB\n", ""},
+     "     Exit code: 0\n       Written: 4.0 KiB\n        Mounts: v -> /d (read only)\n           Cpu: 12.50%\n        Memory: 1.5 MiB\n", ""},
     {"get of what is not ours", "container get x", {404, "{\"message\":\"container x is not managed by OpenRun\",\"code\":404}"},
      "GET /_openrun/container?id=x", 1, "", "error: container x is not managed by OpenRun\n"},
     {"logs, made harmless", "container logs clc-a", {200, "{\"name\":\"clc-a\",\"logs\":\"one\\n\\ntwo\\u001b[2J\\n\",\"next\":\"7\"}"},

@@ -390,7 +390,7 @@ class Engine:
         command = c.spec.get("Cmd") or c.image["Config"].get("Cmd") or ["/webapp"]
         return 200, {
             "Id": c.id, "Name": "/" + c.name, "Created": rfc3339(c.created), "Path": command[0], "Args": command[1:],
-            "Image": c.image["Id"], "RestartCount": 0,
+            "Image": c.image["Id"], "RestartCount": 0, **({"SizeRw": 4096, "SizeRootFs": 1 << 20} if q.get("size") == "true" else {}),
             "State": {"Status": c.status, "Running": is_up, "Paused": c.status == "paused", "OOMKilled": False,
                       "ExitCode": c.exit_code, "Error": c.error, "StartedAt": rfc3339(c.started),
                       "FinishedAt": rfc3339(c.finished)},

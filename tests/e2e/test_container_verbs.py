@@ -94,7 +94,7 @@ def test_get_by_name_and_by_beginning_of_id(box, fake, path):
     facts = fake.containers()[name]
     fake.ask("set", name=name, values={"memory": 123 << 20})
     got = json.loads(box.cli("container", "get", "--format", "json", name))
-    assert got["name"] == name and got["command"] == "/webapp" and got["exit_code"] == 0 and got["app_version"] == "1"
+    assert got["name"] == name and got["command"] == "/webapp" and got["exit_code"] == 0 and got["app_version"] == "1" and got["size_rw"] == 4096
     assert got["stats"]["mem_usage"] == 123 << 20 and got["stats"]["pids"] == 1
     (mount,) = got["mounts"]
     assert mount["destination"] == "/data" and mount["read_write"] and mount["type"] == "volume"
