@@ -59,9 +59,12 @@ static bool fetch(struct api *api, struct arena *a, struct http_fetch *f, struct
                        "example systemctl start %s), or set system.container_command",
                        api->socket, api->program->name);
     if (err->code == ERR_TIMEOUT)
-        return err_set(err, ERR_TIMEOUT,
+        return err_set(err, ERR_UNAVAILABLE,
                        "the container engine at %s did not answer within %lld s: is it hanging?", api->socket,
                        (long long)f->total_timeout_ms / 1000);
+    /* Cut off in the middle of an answer: the engine has ended, which is no fault of the app that wanted it. */
+    if (err->code == ERR_UPSTREAM)
+        err->code = ERR_UNAVAILABLE;
     return err_wrap(err, "asking the container engine at %s", api->socket);
 }
 

@@ -81,7 +81,7 @@ static bool run_raw(const struct ctr_program *p, struct arena *a, const struct s
         return err_wrap(err, "running %s", p->path);
     struct str verb = args->len > 0 ? args->items[0] : STR("?");
     if (res.timed_out)
-        return err_set(err, ERR_TIMEOUT,
+        return err_set(err, ERR_UNAVAILABLE,
                        "%s " STR_FMT " did not answer within %lld s: is the engine hanging?", p->name,
                        STR_ARG(verb), (long long)timeout_ms / 1000);
     if (text.is_full && !merge)
