@@ -78,6 +78,17 @@ static struct ctr_service *service(struct world *w, const char *name)
     return ctr_service_get(w->m, &c);
 }
 
+/* With a service that is up. */
+static struct ctr_service *world_open_ready(struct world *w)
+{
+    scoped_err err = {0};
+    world_open(w);
+    w->fake.has_image = true;
+    struct ctr_service *svc = service(w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    return svc;
+}
+
 static enum ctr_state state_of(struct ctr_service *svc)
 {
     scoped_arena a = {0};
@@ -351,10 +362,7 @@ static void a_running_container_is_adopted_and_a_stopped_one_started(void **stat
 {
     struct world w;
     scoped_err err = {0};
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     ctr_service_unref(svc);                       /* as a server that ends: the container runs on */
     assert_int_equal(fake_status(&w.fake, STR("clc-a")), CTR_STATUS_RUNNING);
     svc = service(&w, "clc-a");
@@ -374,12 +382,8 @@ static void a_running_container_is_adopted_and_a_stopped_one_started(void **stat
 static void a_stop_waits_for_requests_in_flight(void **state)
 {
     struct world w;
-    scoped_err err = {0};
     struct ctr_endpoint at;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     assert_true(ctr_service_enter(svc, 0, &at));
     ctr_service_retire(svc, 60);
     assert_true(ctr_service_enter(svc, 1, &at));  /* a late one is still served */
@@ -407,10 +411,7 @@ static void a_drain_has_an_end(void **state)
     struct world w;
     scoped_err err = {0};
     struct ctr_endpoint at;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     assert_true(ctr_service_enter(svc, 0, &at));
     ctr_service_tunnel(svc, 0);
     assert_true(ctr_service_stop(svc, 0, &err));
@@ -423,12 +424,8 @@ static void a_drain_has_an_end(void **state)
 static void a_crash_that_the_proxy_notices_is_repaired_at_once(void **state)
 {
     struct world w;
-    scoped_err err = {0};
     struct ctr_endpoint at;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
     assert_true(ctr_service_enter(svc, 0, &at));
     ctr_service_leave(svc, 0);
@@ -457,12 +454,8 @@ static void a_crash_that_the_proxy_notices_is_repaired_at_once(void **state)
 static void a_crash_loop_ends_in_a_failure(void **state)
 {
     struct world w;
-    scoped_err err = {0};
     struct ctr_endpoint at;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     for (int i = 0; i < SVC_CRASHES; i++) {
         fake_sleep(SVC_SUSPECT_PAUSE_MS + 20);
         wait_for(ctr_service_enter(svc, 0, &at));
@@ -545,12 +538,8 @@ static enum ctr_state tick_at(struct ctr_service *svc, int64_t now)
 static void an_idle_container_is_stopped_but_not_a_used_one(void **state)
 {
     struct world w;
-    scoped_err err = {0};
     struct ctr_endpoint at;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     idle_set(svc, 600000, 1000);
     int64_t now = clock_ms();
     assert_int_equal(tick_at(svc, now + 599000), CTR_READY);   /* not idle for long enough */
@@ -585,11 +574,7 @@ static void crash_once(struct world *w, struct ctr_service *svc)
 static void crashes_with_a_sleep_between_them_are_not_in_a_row(void **state)
 {
     struct world w;
-    scoped_err err = {0};
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     for (int i = 0; i < SVC_CRASHES - 1; i++)
         crash_once(&w, svc);
     assert_int_equal(state_of(svc), CTR_READY);
@@ -1109,11 +1094,7 @@ static void numbers_of_use(void **state)
 static void a_container_that_fails_its_checks_is_stopped(void **state)
 {
     struct world w;
-    scoped_err err = {0};
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    struct ctr_service *svc = world_open_ready(&w);
     pthread_mutex_lock(&svc->m->lock);
     svc->tune.check_interval_ms = 5;
     svc->tune.check_attempts = 1;
