@@ -180,7 +180,7 @@ def test_reflex(lab, deploy, page, tmp_path):
 @big
 @pytest.mark.parametrize("spec, name, file, old, new", [
     ("python-flask", "flask", "app.py", "version 1", "version 2"),
-    ("python-asgi", "fastapi", "app.py", '"root_path"', '"changed"'),
+    ("python-asgi", "fastapi", "app.py", '"root_path":', '"changed":'),
     ("go", "go", "main.go", '"hello"', '"changed"'),
 ], ids=["flask", "fastapi", "go"])
 def test_an_edit_shows_in_development(lab, spec, name, file, old, new):
