@@ -504,7 +504,7 @@ json_t *call_server(struct cli *c, const struct call *call, struct err *err)
         return NULL;
     }
     if (st.is_ndjson)
-        return stream_reply(&st, c->is_verbose || call->is_watch, err);
+        return stream_reply(&st, !w.is_live, err); /* the live view has been erased */
     if (res.status < 200 || res.status > 299) {
         refusal(c, call, &res, err);
         return NULL;

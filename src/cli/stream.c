@@ -3,7 +3,10 @@
 #include "cli_int.h"
 #include "http.h"
 
-enum { SHOWN_MAX = 64 << 10 };
+enum {
+    SHOWN_MAX = 64 << 10,
+    CUT_MIN = 4096 - 8, /* a shown line of this length may have been cut by the server */
+};
 
 void stream_init(struct stream *st, struct cli *c, stream_line_fn *on_line, void *arg)
 {
@@ -74,11 +77,24 @@ bool stream_part(void *arg, struct str part, struct err *err)
     return true;
 }
 
+/* The server shows a line with its controls as spaces, and cuts it. */
+static bool is_same(struct str shown, struct str line)
+{
+    if (shown.len != line.len && (shown.len < CUT_MIN || shown.len > line.len))
+        return false;
+    for (size_t i = 0; i < shown.len; i++) {
+        unsigned char c = (unsigned char)line.ptr[i];
+        if (shown.ptr[i] != (c < 0x20 || c == 0x7f ? ' ' : line.ptr[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool is_shown(const struct stream *st, struct str line)
 {
     struct str rest = buf_str(&st->shown), shown;
     while (str_next(&rest, '\n', &shown))
-        if (str_eq(str_trim(shown), line))
+        if (is_same(str_trim(shown), line))
             return true;
     return false;
 }
