@@ -126,6 +126,8 @@ void stream_release(struct stream *st);
 /* For struct http_fetch. */
 bool stream_head(void *arg, const struct http_answer *head, struct err *err);
 bool stream_part(void *arg, struct str part, struct err *err);
+/* True for a count on its way to 100 %, as git writes it over and over: nothing for a list of lines. */
+bool stream_is_count(struct str line);
 /* What of an error is not among the lines already. */
 struct str stream_new_part(const struct stream *st, struct str message);
 

@@ -221,6 +221,8 @@ static void on_line(void *arg, struct str line)
         keep_line(w, line);
         return;
     }
+    if (stream_is_count(line))
+        return;
     say(to, STR_FMT "\n", STR_ARG(line));
     fflush(to);
 }

@@ -44,8 +44,11 @@ static void print_operation(struct cli *c, const json_t *op)
         say(c->out, "\n");
     if (json_get_int(op, "dropped_count", 0) > 0)
         say(c->out, "... %lld lines left out ...\n", (long long)json_get_int(op, "dropped_count", 0));
-    for (size_t i = 0; i < json_array_size(lines); i++)
-        say(c->out, STR_FMT "\n", STR_ARG(json_str(json_array_get(lines, i))));
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        struct str line = json_str(json_array_get(lines, i));
+        if (!stream_is_count(line))
+            say(c->out, STR_FMT "\n", STR_ARG(line));
+    }
 }
 
 static bool run_show(struct cli *c, struct err *err)

@@ -77,6 +77,17 @@ bool stream_part(void *arg, struct str part, struct err *err)
     return true;
 }
 
+/* "Receiving objects:  12% (5/40), 1.2 MiB | 1.1 MiB/s"; the last one of a phase ends with "done." */
+bool stream_is_count(struct str line)
+{
+    size_t at = str_find(line, STR("% ("));
+    size_t begin = at == STR_NPOS ? 0 : at;
+    while (begin > 0 && line.ptr[begin - 1] >= '0' && line.ptr[begin - 1] <= '9')
+        begin--;
+    bool has_number = at != STR_NPOS && begin < at && at - begin <= 3;
+    return has_number && str_ends(str_trim(str_slice(line, 0, begin)), STR(":")) && !str_ends(str_trim(line), STR("done."));
+}
+
 /* The server shows a line with its controls as spaces, and cuts it. */
 static bool is_same(struct str shown, struct str line)
 {

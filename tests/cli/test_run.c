@@ -60,6 +60,14 @@ static const struct {
     {"an operation fails", "app promote /a",
      {200, STARTED SAID("b") "{\"status\":502,\"error\":{\"message\":\"bad:\\nb\",\"code\":502}}\n", NDJSON},
      "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 1, "", "b\nerror: bad\n"},
+    {"without a terminal git's counts are their last line", "app promote /a",
+     {200, STARTED SAID("git: remote: Counting objects:  50% (2/4)") SAID("git: remote: Counting objects: 100% (4/4)")
+      SAID("git: remote: Counting objects: 100% (4/4), done.") SAID("git: Receiving objects:   7% (3/40), 1.2 MiB | 1 MiB/s")
+      SAID("git: Receiving objects: 100% (40/40), 5.0 MiB | 1 MiB/s, done.") SAID("coverage 7% (3/40)") SAID("a: % (b)")
+      "{\"status\":200,\"reply\":{\"promote_results\":[]}}\n", NDJSON},
+     "POST /_openrun/promote?appPathGlob=%2Fa&dryRun=false", NULL, 0, "0 app(s) promoted.\n",
+     "git: remote: Counting objects: 100% (4/4), done.\ngit: Receiving objects: 100% (40/40), 5.0 MiB | 1 MiB/s, done.\n"
+     "coverage 7% (3/40)\na: % (b)\n"},
     {"an error does not repeat a line whose tabs were shown as spaces", "app promote /a",
      {200, STARTED SAID("x: a  b") SAID("  y") "{\"status\":502,\"error\":{\"message\":\"bad:\\nx: a\\t b\\n\\ty\\nz\",\"code\":502}}\n",
       NDJSON},
