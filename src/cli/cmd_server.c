@@ -4,10 +4,17 @@
 #include "server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-enum { EXIT_POLL_MS = 100, EXIT_MAX_MS = 120 * 1000 };
+enum {
+    EXIT_POLL_MS = 100,
+    EXIT_TELL_MS = 2000,
+    EXIT_MAX_MS = 60 * 1000, /* beside the time that requests under way are given, */
+    DRAIN_SECS = 300,        /*   this if the server does not say */
+};
 
 /* ---- start ---- */
 
@@ -32,38 +39,70 @@ static const struct command start_command = {
 
 /* ---- stop ---- */
 
-static void sleep_ms(int64_t ms)
+/* The pid that the running server of this home has left; 0: unknown. */
+static int64_t noted_pid(struct cli *c)
 {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+    scoped_err ignored = {0};
+    struct str text;
+    int64_t pid;
+    bool is_known = !c->config.is_tcp &&
+                    fs_read_all(c->arena, path_join(c->arena, c->home.dir, STR("run/openrun.pid")), 32, &text, &ignored) &&
+                    str_to_i64(str_trim(text), &pid);
+    return is_known ? pid : 0;
 }
 
 static bool is_alive(const struct cli *c, int64_t pid)
 {
-    if (c->config.is_tcp || pid <= 1 || pid > INT32_MAX)
-        return server_accepts(c);
-    return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+    return pid == 0 ? server_accepts(c) : kill((pid_t)pid, 0) == 0 || errno == EPERM;
+}
+
+/* Waits for a moment, or until the process behind `fd` (-1: unknown) has ended. True if it has: then its lock on
+ * the home is free, too. One that its parent has not waited for yet has ended as well. */
+static bool has_ended(const struct cli *c, int fd, int64_t pid)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (fd < 0 && !is_alive(c, pid))
+        return true;
+    return poll(&p, 1, EXIT_POLL_MS) == 1;
+}
+
+static bool wait_for_end(struct cli *c, int64_t pid, int64_t max_ms, struct err *err)
+{
+    if (c->config.is_tcp || pid < 0 || pid > INT32_MAX)
+        pid = 0;
+    int64_t begin = clock_ms();
+    bool is_told = isatty(STDERR_FILENO) != 1;
+    scoped_fd int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, (pid_t)pid, 0) : -1;
+    while (!has_ended(c, fd, pid)) {
+        int64_t took = clock_ms() - begin;
+        if (took >= max_ms)
+            return err_set(err, ERR_TIMEOUT,
+                           "the server (pid %lld) was told to stop, but has not ended within %lld s: see its log " STR_FMT
+                           "/logs/openrun.json, or end it with \"kill -9 %lld\"",
+                           (long long)pid, (long long)max_ms / 1000, STR_ARG(c->home.dir), (long long)pid);
+        if (!is_told && took >= EXIT_TELL_MS) {
+            say(c->err, "Waiting for requests under way to end; Ctrl-C does not wait, the server ends by itself\n");
+            is_told = true;
+        }
+    }
+    return true;
 }
 
 static bool run_stop(struct cli *c, struct err *err)
 {
     struct call call = {.method = "POST", .path = "/stop", .may_vanish = true};
+    int64_t noted = noted_pid(c); /* for a server that ends before it has answered */
     json_t *reply = call_server(c, &call, err);
     if (!reply)
         return false;
-    if (!args_is_on(c->args, "wait"))
+    if (args_has(c->args, "wait") && !args_is_on(c->args, "wait"))
         return true;
-    int64_t pid = json_get_int(reply, "pid", 0), end_ms = clock_ms() + EXIT_MAX_MS;
-    while (is_alive(c, pid)) {
-        if (clock_ms() >= end_ms)
-            return err_set(err, ERR_TIMEOUT, "timed out waiting for the server to exit");
-        sleep_ms(EXIT_POLL_MS);
-    }
-    return true;
+    int64_t drain_secs = json_get_int(reply, "drain_secs", DRAIN_SECS);
+    return wait_for_end(c, json_get_int(reply, "pid", noted), drain_secs * 1000 + EXIT_MAX_MS, err);
 }
 
 static const struct flag stop_flags[] = {
-    {"wait", "w", FLAG_BOOL, NULL, "return when the server has exited"},
+    {"wait", "w", FLAG_BOOL, NULL, "return when the server has ended, as without it; --wait=false: at once"},
     FLAG_END,
 };
 

@@ -59,7 +59,7 @@ struct api_call {
 
 static bool call_stop(struct api_call *call, json_t **reply, struct err *err)
 {
-    *reply = json_pack("{s:i}", "pid", (int)getpid());
+    *reply = json_pack("{s:i, s:I}", "pid", (int)getpid(), "drain_secs", (json_int_t)server_drain_secs(call->server));
     log_info("stop asked for through the API", LOG_STR("user", call->user_id));
     kill(getpid(), SIGTERM);
     return true;

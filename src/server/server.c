@@ -473,12 +473,16 @@ static void wait_for_end(struct server *s, const sigset_t *signals)
     }
 }
 
+int64_t server_drain_secs(const struct server *s)
+{
+    int64_t secs = config_int(&s->config, "restart.drain_timeout_secs");
+    return secs > 0 ? secs : 300;
+}
+
 /* Closes what was opened, also after a failed start: everything may be NULL. */
 static void finish(struct server *s)
 {
-    int64_t drain_secs = config_int(&s->config, "restart.drain_timeout_secs");
-    if (drain_secs <= 0)
-        drain_secs = 300;
+    int64_t drain_secs = server_drain_secs(s);
     scheduler_close(s->scheduler);
     job_table_stop(s->job_table);
     background_stop(s->background);

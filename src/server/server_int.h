@@ -115,6 +115,9 @@ static inline struct loop_state *loop_state(const struct http_loop *loop)
     return http_loop_data(loop, HTTP_SLOT_SITE);
 }
 
+/* How long requests under way are given to end at a stop. */
+int64_t server_drain_secs(const struct server *s);
+
 /* --- housekeeping.c: main thread --- */
 
 /* Has what the last server left behind cleaned up. */

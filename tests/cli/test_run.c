@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -44,8 +45,12 @@ static const struct {
     {"status", "server status", {200, "{\"status\":\"ok\"}"}, "GET /_openrun/server_status", NULL, 0, "ok\n", ""},
     {"server version", "server version", {200, "{\"version\":\"1.2\",\"commit\":\"abc\"}"}, "GET /_openrun/server_version",
      NULL, 0, "1.2 (commit abc)\n", ""},
-    {"stop", "server stop", {200, "{\"pid\":1}"}, "POST /_openrun/stop", NULL, 0, "", ""},
-    {"stop when the server closes without an answer", "server stop", {0, NULL}, "POST /_openrun/stop", NULL, 0, "", ""},
+    {"stop", "server stop", {200, "{\"pid\":2147483647}"}, "POST /_openrun/stop", NULL, 0, "", ""},
+    {"stop a server that does not end in time", "server stop --wait", {200, "{\"pid\":1,\"drain_secs\":-60}"},
+     "POST /_openrun/stop", NULL, 1, "",
+     "error: the server (pid 1) was told to stop, but has not ended within 0 s: see its log ~/logs/openrun.json, or end it "
+     "with \"kill -9 1\"\n"},
+    {"stop without waiting", "server stop --wait=false", {200, "{\"pid\":1}"}, "POST /_openrun/stop", NULL, 0, "", ""},
     {"show-config", "server show-config", {200, "{\"dynamic_config\":{\"version_id\":\"v\",\"rbac\":{}}}"},
      "GET /_openrun/config", NULL, 0, "{\n  \"version_id\": \"v\",\n  \"rbac\": {}\n}\n", ""},
 
@@ -355,6 +360,39 @@ static void runs_do_what_is_specified(void **state)
     }
 }
 
+/* A server that is told to stop has ended, though nobody has waited for it, when the command returns. */
+static void stop_returns_when_the_process_has_ended(void **state)
+{
+    static const struct { const char *name; bool answers; } stops[] = {
+        {"it says its pid", true},
+        {"it closes without an answer, its pid is in run/openrun.pid", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++) {
+        scoped_arena a = {0};
+        scoped_err err = {0};
+        struct fake_server s;
+        pid_t pid = fork();
+        if (pid == 0) {
+            usleep(300 * 1000);
+            _exit(0);
+        }
+        struct fake_answer answer = {0};
+        if (stops[i].answers)
+            answer = (struct fake_answer){200, str_printf(&a, "{\"pid\":%d}", (int)pid).ptr};
+        fake_server_start(&s, &answer, 1);
+        write_config(&a, s.home, "");
+        struct str note = stops[i].answers ? STR("") : str_printf(&a, "%d\n", (int)pid);
+        assert_true(fs_write_atomic(str_printf(&a, "%s/run/openrun.pid", s.home), note, 0600, &err));
+        struct result r = run(&a, s.home, "server stop");
+        fake_server_stop(&s);
+        if (r.code != 0 || *r.out || *r.err || waitpid(pid, NULL, WNOHANG) != pid)
+            fail_msg("%s: code %d, or it has not ended: %s", stops[i].name, r.code, r.err);
+        free(r.out);
+        free(r.err);
+        buf_release(&s.seen);
+    }
+}
+
 static void a_local_source_is_made_absolute_before_the_client_moves(void **state)
 {
     static const struct fake_answer answer = {200, "{}"};
@@ -486,6 +524,7 @@ int main(void)
     unsetenv("CL_CONFIG_FILE");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_do_what_is_specified),
+        cmocka_unit_test(stop_returns_when_the_process_has_ended),
         cmocka_unit_test(a_local_source_is_made_absolute_before_the_client_moves),
         cmocka_unit_test(git_sources_are_told_from_paths),
         cmocka_unit_test(a_config_that_is_broken_is_told),

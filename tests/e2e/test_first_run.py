@@ -316,3 +316,12 @@ def test_logs(new_server):
     line = next(a for a in access if a["url"].startswith("/no/such"))
     assert line["method"] == "GET" and line["status"] == 404 and line["host"].startswith("localhost")
     assert os.path.exists(s.home / "logs/openrun.json")
+
+
+def test_a_stop_returns_when_the_home_is_free(new_server):
+    s = new_server()
+    for _ in range(3):
+        s.start()
+        s.cli("server", "stop")
+        assert run("server", "check", env=s.env).code == 0
+        s.stop()
