@@ -23,7 +23,7 @@ static const struct flag root_flags[] = {
 static const struct command *const root_commands[] = {
     &cmd_server,      &cmd_app,  &cmd_apply,   &cmd_plan, &cmd_diff, &cmd_export,     &cmd_pretty_print, &cmd_sync,     &cmd_service,
     &cmd_provider,    &cmd_binding, &cmd_replication, &cmd_secret, &cmd_param,     &cmd_version,  &cmd_app_webhook,
-    &cmd_preview,     &cmd_account, &cmd_user, &cmd_password,   &cmd_starlark,     &cmd_operation, &cmd_container,
+    &cmd_preview,     &cmd_account, &cmd_user, &cmd_password,   &cmd_starlark,     &cmd_operation, &cmd_container, &cmd_volume,
     &cmd_spec,        &cmd_job,
     NULL,
 };

@@ -46,7 +46,7 @@ struct cli {
 
 extern const struct command cmd_root;
 extern const struct command cmd_server, cmd_app, cmd_account, cmd_param, cmd_version, cmd_password, cmd_starlark;
-extern const struct command cmd_app_settings, cmd_app_update, cmd_operation, cmd_app_logs, cmd_container, cmd_spec, cmd_job;
+extern const struct command cmd_app_settings, cmd_app_update, cmd_operation, cmd_app_logs, cmd_container, cmd_volume, cmd_spec, cmd_job;
 extern const struct command cmd_preview, cmd_export, cmd_pretty_print, cmd_sync, cmd_app_webhook;
 extern const struct command cmd_apply, cmd_plan, cmd_diff; /* cmd_apply.c */
 extern const struct command cmd_service, cmd_provider, cmd_binding, cmd_replication, cmd_secret, cmd_user; /* later.c */

@@ -575,6 +575,30 @@ static bool api_image_list(void *ctx, struct arena *a, struct str key, struct st
     return true;
 }
 
+static bool api_volume_list(void *ctx, struct arena *a, struct str key, struct str value, bool unused,
+                            struct ctr_volume_list *out, struct err *err)
+{
+    bool absent = false;
+    struct ctr_volume_list list = {0};
+    struct str filter = unused ? escape(a, STR("{\"dangling\":[\"true\"]}")) : label_filter(a, key, value, false);
+    scoped_json *j = get_json(ctx, a, str_printf(a, "/volumes?filters=" STR_FMT, STR_ARG(filter)), "volumes",
+                              (struct str){0}, CTR_LIST_MS, &absent, err);
+    if (!json_is_object(j)) /* no volumes at all are null in some versions */
+        return j || absent ? err_set(err, ERR_UPSTREAM, "the container engine's list makes no sense") : false;
+    const json_t *volumes = json_get(j, "Volumes");
+    for (size_t i = 0; i < json_array_size(volumes); i++)
+        ctr_volume_from_json(a, json_array_get(volumes, i), &list);
+    *out = list;
+    return true;
+}
+
+static bool api_volume_remove(void *ctx, struct str name, struct err *err)
+{
+    scoped_arena a = {0};
+    return change(ctx, "DELETE", "volume rm", name, str_printf(&a, "/volumes/" STR_FMT, STR_ARG(escape(&a, name))),
+                  CTR_CHANGE_MS, true, err);
+}
+
 static bool events_head(void *arg, const struct http_answer *answer, struct err *err)
 {
     struct ctr_event_feed *s = arg;
@@ -688,6 +712,8 @@ const struct ctr_backend ctr_api_backend = {
     .image_remove = api_image_remove,
     .image_build = api_image_build,
     .volume_ensure = api_volume_ensure,
+    .volume_list = api_volume_list,
+    .volume_remove = api_volume_remove,
     .run = api_run,
     .task = api_task,
     .inspect = api_inspect,

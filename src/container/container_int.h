@@ -40,6 +40,10 @@ struct ctr_backend {
     bool (*image_list)(void *ctx, struct arena *a, struct str key, struct str value, struct ctr_image_list *out,
                        struct err *err);
     bool (*volume_ensure)(void *ctx, struct str name, const struct ctr_kv_list *labels, struct err *err);
+    /* With a label; with `unused` instead all that no container uses, of which only the names count. */
+    bool (*volume_list)(void *ctx, struct arena *a, struct str key, struct str value, bool unused,
+                        struct ctr_volume_list *out, struct err *err);
+    bool (*volume_remove)(void *ctx, struct str name, struct err *err);
     /* Creates and starts; the port is published on 127.0.0.1 if `publish`. */
     bool (*run)(void *ctx, const struct ctr_run *run, bool publish, struct err *err);
     bool (*inspect)(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
@@ -117,6 +121,8 @@ struct str ctr_ports_of_list(struct arena *a, const json_t *ports);
 bool ctr_ipv4_parse(struct str s, uint32_t *ip);
 /* Adds an image, once per name, from a list's or an inspect's JSON. */
 void ctr_image_from_json(struct arena *a, const json_t *j, struct ctr_image_list *out);
+/* Adds a volume, from a list's or an inspect's JSON. */
+void ctr_volume_from_json(struct arena *a, const json_t *j, struct ctr_volume_list *out);
 bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest);
 enum ctr_status ctr_status_parse(struct str s);
 /* Flags that the API takes itself; others need the program. */

@@ -80,8 +80,24 @@ bool ctr_image_build(struct ctr_engine *e, const struct ctr_build *b, struct err
 
 /* --- Volumes --- */
 
+/* Labels are those of a new one; one that is there is left as it is. */
 bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_kv_list *labels,
                        struct err *err);
+
+struct ctr_volume_info {
+    struct str name, created_at;        /* RFC 3339 as the engine writes it; may be empty */
+    struct ctr_kv_list labels;
+    bool is_used;                       /* by a container, running or not */
+};
+struct ctr_volume_list {
+    struct ctr_volume_info *items;
+    size_t len, cap;
+};
+/* Volumes that carry label `key` with exactly `value`. */
+bool ctr_volume_list(struct ctr_engine *e, struct arena *a, struct str key, struct str value,
+                     struct ctr_volume_list *out, struct err *err);
+/* With all that is in it. Absent is fine; fails with ERR_CONFLICT while a container uses it, running or not. */
+bool ctr_volume_remove(struct ctr_engine *e, struct str name, struct err *err);
 
 /* --- Containers --- */
 
@@ -90,7 +106,7 @@ struct ctr_run {
     struct str name, image;
     struct ctr_kv_list labels, env;
     const struct ctr_mount *mounts;     /* [n_mounts]; volumes are made when missing */
-    size_t n_mounts;
+    size_t n_mounts;                    /* and labelled as the container is */
     uint16_t port;                      /* that the app listens on in the container; 0 for none */
     struct ctr_limits limits;
     struct str_list command;            /* replaces the image's; empty: the image's */

@@ -55,6 +55,9 @@ struct str ctr_volume_name(struct arena *a, struct str app_id, struct str key);
 /* Of containers for a single command, which have none of the labels of an app's: nothing may mistake them for it. */
 #define CTR_LABEL_TASK_HOME    "dev.openrun.task.home"
 #define CTR_LABEL_TASK_APP_ID  "dev.openrun.task.app.id"
+#define CTR_LABEL_TASK_APP_PATH "dev.openrun.task.app.path"
+/* Of volumes, beside CTR_LABEL_HOME, _APP_ID and _APP_PATH: the name in the app, or the target of an unnamed one. */
+#define CTR_LABEL_VOLUME       "dev.openrun.volume"
 
 /* `text` cut to 200 bytes at a character border, with control bytes and commas (which break label lists of
  * some engines) as spaces: for the git message. */

@@ -70,6 +70,7 @@ struct ctr_mount {
     struct str source;           /* volume name, or absolute host path with symlinks resolved; empty: a volume of the
                                   * container's own, which begins with what the image has there and goes with it */
     struct str target;
+    struct str name;             /* of a volume: what the app calls it, its name or its target */
     bool is_bind;                /* else a volume, made when missing */
     bool is_read_only;
 };

@@ -67,6 +67,7 @@ struct ctr_prune_policy {
 struct ctr_prune_item {
     bool is_image;
     struct str name, app_id;
+    struct str volume, app_path;        /* of a volume: what its app called it, and where that was */
     int64_t bytes;                      /* an image with the layers that it shares; what a container has written */
     struct str problem;                 /* why it is still there; empty: removed, or would be */
 };
@@ -77,6 +78,14 @@ struct ctr_prune_list {
 /* Blocking; for job threads. */
 bool ctr_manager_prune(struct ctr_manager *m, const struct ctr_prune_policy *policy, struct arena *a, struct ctr_prune_list *out,
                        struct err *err);
+
+/* The volumes that servers of this home have made, each with its app's id as a label. Volumes from before there were
+ * labels are not among them. Blocking; for job threads. */
+bool ctr_manager_volumes(struct ctr_manager *m, struct arena *a, struct ctr_volume_list *out, struct err *err);
+/* Removes those whose app is no more, with all that is in them; by nobody's command but a user's: they are data. Never one of
+ * an app that exists, is loaded or cannot be looked up, nor one that a container uses. Their bytes are not known. */
+bool ctr_manager_prune_volumes(struct ctr_manager *m, bool is_dry_run, struct arena *a, struct ctr_prune_list *out,
+                               struct err *err);
 
 /* Removes the containers of this home that were made since then (ns since 1970) and that no loaded app uses: at start,
  * those of operations that have not come about. One of a live app, made by the same chance, is made again when

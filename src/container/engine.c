@@ -325,6 +325,31 @@ bool ctr_volume_ensure(struct ctr_engine *e, struct str name, const struct ctr_k
            e->ops->volume_ensure(e->ctx, name, labels, err);
 }
 
+bool ctr_volume_list(struct ctr_engine *e, struct arena *a, struct str key, struct str value,
+                     struct ctr_volume_list *out, struct err *err)
+{
+    struct ctr_volume_list list, unused;
+    struct map names;
+    if (!check_on(e, err))
+        return false;
+    if (key.len == 0 || value.len == 0 || str_chr(value, '\0') != STR_NPOS)
+        return err_set(err, ERR_INVALID, "volumes are listed by a label and its value");
+    if (!e->ops->volume_list(e->ctx, a, key, value, false, &list, err) ||
+        (list.len > 0 && !e->ops->volume_list(e->ctx, a, key, value, true, &unused, err)))
+        return false;
+    map_init(&names, a);
+    if (list.len > 0)
+        vec_foreach(v, &unused) map_set(&names, v->name, NULL);
+    vec_foreach(v, &list) v->is_used = !map_has(&names, v->name);
+    *out = list;
+    return true;
+}
+
+bool ctr_volume_remove(struct ctr_engine *e, struct str name, struct err *err)
+{
+    return check(e, name, "volume", "_.-", 255, err) && e->ops->volume_remove(e->ctx, name, err);
+}
+
 bool ctr_is_on_network(struct str cidr)
 {
     struct ifaddrs *list;
@@ -414,6 +439,28 @@ static bool check_user(struct ctr_engine *e, const struct ctr_run *run, struct e
                                      STR_ARG(run->image));
 }
 
+static bool add_label(struct arena *a, struct ctr_kv_list *out, const char *key, const struct ctr_run *run, const char *same)
+{
+    const struct str *value = ctr_kv_get(&run->labels, str_from(key));
+    value = value ? value : ctr_kv_get(&run->labels, str_from(same));
+    if (value)
+        ctr_kv_set(a, out, str_from(key), *value);
+    return value != NULL;
+}
+
+/* A volume says whose it is, as the container does that it is made for. */
+static bool make_volume(struct ctr_engine *e, const struct ctr_run *run, const struct ctr_mount *m, struct err *err)
+{
+    scoped_arena a = {0};
+    struct ctr_kv_list labels = {0};
+    if (m->name.len > 0 && add_label(&a, &labels, CTR_LABEL_HOME, run, CTR_LABEL_TASK_HOME) &&
+        add_label(&a, &labels, CTR_LABEL_APP_ID, run, CTR_LABEL_TASK_APP_ID)) {
+        add_label(&a, &labels, CTR_LABEL_APP_PATH, run, CTR_LABEL_TASK_APP_PATH);
+        ctr_kv_set(&a, &labels, STR(CTR_LABEL_VOLUME), ctr_label_text(&a, m->name));
+    }
+    return ctr_volume_ensure(e, m->source, &labels, err);
+}
+
 /* What both kinds of run check, and the volumes that they need. */
 static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct err *err)
 {
@@ -426,7 +473,7 @@ static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct 
     if (!check_user(e, run, err))
         return false;
     for (size_t i = 0; i < run->n_mounts; i++) {
-        if (!run->mounts[i].is_bind && run->mounts[i].source.len > 0 && !ctr_volume_ensure(e, run->mounts[i].source, NULL, err))
+        if (!run->mounts[i].is_bind && run->mounts[i].source.len > 0 && !make_volume(e, run, &run->mounts[i], err))
             return err_wrap(err, "making a volume for " STR_FMT, STR_ARG(run->mounts[i].target));
     }
     return true;

@@ -217,6 +217,14 @@ void ctr_image_from_json(struct arena *a, const json_t *j, struct ctr_image_list
     }
 }
 
+void ctr_volume_from_json(struct arena *a, const json_t *j, struct ctr_volume_list *out)
+{
+    struct ctr_volume_info volume = {.name = get_dup(a, j, "Name"), .created_at = get_dup(a, j, "CreatedAt")};
+    labels(a, json_get(j, "Labels"), &volume.labels);
+    if (volume.name.len > 0)
+        *vec_push(a, out) = volume;
+}
+
 bool ctr_digest_from_json(struct arena *a, const json_t *image, struct str *digest)
 {
     struct str text = json_str(json_array_get(json_get(image, "RepoDigests"), 0));

@@ -178,6 +178,7 @@ static struct ctr_run run_copy(struct arena *a, const struct ctr_run *r)
         mounts[i] = r->mounts[i];
         mounts[i].source = str_dup(a, r->mounts[i].source);
         mounts[i].target = str_dup(a, r->mounts[i].target);
+        mounts[i].name = str_dup(a, r->mounts[i].name);
     }
     run.mounts = mounts;
     return run;

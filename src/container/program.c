@@ -602,6 +602,48 @@ static bool program_image_list(void *ctx, struct arena *a, struct str key, struc
     return true;
 }
 
+static bool program_volume_list(void *ctx, struct arena *a, struct str key, struct str value, bool unused,
+                                struct ctr_volume_list *out, struct err *err)
+{
+    static const char *const words[] = {"volume", "ls", "--quiet", "--filter"};
+    struct str_list args = {0};
+    struct str names, name, text, complaint;
+    struct ctr_volume_list list = {0};
+    int code;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        add(a, &args, words[i]);
+    str_list_add(a, &args, unused ? STR("dangling=true") : str_printf(a, "label=" STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value)));
+    if (!ctr_program_run(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, &names, err))
+        return false;
+    args = (struct str_list){0};
+    add(a, &args, "volume");
+    add(a, &args, "inspect");
+    while (str_next(&names, '\n', &name)) {
+        name = str_trim(name);
+        if (name.len > 0 && unused)
+            *vec_push(a, &list) = (struct ctr_volume_info){.name = name};
+        else if (name.len > 0)
+            str_list_add(a, &args, name);
+    }
+    if (args.len > 2) {
+        /* One that went away in between makes the exit non-zero; the others are there all the same. */
+        if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, false, &text, &complaint, &code, err))
+            return false;
+        scoped_json *found = json_parse(text, err);
+        if (!found)
+            return code ? complain(ctx, STR("volume inspect"), complaint, err) : err_wrap(err, "listing volumes");
+        for (size_t i = 0; i < json_array_size(found); i++)
+            ctr_volume_from_json(a, json_array_get(found, i), &list);
+    }
+    *out = list;
+    return true;
+}
+
+static bool program_volume_remove(void *ctx, struct str name, struct err *err)
+{
+    return run_simple(ctx, WORDS("volume", "rm"), name, CTR_CHANGE_MS, true, err);
+}
+
 static bool program_stats(void *ctx, struct str name, bool quick, struct ctr_stats *out, struct err *err)
 {
     scoped_arena a = {0};
@@ -680,6 +722,8 @@ const struct ctr_backend ctr_program_backend = {
     .image_remove = program_image_remove,
     .image_build = program_image_build,
     .volume_ensure = program_volume_ensure,
+    .volume_list = program_volume_list,
+    .volume_remove = program_volume_remove,
     .run = program_run,
     .task = program_task,
     .inspect = program_inspect,

@@ -47,6 +47,9 @@ bool ctr_manager_task(struct ctr_manager *m, struct str app_id, const struct ctr
     own.labels = (struct ctr_kv_list){0};
     ctr_kv_set(&a, &own.labels, STR(CTR_LABEL_TASK_HOME), str_from(m->home));
     ctr_kv_set(&a, &own.labels, STR(CTR_LABEL_TASK_APP_ID), app_id);
+    const struct str *path = ctr_kv_get(&run->labels, STR(CTR_LABEL_APP_PATH));
+    if (path)
+        ctr_kv_set(&a, &own.labels, STR(CTR_LABEL_TASK_APP_PATH), *path);
     struct svc_task t = {.name = own.name};
     enter(m, &t);
     bool ok = ctr_container_task(m->engine, &own, io, end, err);

@@ -184,8 +184,11 @@ bool ctr_volume_resolve(struct arena *a, struct str app_id, const struct ctr_vol
 {
     struct ctr_mount m = {.target = v->target, .is_read_only = v->is_read_only};
     switch (v->kind) {
-    case CTR_VOLUME_NAMED: m.source = ctr_volume_name(a, app_id, v->source); break;
-    case CTR_VOLUME_UNNAMED: m.source = ctr_volume_name(a, app_id, v->target); break;
+    case CTR_VOLUME_NAMED:
+    case CTR_VOLUME_UNNAMED:
+        m.name = v->kind == CTR_VOLUME_NAMED ? v->source : v->target;
+        m.source = ctr_volume_name(a, app_id, m.name);
+        break;
     case CTR_VOLUME_BIND:
     case CTR_VOLUME_SECRET:
         m.is_bind = true;

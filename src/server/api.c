@@ -156,6 +156,8 @@ static const struct api_route routes[] = {
     {"POST", "/job/run", "job_run", 0, NULL, NULL, api_job_run},
     {"POST", "/job/cancel", "job_cancel", 0, NULL, NULL, api_job_cancel},
     {"POST", "/container/prune", "container_prune", 0, NULL, NULL, api_container_prune},
+    {"GET", "/volumes", "list_volumes", 0, NULL, NULL, api_volume_list},
+    {"POST", "/volume/prune", "volume_prune", 0, NULL, NULL, api_volume_prune},
 };
 
 /* --- answering ------------------------------------------------------------------------------------ */

@@ -198,7 +198,7 @@ bool recover_operations(struct server *s, struct str dir, int64_t *undone_since,
 /* Calls that read the query only; on a job thread. */
 typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err);
 api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
-    api_container_stats, api_container_prune, api_build_log;
+    api_container_stats, api_container_prune, api_build_log, api_volume_list, api_volume_prune;
 
 /* --- api_job.c --- */
 

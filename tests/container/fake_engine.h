@@ -25,7 +25,13 @@ struct fake {
     bool has_image;
     struct ctr_image images[FAKE_MAX];
     size_t image_count;
-    char removed[4096]; /* names of containers and images, in order */
+    struct ctr_volume_info volumes[FAKE_MAX];
+    size_t volume_count;
+    bool volume_remove_fails;
+    struct {
+        char name[128], home[32], app[48], path[32], volume[240]; /* of the last one that was wanted */
+    } wanted;
+    char removed[4096]; /* names of containers, images and volumes, in order */
     _Atomic int builds, runs, starts, stops, inspects, pauses, unpauses, pulls, probes, checks;
     int max_building, building;
     _Atomic int slow_ms; /* each call takes 0..slow_ms */
@@ -137,8 +143,52 @@ static inline bool fake_image_build(void *ctx, const struct ctr_build *b, struct
 static inline bool fake_volume_ensure(void *ctx, struct str name, const struct ctr_kv_list *labels,
                                       struct err *err)
 {
-    (void)ctx, (void)name, (void)labels, (void)err;
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    memset(&f->wanted, 0, sizeof f->wanted);
+    snprintf(f->wanted.name, sizeof f->wanted.name, STR_FMT, STR_ARG(name));
+    for (size_t i = 0; labels && i < labels->len; i++) {
+        struct str key = labels->items[i].key, value = labels->items[i].value;
+        if (str_eq_z(key, CTR_LABEL_HOME))
+            snprintf(f->wanted.home, sizeof f->wanted.home, STR_FMT, STR_ARG(value));
+        else if (str_eq_z(key, CTR_LABEL_APP_ID))
+            snprintf(f->wanted.app, sizeof f->wanted.app, STR_FMT, STR_ARG(value));
+        else if (str_eq_z(key, CTR_LABEL_APP_PATH))
+            snprintf(f->wanted.path, sizeof f->wanted.path, STR_FMT, STR_ARG(value));
+        else if (str_eq_z(key, CTR_LABEL_VOLUME))
+            snprintf(f->wanted.volume, sizeof f->wanted.volume, STR_FMT, STR_ARG(value));
+    }
+    pthread_mutex_unlock(&f->lock);
     return true;
+}
+
+/* All, whatever the label: who asks must not rely on the engine's filter. */
+static inline bool fake_volume_list(void *ctx, struct arena *a, struct str key, struct str value, bool unused,
+                                    struct ctr_volume_list *out, struct err *err)
+{
+    struct fake *f = ctx;
+    (void)key, (void)value;
+    if (!fake_call(f, err))
+        return false;
+    *out = (struct ctr_volume_list){0};
+    for (size_t i = 0; i < f->volume_count; i++)
+        if (!unused || !f->volumes[i].is_used)
+            *vec_push(a, out) = f->volumes[i];
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+static inline bool fake_volume_remove(void *ctx, struct str name, struct err *err)
+{
+    struct fake *f = ctx;
+    if (!fake_call(f, err))
+        return false;
+    bool ok = !f->volume_remove_fails || err_set(err, ERR_CONFLICT, "volume is in use");
+    size_t n = strlen(f->removed);
+    snprintf(f->removed + n, sizeof f->removed - n, "%.*s ", STR_ARG(name));
+    pthread_mutex_unlock(&f->lock);
+    return ok;
 }
 
 static inline bool fake_run(void *ctx, const struct ctr_run *run, bool publish, struct err *err)
@@ -403,6 +453,8 @@ static const struct ctr_backend fake_backend = {
     .image_list = fake_image_list,
     .image_build = fake_image_build,
     .volume_ensure = fake_volume_ensure,
+    .volume_list = fake_volume_list,
+    .volume_remove = fake_volume_remove,
     .run = fake_run,
     .inspect = fake_inspect,
     .size = fake_size,

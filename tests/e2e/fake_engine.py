@@ -278,8 +278,24 @@ class Engine:
         return 200, {"Name": name, "IPAM": {"Config": [{"Subnet": "198.51.100.0/24"}]}}   # nobody's (RFC 5737)
 
     async def do_volume_create(self, q, body):
-        v = self.volumes.setdefault(body["Name"], {"Name": body["Name"], "Labels": body.get("Labels")})
+        v = self.volumes.setdefault(body["Name"], {"Name": body["Name"], "Labels": body.get("Labels"),
+                                                 "CreatedAt": rfc3339(time.time())})
         return 201, v
+
+    async def do_volume_list(self, q):
+        filters = json.loads(q.get("filters", "{}"))
+        used = {m["Source"] for c in self.containers.values() for m in (c.spec.get("HostConfig") or {}).get("Mounts") or []}
+        return 200, {"Warnings": None, "Volumes": [v for v in self.volumes.values() if self.matches(v["Labels"] or {}, filters)
+                                                   and not (filters.get("dangling") == ["true"] and v["Name"] in used)]}
+
+    async def do_volume_remove(self, q, name):
+        if name not in self.volumes:
+            raise Refused(404, f"get {name}: no such volume")
+        for c in self.containers.values():
+            if any(m["Source"] == name for m in (c.spec.get("HostConfig") or {}).get("Mounts") or []):
+                raise Refused(409, f"remove {name}: volume is in use - [{c.id}]")
+        del self.volumes[name]
+        return 204, None
 
     # --- calls about images ---
 
@@ -524,6 +540,7 @@ class Engine:
 ROUTES = [(method, re.compile(path + "$"), call) for method, path, call in [
     ("GET", "/_ping", "ping"), ("GET", "/version", "version"), ("GET", "/info", "info"), ("GET", "/events", "events"),
     ("GET", "/networks/([^/]+)", "network"), ("POST", "/volumes/create", "volume_create"),
+    ("GET", "/volumes", "volume_list"), ("DELETE", "/volumes/([^/]+)", "volume_remove"),
     ("GET", "/images/json", "image_list"), ("GET", "/images/(.+)/json", "image_inspect"), ("DELETE", "/images/(.+)", "image_remove"),
     ("GET", "/containers/json", "list"), ("POST", "/containers/create", "create"),
     ("GET", "/containers/([^/]+)/json", "inspect"), ("DELETE", "/containers/([^/]+)", "remove"),
