@@ -20,6 +20,9 @@ enum { ARGV_MAX = 16 };
 #define STATS                                                                                                          \
     "\"cpu_percent\":12.5,\"mem_usage\":1572864,\"mem_limit\":1073741824,\"mem_percent\":0.15,\"net_in\":1023,"             \
     "\"net_out\":1024,\"block_read\":1,\"block_write\":2,\"pids\":3"
+#define VOLUME                                                                                                         \
+    "\"name\":\"clv-a-1\",\"volume\":\"data\",\"app_id\":\"app_prd_a\",\"app_path\":\"/a\",\"env\":\"prod\","              \
+    "\"created_at\":\"2026-01-02T03:04:05Z\""
 #define LIST_HEAD "Name                                                       Env      State    Status     AppPath\n"
 #define LIST_ROW "clc-a                                                      prod     running  ready      /a\n"
 
@@ -74,6 +77,21 @@ static const struct {
     {"prune of nothing", "container prune", {200, "{\"items\":[],\"size\":0,\"dry_run\":false}"},
      "POST /_openrun/container/prune?dryRun=false", 0, "Freed up to 0 B\n", ""},
     {"prune takes no arguments", "container prune all", {0}, NULL, 1, "", NULL},
+    {"volumes as a table", "volume list", {200, "{\"volumes\":[{" VOLUME ",\"app_exists\":true,\"in_use\":true},{" VOLUME ",\"app_exists\":false}]}"},
+     "GET /_openrun/volumes", 0,
+     "Volume                   Env      Used Created                   AppPath                        Name\n"
+     "data                     prod     yes  2026-01-02T03:04:05Z      /a                             clv-a-1\n"
+     "data                     prod     no   2026-01-02T03:04:05Z      /a (deleted)                   clv-a-1\n", ""},
+    {"volumes as CSV", "volume list -f csv", {200, "{\"volumes\":[{" VOLUME ",\"app_exists\":true,\"in_use\":true}]}"},
+     "GET /_openrun/volumes", 0, "clv-a-1,\"data\",app_prd_a,/a,true,prod,true,2026-01-02T03:04:05Z\n", ""},
+    {"volumes, of which there are none", "volume list -f json", {200, "{}"}, "GET /_openrun/volumes", 0, "[]\n", ""},
+    {"a prune of volumes that is dry", "volume prune --dry-run -f csv",
+     {200, "{\"items\":[{" VOLUME ",\"problem\":\"used, still\"}]}"}, "POST /_openrun/volume/prune?dryRun=true", 0,
+     "clv-a-1,\"data\",app_prd_a,/a,\"used, still\"\n", ""},
+    {"a prune of volumes for programs", "volume prune -f jsonl", {200, "{\"items\":[]}"}, "POST /_openrun/volume/prune?dryRun=false", 0, "", ""},
+    {"a prune of volumes looks first", "volume prune", {200, "{\"items\":[]}"}, "POST /_openrun/volume/prune?dryRun=true", 0,
+     "Removed 0 volumes\n", ""},
+    {"a prune of some volumes", "volume prune v", {0}, NULL, 1, "", NULL},
     {"an unknown verb", "container lst", {0}, NULL, 1, "", NULL},
 };
 

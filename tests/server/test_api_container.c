@@ -388,6 +388,58 @@ static void a_prune_can_be_a_dry_run(void **state)
     must_refuse(api_container_prune, "", ERR_UNAVAILABLE, "");
 }
 
+static void add_volume(const char *name, const char *app_id, bool is_used)
+{
+    struct ctr_volume_info v = {.name = str_from(name), .created_at = STR("2026-01-02T00:00:00Z"), .is_used = is_used};
+    ctr_kv_set(&box.arena, &v.labels, STR(CTR_LABEL_HOME), box.home.dir);
+    ctr_kv_set(&box.arena, &v.labels, STR(CTR_LABEL_APP_ID), str_from(app_id));
+    ctr_kv_set(&box.arena, &v.labels, STR(CTR_LABEL_APP_PATH), STR("/was"));
+    ctr_kv_set(&box.arena, &v.labels, STR(CTR_LABEL_VOLUME), STR("data"));
+    box.fake.volumes[box.fake.volume_count++] = v;
+}
+
+static bool of_store(void *arg, struct arena *a, struct str id, struct str *version, struct err *err)
+{
+    *version = str_eq_z(id, shop_id) || str_eq_z(id, stage_id) ? STR("1") : (struct str){0};
+    return true;
+}
+
+static void volumes_say_whose_they_are_and_those_of_nobody_go(void **state)
+{
+    static const struct {
+        const char *path, *env;
+        bool exists, is_used;
+    } want[] = {{"/was", "dev", false, false}, {"shop.example:/shop", "prod", true, true}, {"shop.example:/shop", "stage", true, false}};
+    box.server.containers->app_version = of_store;
+    add_volume("clv-app_stg_2abcdefghijklmnopqrstuvwxyz-1", stage_id, false);
+    add_volume("clv-app_prd_2abcdefghijklmnopqrstuvwxyz-1", shop_id, true);
+    add_volume("clv-app_dev_2zzzzzzzzzzzzzzzzzzzzzzzzz-1", dev_id, false);
+    scoped_json *list = must_ask(api_volume_list, "");
+    const json_t *rows = json_object_get(list, "volumes");
+    assert_int_equal(json_array_size(rows), ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        const json_t *row = json_array_get(rows, i);
+        assert_string_equal(text_at(row, "app_path"), want[i].path);
+        assert_string_equal(text_at(row, "env"), want[i].env);
+        assert_string_equal(text_at(row, "volume"), "data");
+        assert_int_equal(json_is_true(json_object_get(row, "app_exists")), want[i].exists);
+        assert_int_equal(json_is_true(json_object_get(row, "in_use")), want[i].is_used);
+    }
+    for (int is_dry = 1; is_dry >= 0; is_dry--) {
+        scoped_json *reply = must_ask(api_volume_prune, is_dry ? "dryRun=true" : "");
+        const json_t *items = json_object_get(reply, "items"), *item = json_array_get(items, 0);
+        assert_int_equal(json_array_size(items), 1);
+        assert_string_equal(text_at(item, "name"), "clv-app_dev_2zzzzzzzzzzzzzzzzzzzzzzzzz-1");
+        assert_string_equal(text_at(item, "app_path"), "/was");
+        assert_string_equal(text_at(item, "problem"), "");
+        assert_int_equal(json_is_true(json_object_get(reply, "dry_run")), is_dry);
+        assert_string_equal(box.fake.removed, is_dry ? "" : "clv-app_dev_2zzzzzzzzzzzzzzzzzzzzzzzzz-1 ");
+    }
+    box.fake.is_dead = true;
+    must_refuse(api_volume_list, "", ERR_UNAVAILABLE, "");
+    must_refuse(api_volume_prune, "", ERR_UNAVAILABLE, "");
+}
+
 int main(void)
 {
 #define API_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -399,6 +451,7 @@ int main(void)
         API_TEST(logs_have_a_beginning_and_an_end),
         API_TEST(starting_and_stopping_is_by_name),
         API_TEST(a_prune_can_be_a_dry_run),
+        API_TEST(volumes_say_whose_they_are_and_those_of_nobody_go),
     };
     return cmocka_run_group_tests_name("server/api_container", tests, NULL, NULL);
 }
