@@ -275,11 +275,13 @@ class Server:
         return result.out
 
     def fails(self, *args, **kw):
-        """Runs a command that must fail as the command line does: code 1 and one `error: ` on stderr. Its message."""
+        """Runs a command that must fail as the command line does: code 1 and one `error: ` on stderr. Its message, and
+        after it the lines of progress that were printed before, which it does not repeat."""
         result = self.try_cli(*args, **kw)
         assert result.code == 1, result
-        assert "error: " in result.err, result
-        return result.err.split("error: ", 1)[1]
+        assert re.search("^error: ", result.err, re.M), result
+        before, message = re.split("^error: ", result.err, maxsplit=1, flags=re.M)
+        return message + before
 
     def apps(self, *args):
         """`app list` as {"[domain:]path": record}."""
