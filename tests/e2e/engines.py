@@ -48,6 +48,9 @@ class Engine:
         images = [i for i in images if i.removeprefix("localhost/").startswith("cli-")]
         if images:
             self.run("rmi", "--force", *images, check=False)
+        volumes = self.run("volume", "ls", "--quiet", "--filter", f"label=dev.openrun.server.home={home}").split()
+        if volumes:
+            self.run("volume", "rm", *volumes, check=False)
 
 
 @functools.cache

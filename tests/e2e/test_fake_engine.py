@@ -58,6 +58,36 @@ def shape(answer, key):
     return type(answer).__name__
 
 
+def volumes(e, label, filters):
+    """One that a container has, one that none has."""
+    names, one = ("clv-openrun-contract-1", "clv-openrun-contract-2"), "/containers/clc-openrun-contract-v"
+    unused = urllib.parse.quote(json.dumps({"dangling": ["true"]}))
+
+    def listed(query):
+        found = e.call("GET", "/volumes?filters=" + query)["Volumes"] or []
+        ours = {v["Name"]: shape(v, "CreatedAt") for v in found if v["Name"] in names and v["Labels"] == {label: "yes"}}
+        e.answers.append(("volumes", sorted(ours.items())))
+    before = len(e.answers)
+    e.call("DELETE", one + "?force=true")
+    for name in names:
+        e.call("DELETE", "/volumes/" + name)
+    del e.answers[before:]
+    e.call("DELETE", "/volumes/" + names[0])
+    for name in names:
+        e.call("POST", "/volumes/create", {"Name": name, "Labels": {label: "yes"}}, keys=("Name", "Labels." + label))
+    e.call("POST", "/volumes/create", {"Name": names[0], "Labels": {label: "no"}}, keys=("Name",))   # stays as it is
+    e.call("POST", "/containers/create?name=clc-openrun-contract-v", {"Image": IMAGE, "HostConfig": {
+        "Mounts": [{"Type": "volume", "Source": names[0], "Target": "/x"}]}})
+    listed(filters)
+    listed(unused)
+    e.call("DELETE", "/volumes/" + names[0])
+    e.call("DELETE", "/volumes/" + names[1])
+    listed(filters)
+    e.call("DELETE", one + "?force=true")
+    e.call("DELETE", "/volumes/" + names[0])
+    listed(filters)
+
+
 def drive(path):
     """All that src/container/api.c asks of an engine, in every state of a container."""
     e = Client(path)
@@ -139,6 +169,7 @@ def drive(path):
     e.call("DELETE", one + "?force=true")
     follower.join(60)
     stream.close()
+    volumes(e, label, filters)
     ours = ("create", "start", "die", "pause", "unpause", "destroy")
     e.answers += [("event", x["Action"], x["Type"], x["Actor"]["Attributes"]["name"], type(x["timeNano"]).__name__)
                   for x in events if x["Action"] in ours]
