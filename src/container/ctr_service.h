@@ -228,7 +228,7 @@ void ctr_service_retire(struct ctr_service *svc, int drain_secs);
 
 struct ctr_service_status {
     enum ctr_state state;
-    struct str phase;                   /* "waiting for a build slot", "building", "probing", ... */
+    struct str phase;                   /* "waiting for other builds", "building the image", ... */
     int64_t phase_ms;                   /* how long */
     struct str name, image;
     struct ctr_endpoint at;

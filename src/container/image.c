@@ -43,10 +43,20 @@ static struct build_slot *slot_find(const struct ctr_manager *m, struct str imag
     return s;
 }
 
+/* What is done from now on; with the lock, which is let go of meanwhile. */
+static void tell_unlocked(struct ctr_manager *m, const struct image_phase *phase, const char *name)
+{
+    pthread_mutex_unlock(&m->lock);
+    phase->fn(phase->arg, name);
+    pthread_mutex_lock(&m->lock);
+}
+
 /* Waits for somebody else's build of the same image. */
-static bool slot_follow(struct ctr_service *svc, struct build_slot *s, struct err *err)
+static bool slot_follow(struct ctr_service *svc, struct build_slot *s, const struct image_phase *phase, struct err *err)
 {
     s->refs++;
+    if (!s->is_done)
+        tell_unlocked(svc->m, phase, svc->is_external_image ? "waiting for the image" : "waiting for the build");
     while (!s->is_done && !is_cancelled(svc))
         svc_wait(svc->m, &svc->m->changed, clock_ms() + 100);
     bool ok = s->is_done ? s->ok : fail_cancelled(svc, err);
@@ -57,18 +67,22 @@ static bool slot_follow(struct ctr_service *svc, struct build_slot *s, struct er
 }
 
 /* Waits for a turn among the concurrent builds. */
-static bool turn_take(struct ctr_service *svc, struct err *err)
+static bool turn_take(struct ctr_service *svc, const struct image_phase *phase, struct err *err)
 {
     struct ctr_manager *m = svc->m;
     int64_t until = clock_ms() + m->build_wait_secs * 1000LL;
+    if (m->building >= m->max_builds)
+        tell_unlocked(m, phase, "waiting for other builds");
     while (m->building >= m->max_builds) {
         if (is_cancelled(svc))
             return fail_cancelled(svc, err);
         if (clock_ms() >= until)
             return err_set(err, ERR_TIMEOUT,
-                           "error acquiring build lock: %d other builds took longer than %d s; try again, or "
-                           "raise system.max_concurrent_builds or system.max_build_wait_secs",
-                           m->building, m->build_wait_secs);
+                           "error acquiring build lock: image " STR_FMT " has waited %d s for its turn, and %d other build%s "
+                           "still going on; try again later, or raise system.max_build_wait_secs (%d) or "
+                           "system.max_concurrent_builds (%d) and restart the server",
+                           STR_ARG(svc->run.image), m->build_wait_secs, m->building, m->building == 1 ? " is" : "s are",
+                           m->build_wait_secs, m->max_builds);
         svc_wait(m, &m->changed, MIN(until, clock_ms() + 100));
     }
     m->building++;
@@ -106,13 +120,14 @@ static void log_end(struct output *o, struct arena *a, bool ok, int64_t took_ms,
     build_log_close(o->svc->m, o->log);
 }
 
-static bool build_from_source(struct ctr_service *svc, struct output *out, struct arena *a, struct err *err)
+static bool build_from_source(struct ctr_service *svc, struct output *out, const struct image_phase *phase,
+                              struct arena *a, struct err *err)
 {
     struct str dir;
-    svc_phase(svc, "getting the source");
+    phase->fn(phase->arg, "getting the source");
     if (!svc->source.fetch(svc->source.arg, a, &dir, err))
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
-    svc_phase(svc, "building the image");
+    phase->fn(phase->arg, "building the image");
     struct ctr_kv_list labels = {0}; /* by which a prune knows its own */
     ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_HOME), str_from(svc->m->home));
     ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_APP_ID), svc->app_id);
@@ -131,7 +146,7 @@ static bool build_from_source(struct ctr_service *svc, struct output *out, struc
     return ok;
 }
 
-static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
+static bool build(struct ctr_service *svc, const struct image_phase *phase, struct arena *a, struct err *err)
 {
     struct ctr_engine *e = svc->m->engine;
     bool exists = false;
@@ -139,7 +154,7 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
     if (!ctr_image_inspect(e, a, svc->run.image, &exists, NULL, err) || exists)
         return exists;
     if (svc->is_external_image) {
-        svc_phase(svc, "pulling the image");
+        phase->fn(phase->arg, "pulling the image");
         return ctr_image_pull(e, a, svc->run.image, NULL, NULL, &svc->cancel, err);
     }
     if (!svc->source.fetch)
@@ -149,7 +164,7 @@ static bool build(struct ctr_service *svc, struct arena *a, struct err *err)
     struct output out = {svc, build_log_open(svc->m, svc->app_id)};
     int64_t begin = clock_ms();
     log_begin(&out, a);
-    bool ok = build_from_source(svc, &out, a, err);
+    bool ok = build_from_source(svc, &out, phase, a, err);
     int64_t took = clock_ms() - begin;
     log_end(&out, a, ok, took, err);
     if (ok)
@@ -168,13 +183,13 @@ static void slot_close(struct ctr_manager *m, struct build_slot *slot)
     pthread_cond_broadcast(&m->changed);
 }
 
-bool svc_image_ensure(struct ctr_service *svc, struct arena *a, struct err *err)
+bool svc_image_ensure(struct ctr_service *svc, const struct image_phase *phase, struct arena *a, struct err *err)
 {
     struct ctr_manager *m = svc->m;
     pthread_mutex_lock(&m->lock);
     struct build_slot *slot = slot_find(m, svc->run.image);
     if (slot) {
-        bool ok = slot_follow(svc, slot, err);
+        bool ok = slot_follow(svc, slot, phase, err);
         pthread_mutex_unlock(&m->lock);
         return ok;
     }
@@ -183,11 +198,11 @@ bool svc_image_ensure(struct ctr_service *svc, struct arena *a, struct err *err)
     slot->refs = 1;
     slot->next = m->slots;
     m->slots = slot;
-    bool ok = turn_take(svc, &slot->err);
+    bool ok = turn_take(svc, phase, &slot->err);
     bool has_turn = ok;
     if (ok) {
         pthread_mutex_unlock(&m->lock);
-        ok = build(svc, a, &slot->err);
+        ok = build(svc, phase, a, &slot->err);
         pthread_mutex_lock(&m->lock);
     }
     m->building -= has_turn;

@@ -237,7 +237,12 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
 /* One status check; false with the reason in `why` (one reference). */
 bool svc_run_check(struct ctr_service *svc, struct failure **why);
 
+/* Who hears what making the image is at; never called with the manager's lock. */
+struct image_phase {
+    void (*fn)(void *arg, const char *name);
+    void *arg;
+};
 /* image.c: makes sure the image is there; builds or pulls it once however many ask. */
-bool svc_image_ensure(struct ctr_service *svc, struct arena *a, struct err *err);
+bool svc_image_ensure(struct ctr_service *svc, const struct image_phase *phase, struct arena *a, struct err *err);
 
 #endif

@@ -20,7 +20,7 @@ enum {
     NO_ADDRESS_MS = 3000,
     ATTEMPT_SLEEP_MS = 100,
     ATTEMPT_SLEEP_MAX_MS = 2000,
-    MAX_PHASES = 12,
+    MAX_PHASES = 16,
     LOGS_SHOWN_MAX = 48 << 10,
     LOGS_LATE_MS = 2000 /* after its end a container's output is complete */
 };
@@ -91,6 +91,11 @@ static void to_state(struct start *st, enum ctr_state s)
     pthread_mutex_unlock(&st->svc->m->lock);
 }
 
+static void on_image_phase(void *st, const char *name)
+{
+    phase(st, name);
+}
+
 /* Image and container from nothing. */
 static bool create(struct start *st, struct err *err)
 {
@@ -100,8 +105,7 @@ static bool create(struct start *st, struct err *err)
         return false;
     if (!exists) {
         to_state(st, CTR_BUILDING);
-        phase(st, svc->is_external_image ? "waiting for the image" : "waiting for the build");
-        if (!svc_image_ensure(svc, &st->arena, err))
+        if (!svc_image_ensure(svc, &(struct image_phase){on_image_phase, st}, &st->arena, err))
             return false;
         to_state(st, CTR_STARTING);
     }

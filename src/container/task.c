@@ -79,10 +79,15 @@ void ctr_manager_clean_tasks(struct ctr_manager *m)
     }
 }
 
+static void on_image_phase(void *svc, const char *name)
+{
+    svc_phase(svc, name);
+}
+
 bool ctr_service_make_image(struct ctr_service *svc, struct err *err)
 {
     scoped_arena a = {0};
     bool exists = false;
     return ctr_image_inspect(svc->m->engine, &a, svc->run.image, &exists, NULL, err) &&
-           (exists || svc_image_ensure(svc, &a, err));
+           (exists || svc_image_ensure(svc, &(struct image_phase){on_image_phase, svc}, &a, err));
 }

@@ -48,7 +48,7 @@ static struct ctr_service_config config_of(const char *name)
     return c;
 }
 
-static void world_open(struct world *w)
+static void world_open_with(struct world *w, int build_wait_secs)
 {
     static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = fake_probe};
     scoped_err err = {0};
@@ -60,9 +60,14 @@ static void world_open(struct world *w)
     w->loops = http_loops_open(LOOPS, &err);
     assert_non_null(w->loops);
     struct ctr_manager_config c = {.home = STR("/home"), .loop_count = LOOPS, .max_concurrent_builds = 1,
-                                   .max_build_wait_secs = 120};
+                                   .max_build_wait_secs = build_wait_secs};
     struct ctr_engine *e = ctr_engine_open_with(CTR_DOCKER, &fake_backend, &w->fake);
     assert_true(ctr_manager_open_with(&c, e, &hooks, &w->m, &err));
+}
+
+static void world_open(struct world *w)
+{
+    world_open_with(w, 120);
 }
 
 static void world_close(struct world *w)
@@ -250,13 +255,14 @@ static void waiters_may_leave_before_and_while_being_told(void **state)
 
 struct lines {
     int n;
-    bool saw_build, saw_ready;
+    bool saw_build, saw_ready, saw_wait;
 };
 static void on_line(void *arg, struct str line)
 {
     struct lines *l = arg;
     l->n++;
     l->saw_build = l->saw_build || str_find(line, STR("FROM fake")) != STR_NPOS;
+    l->saw_wait = l->saw_wait || str_starts(line, STR("==> waiting for the build"));
     l->saw_ready = l->saw_ready || str_starts(line, STR("ready after"));
 }
 
@@ -268,7 +274,7 @@ static void a_deploy_sees_the_build_as_it_goes(void **state)
     world_open(&w);
     struct ctr_service *svc = service(&w, "clc-a");
     assert_true(ctr_service_start(svc, on_line, &l, NULL, &err));
-    assert_true(l.saw_build && l.saw_ready);
+    assert_true(l.saw_build && l.saw_ready && !l.saw_wait);
     ctr_service_unref(svc);
     world_close(&w);
 }
@@ -355,6 +361,78 @@ static void builds_of_different_images_wait_for_their_turn(void **state)
         ctr_service_unref(s[i].svc);
     }
     assert_int_equal(w.fake.max_building, 1);
+    world_close(&w);
+}
+
+/* A deploy of an image, and whether it has said what it is to say. */
+struct told_start {
+    struct ctr_service *svc;
+    const char *phase;
+    atomic_bool is_told, cancel;
+    struct err err;
+    pthread_t thread;
+};
+static void on_told_line(void *arg, struct str line)
+{
+    struct told_start *s = arg;
+    if (str_eq_z(line, s->phase))
+        atomic_store(&s->is_told, true);
+}
+static void *told_start(void *arg)
+{
+    struct told_start *s = arg;
+    ctr_service_start(s->svc, on_told_line, s, &s->cancel, &s->err);
+    return NULL;
+}
+static void told_start_begin(struct told_start *s, struct world *w, const char *name, const char *image, const char *phase)
+{
+    struct ctr_service_config c = config_of(name);
+    c.run.image = str_from(image);
+    *s = (struct told_start){.svc = ctr_service_get(w->m, &c), .phase = phase};
+    pthread_create(&s->thread, NULL, told_start, s);
+}
+
+static void a_deploy_says_whose_build_it_waits_for(void **state)
+{
+    struct world w;
+    struct told_start s[3];
+    world_open(&w);
+    w.fake.build_ms = 600 * 1000;
+    told_start_begin(&s[0], &w, "clc-a", "cli-1:a", "==> building the image");
+    wait_for(atomic_load(&s[0].is_told));
+    told_start_begin(&s[1], &w, "clc-b", "cli-1:a", "==> waiting for the build");
+    told_start_begin(&s[2], &w, "clc-c", "cli-1:c", "==> waiting for other builds");
+    wait_for(atomic_load(&s[1].is_told) && atomic_load(&s[2].is_told));
+    for (size_t i = ARRAY_LEN(s); i-- > 0;) {
+        atomic_store(&s[i].cancel, true);
+        pthread_join(s[i].thread, NULL);
+        assert_int_equal(s[i].err.code, ERR_CANCELLED);
+        err_release(&s[i].err);
+        ctr_service_unref(s[i].svc);
+    }
+    world_close(&w);
+}
+
+static void a_build_that_waits_too_long_for_its_turn_says_what_to_do(void **state)
+{
+    struct world w;
+    struct told_start s[2];
+    world_open_with(&w, 0);
+    w.fake.build_ms = 600 * 1000;
+    told_start_begin(&s[0], &w, "clc-a", "cli-1:a", "==> building the image");
+    wait_for(atomic_load(&s[0].is_told));
+    told_start_begin(&s[1], &w, "clc-b", "cli-1:b", "==> waiting for other builds");
+    pthread_join(s[1].thread, NULL);
+    if (!strstr(err_msg(&s[1].err), "error acquiring build lock: image cli-1:b has waited 0 s for its turn, and 1 other build is "
+                                    "still going on; try again later, or raise system.max_build_wait_secs (0) or "
+                                    "system.max_concurrent_builds (1) and restart the server"))
+        fail_msg("%s", err_msg(&s[1].err));
+    atomic_store(&s[0].cancel, true);
+    pthread_join(s[0].thread, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        err_release(&s[i].err);
+        ctr_service_unref(s[i].svc);
+    }
     world_close(&w);
 }
 
@@ -1332,6 +1410,8 @@ int main(void)
         cmocka_unit_test(a_cancelled_deploy_ends_its_build),
         cmocka_unit_test(services_with_one_image_build_it_once),
         cmocka_unit_test(builds_of_different_images_wait_for_their_turn),
+        cmocka_unit_test(a_deploy_says_whose_build_it_waits_for),
+        cmocka_unit_test(a_build_that_waits_too_long_for_its_turn_says_what_to_do),
         cmocka_unit_test(a_running_container_is_adopted_and_a_stopped_one_started),
         cmocka_unit_test(a_stop_waits_for_requests_in_flight),
         cmocka_unit_test(a_drain_has_an_end),
