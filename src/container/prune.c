@@ -45,6 +45,15 @@ static struct str label(const struct ctr_kv_list *labels, const char *key)
     return value ? *value : (struct str){0};
 }
 
+/* Each removal is a call that may take seconds: a server that stops does not wait for those to come. */
+static bool is_stopping(const struct prune *p)
+{
+    pthread_mutex_lock(&p->m->lock);
+    bool is = p->m->is_closing;
+    pthread_mutex_unlock(&p->m->lock);
+    return is;
+}
+
 static void report(struct prune *p, bool is_image, struct str name, struct str app_id, int64_t bytes, const struct err *problem)
 {
     *vec_push(p->a, p->out) = (struct ctr_prune_item){
@@ -184,7 +193,7 @@ static void remove_container(struct prune *p, struct one_container *c)
 static void prune_containers(struct prune *p)
 {
     int rank = 0;
-    for (size_t i = 0; i < p->n_containers; i++) {
+    for (size_t i = 0; i < p->n_containers && !is_stopping(p); i++) {
         struct one_container *c = &p->containers[i];
         rank = i > 0 && str_eq(c->app_id, c[-1].app_id) ? rank + 1 : 0;
         bool is_many = p->policy.keep > 0 && rank >= p->policy.keep;
@@ -290,7 +299,7 @@ static bool has_app(struct prune *p, const struct one_image *i)
 
 static void prune_images(struct prune *p)
 {
-    for (size_t n = 0; n < p->n_images; n++) {
+    for (size_t n = 0; n < p->n_images && !is_stopping(p); n++) {
         struct one_image *i = &p->images[n];
         bool is_many = p->policy.keep > 0 && i->rank >= p->policy.keep;
         if (!i->is_fixed && (is_many || !has_app(p, i)) && !is_used(p, i, false))
@@ -315,7 +324,7 @@ static bool is_over_budget(const struct prune *p)
 
 static void prune_to_budget(struct prune *p)
 {
-    while (is_over_budget(p)) {
+    while (is_over_budget(p) && !is_stopping(p)) {
         struct one_image *oldest = NULL;
         for (size_t n = 0; n < p->n_images; n++) {
             struct one_image *i = &p->images[n];

@@ -853,9 +853,11 @@ bool ctr_service_restart(struct ctr_service *svc, bool recreate, int drain_secs,
 void ctr_service_retire(struct ctr_service *svc, int drain_secs)
 {
     struct ctr_manager *m = svc->m;
+    int64_t until_ms = clock_ms() + MAX(drain_secs, 0) * 1000LL;
     pthread_mutex_lock(&m->lock);
+    /* Who is told again to go is not given more time: apps that go together drain together. */
+    svc->retire_at_ms = svc->is_retired ? MIN(svc->retire_at_ms, until_ms) : until_ms;
     svc->is_retired = true;
-    svc->retire_at_ms = clock_ms() + MAX(drain_secs, 0) * 1000LL;
     if (svc->state == CTR_READY) {
         svc_due(svc, clock_ms());
     } else if ((svc->state == CTR_UNKNOWN && svc->op == OP_NONE) || svc->state == CTR_PAUSED || svc->op == OP_PAUSE) {

@@ -22,7 +22,7 @@ enum {
     ATTEMPT_SLEEP_MAX_MS = 2000,
     MAX_PHASES = 16,
     LOGS_SHOWN_MAX = 48 << 10,
-    LOGS_LATE_MS = 2000 /* after its end a container's output is complete */
+    LOGS_EARLY_MS = 125, LOGS_LATE_MS = 4000 /* after its end a container's output is complete */
 };
 
 struct start {
@@ -325,7 +325,7 @@ static struct str last_logs(struct start *st)
         return (struct str){0};
     struct str logs = read_logs(st), before;
     bool has_ended = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
-    for (int wait_ms = LOGS_LATE_MS / 16; has_ended && wait_ms < LOGS_LATE_MS; wait_ms *= 2) {
+    for (int wait_ms = LOGS_EARLY_MS; has_ended && wait_ms < LOGS_LATE_MS; wait_ms *= 2) {
         before = logs;
         sleep_ms(wait_ms);
         logs = read_logs(st);

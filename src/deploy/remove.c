@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-enum { DRAIN_SECS = 30 };
+enum { DRAIN_SECS = 10 };
 
 bool remove_entry(struct op *op, struct store_tx *tx, struct str id, struct err *err)
 {
