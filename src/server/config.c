@@ -307,6 +307,10 @@ bool config_parse(struct arena *a, struct str name, struct str text, struct conf
     if (!toml_parse(a, text, &user, err) || !overlay(&l, &c.root, &user, (struct str){0}) ||
         !validate(&c, err))
         return err_wrap(err, STR_FMT, STR_ARG(name));
+    if (!config_bool(&c, "system.use_image_pre_build_step"))
+        str_list_add(a, &c.warnings,
+                     STR("system.use_image_pre_build_step = false has no effect: images are always built before the "
+                         "metadata is changed"));
     *out = c;
     return true;
 }

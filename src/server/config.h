@@ -11,7 +11,7 @@
 struct config {
     struct home home;
     struct toml_value root;   /* the merged table */
-    struct str_list warnings; /* unknown keys, each a line for people */
+    struct str_list warnings; /* unknown keys and the like, each a line for people */
 };
 
 /* Reads home->config_file (a missing one gives the defaults if the home's rule allows it, with a warning

@@ -40,6 +40,9 @@ static const struct {
     {"an old tailwind", "[system]\ntailwind_version = 2\n", "must be 3 or more", NULL},
     {"a default sign-in that is default", "[security]\napp_default_auth_type = \"default\"\n",
      "cannot be \"default\"", NULL},
+    {"images that are to be built later", "[system]\nuse_image_pre_build_step = false\n", NULL,
+     "system.use_image_pre_build_step = false has no effect"},
+    {"images that are built first, as always", "[system]\nuse_image_pre_build_step = true\n", NULL, NULL},
     {"a port beyond ports", "[https]\nport = 65536\n", "https.port must be at most 65535", NULL},
     {"no address for the client", "server_uri = \"\"\n", "server_uri is not set", NULL},
 };
