@@ -18,7 +18,7 @@ struct world {
     struct ctr_manager *m;
 };
 
-static int fetches, releases;
+static atomic_int fetches, releases;
 
 static bool fetch_source(void *arg, struct arena *a, struct str *dir, struct err *err)
 {
