@@ -74,6 +74,8 @@ static const struct field record_detail[] = {
     {"health", FIELD_STR},
     {"app_version", FIELD_STR},
     {"size_rw", FIELD_INT},
+    {"size_root_fs", FIELD_INT},
+    {"port_bindings", FIELD_LIST},
     {"mounts", FIELD_LIST},
     {"stats", FIELD_OBJECT, record_use, .is_optional = true},
     {NULL},

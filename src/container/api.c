@@ -355,7 +355,7 @@ static bool api_inspect(void *ctx, struct arena *a, struct str name, uint16_t po
     return true;
 }
 
-static bool api_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+static bool api_size(void *ctx, struct str name, struct ctr_size *out, struct err *err)
 {
     scoped_arena a = {0};
     struct str n = escape(&a, name);
@@ -364,7 +364,7 @@ static bool api_size(void *ctx, struct str name, int64_t *bytes, struct err *err
                               CTR_CHANGE_MS, &absent, err);
     if (!j)
         return absent ? err_set(err, ERR_NOT_FOUND, "there is no container " STR_FMT, STR_ARG(name)) : false;
-    *bytes = MAX(json_get_int(j, "SizeRw", 0), 0);
+    *out = (struct ctr_size){MAX(json_get_int(j, "SizeRw", 0), 0), MAX(json_get_int(j, "SizeRootFs", 0), 0)};
     return true;
 }
 

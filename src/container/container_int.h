@@ -48,7 +48,7 @@ struct ctr_backend {
     bool (*run)(void *ctx, const struct ctr_run *run, bool publish, struct err *err);
     bool (*inspect)(void *ctx, struct arena *a, struct str name, uint16_t port, struct ctr_info *out,
                     struct err *err);
-    bool (*size)(void *ctx, struct str name, int64_t *bytes, struct err *err);
+    bool (*size)(void *ctx, struct str name, struct ctr_size *out, struct err *err);
     bool (*start)(void *ctx, struct str name, struct err *err);
     bool (*stop)(void *ctx, struct str name, int grace_secs, struct err *err);
     bool (*kill)(void *ctx, struct str name, struct err *err);

@@ -179,8 +179,12 @@ struct ctr_info {
 bool ctr_container_inspect(struct ctr_engine *e, struct arena *a, struct str name, uint16_t port,
                            struct ctr_info *out, struct err *err);
 
-/* Bytes that it has written beside its image and volumes; slow where it has written much. */
-bool ctr_container_size(struct ctr_engine *e, struct str name, int64_t *bytes, struct err *err);
+struct ctr_size {
+    int64_t written;                    /* bytes beside its image and volumes */
+    int64_t root_fs;                    /* with its image; 0: not known */
+};
+/* Slow where it has written much. */
+bool ctr_container_size(struct ctr_engine *e, struct str name, struct ctr_size *out, struct err *err);
 
 bool ctr_container_start(struct ctr_engine *e, struct str name, struct err *err);
 /* TERM, KILL after `grace_secs`. Stopped or absent is fine; a paused one is let go on first. */

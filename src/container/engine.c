@@ -529,9 +529,9 @@ bool ctr_container_inspect(struct ctr_engine *e, struct arena *a, struct str nam
     return check_name(e, name, err) && e->ops->inspect(e->ctx, a, name, port, out, err);
 }
 
-bool ctr_container_size(struct ctr_engine *e, struct str name, int64_t *bytes, struct err *err)
+bool ctr_container_size(struct ctr_engine *e, struct str name, struct ctr_size *out, struct err *err)
 {
-    return check_name(e, name, err) && e->ops->size(e->ctx, name, bytes, err);
+    return check_name(e, name, err) && e->ops->size(e->ctx, name, out, err);
 }
 
 bool ctr_container_start(struct ctr_engine *e, struct str name, struct err *err)

@@ -445,19 +445,22 @@ static bool program_inspect(void *ctx, struct arena *a, struct str name, uint16_
     return true;
 }
 
-static bool program_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+static bool program_size(void *ctx, struct str name, struct ctr_size *out, struct err *err)
 {
-    static const char *const words[] = {"container", "inspect", "--size", "--format", "{{.SizeRw}}"};
+    static const char *const words[] = {"container", "inspect", "--size", "--format", "{{.SizeRw}} {{.SizeRootFs}}"};
     scoped_arena a = {0};
     struct str_list args = {0};
-    struct str text;
+    struct str text, written, root_fs = {0};
     uint64_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         add(&a, &args, words[i]);
     str_list_add(&a, &args, name);
     if (!ctr_program_run(ctx, &a, &args, NULL, (struct str){0}, CTR_CHANGE_MS, &text, err))
         return false;
-    *bytes = str_to_u64(str_trim(text), &n) && n <= INT64_MAX ? (int64_t)n : 0; /* podman may say nothing */
+    text = written = str_trim(text);
+    str_cut(text, ' ', &written, &root_fs);
+    out->written = str_to_u64(written, &n) && n <= INT64_MAX ? (int64_t)n : 0; /* podman may say nothing */
+    out->root_fs = str_to_u64(root_fs, &n) && n <= INT64_MAX ? (int64_t)n : 0;
     return true;
 }
 

@@ -174,8 +174,8 @@ static void remove_container(struct prune *p, struct one_container *c)
 {
     struct ctr_manager *m = p->m;
     scoped_err err = {0}, ignored = {0};
-    int64_t bytes = 0;
-    ctr_container_size(m->engine, c->info.name, &bytes, &ignored);
+    struct ctr_size size = {0};
+    ctr_container_size(m->engine, c->info.name, &size, &ignored);
     if (!p->policy.is_dry_run) {
         if (!svc_claim(m, c->info.name))
             return; /* somebody has just loaded it */
@@ -187,7 +187,7 @@ static void remove_container(struct prune *p, struct one_container *c)
             log_warn("removing a superseded container", LOG_STR("container", c->info.name), LOG_ERR(&err));
     }
     c->is_gone = !err_is_set(&err);
-    report(p, false, c->info.name, c->app_id, bytes, &err);
+    report(p, false, c->info.name, c->app_id, size.written, &err);
 }
 
 static void prune_containers(struct prune *p)

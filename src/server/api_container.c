@@ -228,9 +228,24 @@ bool api_container_list(struct server *s, struct arena *a, const struct http_pai
     return true;
 }
 
+/* "ip:port -> p/tcp", "p/tcp (not published)". */
+static json_t *port_bindings(const struct ctr_info *info)
+{
+    json_t *list = json_array();
+    struct str rest = info->ports, one;
+    while (rest.len > 0 && str_next(&rest, ',', &one)) {
+        scoped_arena a = {0};
+        one = str_trim(one);
+        bool is_published = str_find(one, STR(" -> ")) != STR_NPOS;
+        json_array_append_new(list, json_from_str(is_published ? one : str_cat(&a, one, STR(" (not published)"))));
+    }
+    return list;
+}
+
 static void add_detail(json_t *o, const struct ctr_info *info)
 {
     json_t *mounts = json_array();
+    json_object_set_new(o, "port_bindings", port_bindings(info));
     json_set_str(o, "command", info->command);
     json_set_str(o, "started_at", info->started_at);
     json_set_str(o, "finished_at", info->finished_at);
@@ -265,9 +280,11 @@ bool api_container_get(struct server *s, struct arena *a, const struct http_pair
         return false;
     json_t *o = summary(&ask, tx, &more);
     add_detail(o, &more);
-    int64_t written;
-    if (ctr_container_size(ask.engine, info.name, &written, &ignored))
-        json_set_int(o, "size_rw", written);
+    struct ctr_size size;
+    if (ctr_container_size(ask.engine, info.name, &size, &ignored)) {
+        json_set_int(o, "size_rw", size.written);
+        json_set_int(o, "size_root_fs", size.root_fs);
+    }
     if (more.status == CTR_STATUS_RUNNING && ctr_container_stats(ask.engine, info.name, false, &stats, &ignored))
         json_object_set_new(o, "stats", stats_json(&stats));
     *reply = json_pack("{s:o}", "container", o);

@@ -233,10 +233,10 @@ static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uin
     return true;
 }
 
-static inline bool fake_size(void *ctx, struct str name, int64_t *bytes, struct err *err)
+static inline bool fake_size(void *ctx, struct str name, struct ctr_size *out, struct err *err)
 {
     (void)ctx, (void)name, (void)err;
-    *bytes = 10;
+    *out = (struct ctr_size){10, 1000};
     return true;
 }
 

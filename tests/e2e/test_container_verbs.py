@@ -95,6 +95,7 @@ def test_get_by_name_and_by_beginning_of_id(box, fake, path):
     fake.ask("set", name=name, values={"memory": 123 << 20})
     got = json.loads(box.cli("container", "get", "--format", "json", name))
     assert got["name"] == name and got["command"] == "/webapp" and got["exit_code"] == 0 and got["app_version"] == "1" and got["size_rw"] == 4096
+    assert got["size_root_fs"] == 1 << 20 and [p for p in got["port_bindings"] if p.endswith("8080/tcp") or "8080/tcp (not" in p]
     assert got["stats"]["mem_usage"] == 123 << 20 and got["stats"]["pids"] == 1
     (mount,) = got["mounts"]
     assert mount["destination"] == "/data" and mount["read_write"] and mount["type"] == "volume"

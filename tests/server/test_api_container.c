@@ -32,7 +32,7 @@ static struct {
 static struct ctr_info info_of(struct arena *a, const struct one *o)
 {
     struct ctr_info i = {.id = str_from(o->id), .name = str_from(o->name), .status = o->status, .created_at = str_from(o->created),
-                         .image = STR("cli-x:1"), .ports = STR("127.0.0.1:3000 -> 8080/tcp")};
+                         .image = STR("cli-x:1"), .ports = STR("127.0.0.1:3000 -> 8080/tcp, 9/udp")};
     ctr_kv_set(a, &i.labels, STR(CTR_LABEL_HOME), str_from(o->home));
     if (o->app_id)
         ctr_kv_set(a, &i.labels, STR(CTR_LABEL_APP_ID), str_from(o->app_id));
@@ -275,6 +275,12 @@ static void details_hold_mounts_and_use(void **state)
     assert_string_equal(text_at(m, "source"), "/from");
     assert_string_equal(text_at(m, "destination"), "/to");
     assert_true(json_is_true(json_object_get(m, "read_write")));
+    assert_int_equal(json_integer_value(json_object_get(c, "size_rw")), 10);
+    assert_int_equal(json_integer_value(json_object_get(c, "size_root_fs")), 1000);
+    const json_t *ports = json_object_get(c, "port_bindings");
+    assert_int_equal(json_array_size(ports), 2);
+    assert_string_equal(json_string_value(json_array_get(ports, 0)), "127.0.0.1:3000 -> 8080/tcp");
+    assert_string_equal(json_string_value(json_array_get(ports, 1)), "9/udp (not published)");
     const json_t *s = json_object_get(c, "stats");
     assert_true(json_real_value(json_object_get(s, "cpu_percent")) == 12.35);
     assert_true(json_real_value(json_object_get(s, "mem_percent")) == 16.67);
