@@ -1,4 +1,5 @@
-/* main.c: the program. SPDX-License-Identifier: Apache-2.0 */
+/* main.c: the program.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 
 int main(int argc, char **argv)

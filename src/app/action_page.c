@@ -3,7 +3,8 @@
  *
  * The page works without a script: its buttons post the form, and the answer is the whole page. With one, the
  * same address answers with fragments: an element with hx-swap-oob goes where its id is, the rest into
- * #ActionMessage. SPDX-License-Identifier: Apache-2.0 */
+ * #ActionMessage.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "action_int.h"
 
 #include "action_gen.h"

@@ -3,7 +3,8 @@
  *
  * store_app_copy() makes lists and maps of its own and shares texts; here the texts follow. Bytes stay what
  * they are (spec files need not be text). A field that is forgotten shows in the unit test, which frees the
- * original. SPDX-License-Identifier: Apache-2.0 */
+ * original.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 static void own(struct arena *a, struct str *s)

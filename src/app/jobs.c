@@ -87,8 +87,7 @@ static bool check(struct app_job *job, struct err *err)
     return true;
 }
 
-/* --- ace.job()
- * ------------------------------------------------------------------------------------------------ */
+/* --- ace.job() ------------------------------------------------------------------------------------ */
 
 static bool read_command(struct arena *a, star_v list, struct str_list *out, struct err *err)
 {
@@ -134,8 +133,7 @@ enum star_ret jobs_check(struct star_run *run, star_v *v)
     return STAR_OK;
 }
 
-/* --- as JSON
- * -------------------------------------------------------------------------------------------------- */
+/* --- as JSON -------------------------------------------------------------------------------------- */
 
 static json_t *job_json(const struct app_job *job)
 {
@@ -229,8 +227,7 @@ bool app_jobs_parse(struct arena *a, struct str text, struct app_job_list *out, 
     return true;
 }
 
-/* --- of an app
- * ------------------------------------------------------------------------------------------------ */
+/* --- of an app ------------------------------------------------------------------------------------ */
 
 bool jobs_load(struct app *app, struct err *err)
 {

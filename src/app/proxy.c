@@ -82,8 +82,7 @@ static void prepare(struct passage *p)
     set_header(p, STR("X-Openrun-Rbac-Enabled"), STR("false"));
 }
 
-/* --- the container's address
- * ---------------------------------------------------------------------------------- */
+/* --- the container's address ---------------------------------------------------------------------- */
 
 static void upstream_put(struct container_upstream *u)
 {
@@ -123,8 +122,7 @@ static struct container_upstream *upstream_get(struct app *app, unsigned loop, c
     return u;
 }
 
-/* --- the container
- * ------------------------------------------------------------------------------------------ */
+/* --- the container -------------------------------------------------------------------------------- */
 
 static int loop_index(const struct passage *p)
 {

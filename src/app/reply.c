@@ -135,8 +135,7 @@ static bool print(struct arena *a, struct buf *b, star_v v, int depth, struct er
     }
 }
 
-/* --- replies
- * ------------------------------------------------------------------------------------------------- */
+/* --- replies -------------------------------------------------------------------------------------- */
 
 static void send_data(struct visit *v, int status, bool is_text, star_v data, bool with_newline)
 {

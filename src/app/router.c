@@ -289,8 +289,7 @@ bool router_add(struct router *r, struct str method, struct str pattern, const v
                     str_is_empty(method) ? "" : " ", STR_ARG(pattern));
 }
 
-/* --- matching
- * ------------------------------------------------------------------------------------------------ */
+/* --- matching ------------------------------------------------------------------------------------- */
 
 struct matching {
     int method;

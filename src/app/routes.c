@@ -142,8 +142,7 @@ static bool add_proxy(struct app *app, star_v v, struct err *err)
     return true;
 }
 
-/* --- all together
- * ------------------------------------------------------------------------------------------- */
+/* --- all together --------------------------------------------------------------------------------- */
 
 static bool must_be_function(struct app *app, const char *name, struct err *err)
 {

@@ -2,7 +2,8 @@
  *
  * Order inside an app: files under their full names, then the router (handlers and proxy routes, the more
  * specific first), then what a static-only or a disk-served app finds by name. An app that is nothing but a
- * proxy at "/" skips all that. SPDX-License-Identifier: Apache-2.0 */
+ * proxy at "/" skips all that.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 /* Set only where the app has not said otherwise (spec server.md 6). */

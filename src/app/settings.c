@@ -143,8 +143,7 @@ int app_config_count(const struct app *app, const char *key, int fallback)
     return (int)(v < 0 ? 0 : MIN(v, INT32_MAX));
 }
 
-/* --- the framework's own settings
- * ------------------------------------------------------------------------------ */
+/* --- the framework's own settings ----------------------------------------------------------------- */
 
 /* A value of config_gen.lock or of ace.app(settings=), which have the same shape: section -> name -> value.
  */

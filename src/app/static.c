@@ -157,8 +157,7 @@ bool statics_choose_index(struct app *app, struct err *err)
     return true;
 }
 
-/* --- serving
- * -------------------------------------------------------------------------------------------------- */
+/* --- serving -------------------------------------------------------------------------------------- */
 
 /* "a-<64 hex>.css" -> "a.css" and the hash. The stem ends at the first dot of the base name. */
 static bool split_hashed(struct arena *a, struct str rel, struct str *plain, struct str *sha)

@@ -7,7 +7,8 @@
  *     {{- ... -}}  takes white space off the text before or after; {{ a comment between slashes and stars }}
  *
  * Text -> nodes that know where their blocks end -> output with a ceiling. Recursion is as deep as blocks are
- * nested. SPDX-License-Identifier: Apache-2.0 */
+ * nested.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>
@@ -67,8 +68,7 @@ static struct str trim_end(struct str s)
     return s;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------------------------------- */
 
 static bool is_word(struct str *s, const char *word)
 {
@@ -210,8 +210,7 @@ static bool link_blocks(struct tmpl *t)
            fail_at(t, t->nodes.items[open[depth - 1]].line, "a block without end", (struct str){0});
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------- */
 
 /* "text" of the template, with the escapes \" \\ \n \t. */
 static bool unquote(struct tmpl *t, const struct node *n, struct str s, struct str *out)
@@ -283,8 +282,7 @@ static bool value_of(struct tmpl *t, const struct node *n, const struct scope *s
     return fail_at(t, n->line, "unknown value ", s);
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------------------------------- */
 
 static bool render(struct tmpl *t, size_t from, size_t to, const struct scope *sc)
 {

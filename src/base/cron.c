@@ -12,8 +12,7 @@ enum { SEARCH_YEARS = 50, DAY_S = 86400, HOUR_S = 3600, MINUTE_S = 60, TEXT_MAX 
 #define TIME_MIN (-2208988800LL)
 #define TIME_MAX 7226582400LL
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------------- */
 
 struct field {
     const char *name;
@@ -175,8 +174,7 @@ bool cron_parse(struct str text, struct cron *out, struct err *err)
     return true;
 }
 
-/* --- the next time
- * ---------------------------------------------------------------------------------------------- */
+/* --- the next time -------------------------------------------------------------------------------- */
 
 struct walk {
     const struct cron *c;

@@ -1,4 +1,5 @@
-/* base/html.c: text made safe for HTML, and pages filled from templates. SPDX-License-Identifier: Apache-2.0 */
+/* base/html.c: text made safe for HTML, and pages filled from templates.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "html.h"
 
 static const struct str escapes[256] = {

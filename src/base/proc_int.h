@@ -1,4 +1,5 @@
-/* base/proc_int.h: between proc.c and proc_tree.c. SPDX-License-Identifier: Apache-2.0 */
+/* base/proc_int.h: between proc.c and proc_tree.c.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef BASE_PROC_INT_H
 #define BASE_PROC_INT_H
 

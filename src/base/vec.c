@@ -1,4 +1,5 @@
-/* base/vec.c: lists of slices. SPDX-License-Identifier: Apache-2.0 */
+/* base/vec.c: lists of slices.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "vec.h"
 
 bool str_list_has(const struct str_list *l, struct str s)

@@ -1,5 +1,6 @@
 /* cli/cmd_apply.c: `openrun apply`, `plan` and `diff`: declarative files, what they would change, and what
- * staging has that production has not. SPDX-License-Identifier: Apache-2.0 */
+ * staging has that production has not.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 
 #include <errno.h>

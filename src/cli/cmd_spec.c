@@ -1,7 +1,8 @@
 /* cli/cmd_spec.c: `openrun spec`: the app specs that there are, and what one takes.
  *
  * The server is asked, since it has the user's own specs; when this machine's server is not running, the
- * binary and the home say the same. SPDX-License-Identifier: Apache-2.0 */
+ * binary and the home say the same.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 #include "server.h"
 

@@ -1,5 +1,6 @@
 /* container/ctr_options.h: container options and volume entries as users write them (spec containers.md 6,
- * 7).  SPDX-License-Identifier: Apache-2.0 */
+ * 7).
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CTR_OPTIONS_H
 #define CTR_OPTIONS_H
 

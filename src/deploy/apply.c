@@ -13,7 +13,8 @@
  *     matched         source fetched; next version           source fetched; next version if it has changed
  *
  * The last declaration is remembered in any case: else a later merge would take changes made by hand for old
- * ones. SPDX-License-Identifier: Apache-2.0 */
+ * ones.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 enum { HOLD_TRIES = 5 };

@@ -1,7 +1,8 @@
 /* deploy/changes.c: what differs between two states of an app, for people: the fields of a plan or a diff.
  *
  * Fields are named as in declarative files. What a secret-looking name holds is never shown, only that it
- * differs. SPDX-License-Identifier: Apache-2.0 */
+ * differs.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 static void add(json_t *out, struct str field, json_t *old, json_t *now)

@@ -1,7 +1,8 @@
 /* deploy/create.c: a new app: its production and its stage entry, or a dev entry.
  *
  * Creating audits but starts nothing unless it is to be verified: without approval the app exists, and
- * answers 500 until it is approved. SPDX-License-Identifier: Apache-2.0 */
+ * answers 500 until it is approved.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 static bool find_place(struct op *op, struct str path, struct str stage_at, bool is_dev, struct place *out,

@@ -3,7 +3,8 @@
  *
  * A file is data that happens to be written as a program, perhaps by somebody whom the server does not trust:
  * it reaches nothing but config(), and its steps, its memory and the number of its apps have limits. Values
- * are copied out of its memory as soon as app() is called. SPDX-License-Identifier: Apache-2.0 */
+ * are copied out of its memory as soon as app() is called.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 enum {

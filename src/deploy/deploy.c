@@ -4,7 +4,8 @@
  * 2. An operation takes all its keys at once or waits with none, so operations never wait in a circle.
  * 3. Nothing is written before op_commit(). That writes contents first, in transactions of their own: until
  * the versions that refer to them are committed, nothing may remove them (`contents`), and if that does not
- * come about, they are removed. SPDX-License-Identifier: Apache-2.0 */
+ * come about, they are removed.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 #include <stdlib.h>

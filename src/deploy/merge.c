@@ -1,5 +1,6 @@
 /* deploy/merge.c: the three-way merge of declarative apply, as functions of values (spec
- * app-lifecycle.md 19.3). SPDX-License-Identifier: Apache-2.0 */
+ * app-lifecycle.md 19.3).
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 bool merge_scalar(enum merge_mode mode, struct str old, struct str now, struct str live)

@@ -2,7 +2,8 @@
  *
  * Two places overlap if one is at the other's path or, at a '/', above it. So for each entry its path is
  * kept, and every path above it: a new place is taken if one of the paths from the root down to its own is an
- * entry's, or if its own is above an entry. SPDX-License-Identifier: Apache-2.0 */
+ * entry's, or if its own is above an entry.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 struct taken {

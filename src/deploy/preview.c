@@ -1,7 +1,8 @@
 /* deploy/preview.c: previews: one commit of a production app as an app of its own, never changed after.
  *
  * A preview belongs to its main app: operations on it hold the main app, and it goes with it. No other
- * operation selects it, since only main apps are selected. SPDX-License-Identifier: Apache-2.0 */
+ * operation selects it, since only main apps are selected.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 enum {

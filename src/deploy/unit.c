@@ -1,7 +1,8 @@
 /* deploy/unit.c: one app in an operation: versions, promotion, files in the store.
  *
  * S = stage version, P = production version, H = highest stage version ever issued: a new stage version is
- * H+1, a promotion makes P = S (so P has gaps). SPDX-License-Identifier: Apache-2.0 */
+ * H+1, a promotion makes P = S (so P has gaps).
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
 bool unit_read(struct op *op, struct store_tx *tx, struct store_app *main, struct unit **out, struct err *err)

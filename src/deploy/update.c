@@ -324,8 +324,7 @@ bool deploy_settings_update(struct deploy *d, const struct deploy_caller *who, c
     return true;
 }
 
-/* --- versions
- * ------------------------------------------------------------------------------------------------ */
+/* --- versions ------------------------------------------------------------------------------------- */
 
 /* "revert" is the recorded previous version; "next" and "previous" are neighbours in the list. */
 static bool choose_version(const struct store_version_list *all, const struct store_version_metadata *now,

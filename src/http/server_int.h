@@ -1,5 +1,6 @@
 /* http/server_int.h: servers, connections and requests inside; shared by listen, server, conn, output, req
- * and resp. SPDX-License-Identifier: Apache-2.0 */
+ * and resp.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef HTTP_SERVER_INT_H
 #define HTTP_SERVER_INT_H
 

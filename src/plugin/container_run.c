@@ -91,8 +91,7 @@ static void release(struct plugin_wait *w)
     err_release(&c->failed);
 }
 
-/* --- the result
- * ---------------------------------------------------------------------------------------------- */
+/* --- the result ----------------------------------------------------------------------------------- */
 
 /* A last newline ends the last line; it does not begin another. The lines share `text`. */
 static star_v lines_of(struct arena *a, struct str text)
@@ -203,8 +202,7 @@ static bool line_item(struct plugin_wait *w, struct arena *a, struct str line, s
     return !star_is_null(*item) || err_set(err, ERR_TOO_LARGE, "out of memory");
 }
 
-/* --- the call
- * ------------------------------------------------------------------------------------------------ */
+/* --- the call ------------------------------------------------------------------------------------- */
 
 static bool read_list(struct arena *a, star_v list, const char *what, struct str_list *out, struct err *err)
 {

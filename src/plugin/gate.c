@@ -234,8 +234,7 @@ bool plugin_bind(struct star_run *run, const struct star_call *call, const struc
     return true;
 }
 
-/* --- loading
- * ------------------------------------------------------------------------------------------------ */
+/* --- loading -------------------------------------------------------------------------------------- */
 
 static bool may_load(const struct plugin_context *ctx, struct str module)
 {

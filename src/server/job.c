@@ -61,8 +61,7 @@ struct job_table {
     } jobs;
 };
 
-/* --- plans
- * --------------------------------------------------------------------------------------------------- */
+/* --- plans ---------------------------------------------------------------------------------------- */
 
 static int64_t next_after(const struct app_job *job, int64_t s)
 {
@@ -84,8 +83,7 @@ struct job_plan job_plan_at(const struct app_job *job, int64_t base_s, int64_t n
     return p;
 }
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------- */
 
 static void defs_unref(struct defs *d)
 {
@@ -128,8 +126,7 @@ static void audit(struct server *s, const struct run *run, const char *status, s
                                    });
 }
 
-/* --- runs
- * ---------------------------------------------------------------------------------------------------- */
+/* --- runs ----------------------------------------------------------------------------------------- */
 
 static struct run *fire(struct job_table *t, struct job *job, int64_t due_s, enum job_trigger trigger);
 
@@ -285,8 +282,7 @@ static void look_at(struct job_table *t, struct job *job, int64_t now)
         log_info("a run of a job was missed", LOG_STR("app", job->app_id), LOG_STR("job", job->name));
 }
 
-/* --- the site
- * ------------------------------------------------------------------------------------------------ */
+/* --- the site ------------------------------------------------------------------------------------- */
 
 static struct job *job_new(struct job_table *t, const struct store_brief *app, struct str name)
 {
@@ -463,8 +459,7 @@ void job_table_tick(void *arg)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* --- opening and closing
- * ------------------------------------------------------------------------------------- */
+/* --- opening and closing -------------------------------------------------------------------------- */
 
 struct job_table *job_table_open(struct server *s)
 {
@@ -499,8 +494,7 @@ void job_table_close(struct job_table *t)
     free(t);
 }
 
-/* --- what is asked
- * ------------------------------------------------------------------------------------------- */
+/* --- what is asked -------------------------------------------------------------------------------- */
 
 static bool find(struct job_table *t, struct str app_id, struct str name, struct job **out, struct err *err)
 {

@@ -37,8 +37,7 @@ static struct str log_path(struct arena *a, struct str dir, const char *id)
     return path_join(a, dir, str_printf(a, "%s.log", id));
 }
 
-/* --- the list
- * ------------------------------------------------------------------------------------------------ */
+/* --- the list ------------------------------------------------------------------------------------- */
 
 static void set_time(json_t *j, const char *name, int64_t ns)
 {
@@ -182,8 +181,7 @@ struct job_record *job_history_find(struct job_history *h, struct str id)
     return NULL;
 }
 
-/* --- logs
- * ---------------------------------------------------------------------------------------------------- */
+/* --- logs ----------------------------------------------------------------------------------------- */
 
 void job_log_open(struct job_log *log, struct str dir, const char *id)
 {
@@ -273,8 +271,7 @@ bool job_log_read(struct arena *a, struct str dir, const char *id, int64_t from,
     return true;
 }
 
-/* --- of jobs that are no more
- * ------------------------------------------------------------------------------- */
+/* --- of jobs that are no more --------------------------------------------------------------------- */
 
 struct folder {
     struct str path;

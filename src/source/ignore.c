@@ -3,7 +3,8 @@
  * A line is a pattern as of .gitignore: one with a '/' before its end is of the path from the top, any other
  * of a name at any depth; '/' at the end means folders only; '!' takes out of what earlier lines have left
  * out; '#' starts a comment. The last line that fits decides, and what is in a folder that is left out stays
- * out. SPDX-License-Identifier: Apache-2.0 */
+ * out.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "source_int.h"
 
 enum { IGNORE_MAX = 64 << 10, LINES_MAX = 1000 };

@@ -1,4 +1,5 @@
-/* starlark/compile.c: functions, and the program that they make. SPDX-License-Identifier: Apache-2.0 */
+/* starlark/compile.c: functions, and the program that they make.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "compile_int.h"
 
 /* Buffers for a function's code, kept for the next function at the same depth. */

@@ -1,4 +1,5 @@
-/* starlark/compile_expr.c: expressions, to a given register or to any. SPDX-License-Identifier: Apache-2.0 */
+/* starlark/compile_expr.c: expressions, to a given register or to any.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "compile_int.h"
 
 /* ---- operators ---- */

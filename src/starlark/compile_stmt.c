@@ -1,4 +1,5 @@
-/* starlark/compile_stmt.c: assignments, loops and the other statements. SPDX-License-Identifier: Apache-2.0 */
+/* starlark/compile_stmt.c: assignments, loops and the other statements.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "compile_int.h"
 
 #define NO_REG UINT32_MAX

@@ -1,4 +1,5 @@
-/* store/sync.c: the rows of `sync`. SPDX-License-Identifier: Apache-2.0 */
+/* store/sync.c: the rows of `sync`.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_int.h"
 
 #define COLUMNS "id, path, is_scheduled, user_id, create_time, metadata, status"

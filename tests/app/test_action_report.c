@@ -1,4 +1,5 @@
-/* tests/app/test_action_report.c: how values are shown. SPDX-License-Identifier: Apache-2.0 */
+/* tests/app/test_action_report.c: how values are shown.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "action_int.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /* tests/app/test_dev.c: containers of development apps, over an engine in memory: what is built and mounted, what makes
- * another image or container, and what a change of the source does. SPDX-License-Identifier: Apache-2.0 */
+ * another image or container, and what a change of the source does.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 #include "fake_engine.h"
 

@@ -1,5 +1,6 @@
 /* tests/app/test_handlers.c: Starlark handlers over a real server: what they get, what their answers become,
- * and what happens to those that fail, run on, or eat memory. SPDX-License-Identifier: Apache-2.0 */
+ * and what happens to those that fail, run on, or eat memory.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 
 static void one(const char *value, int status, const char *json)

@@ -1,5 +1,6 @@
 /* tests/app/test_load.c: loading and auditing: params, modules, plugins, permissions, errors with their
- * place. SPDX-License-Identifier: Apache-2.0 */
+ * place.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 
 static const char ok_app[] = "app = ace.app('ok')\n";

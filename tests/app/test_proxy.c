@@ -1,5 +1,6 @@
 /* tests/app/test_proxy.c: proxy routes to a fixed address: paths, headers both ways, Host, the write gate,
- * precedence. SPDX-License-Identifier: Apache-2.0 */
+ * precedence.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 #include "fake_server.h"
 

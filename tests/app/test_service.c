@@ -1,5 +1,6 @@
 /* tests/app/test_service.c: apps with a container, over an engine in memory: what is planned, built, started
- * and proxied. SPDX-License-Identifier: Apache-2.0 */
+ * and proxied.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 #include "fake_engine.h"
 

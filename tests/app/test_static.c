@@ -1,5 +1,6 @@
 /* tests/app/test_static.c: static files: names, hashes, folders, what is hidden, apps served from disk,
- * response headers. SPDX-License-Identifier: Apache-2.0 */
+ * response headers.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_test.h"
 
 static const char plain[] = "app = ace.app('s')\n";

@@ -1,4 +1,5 @@
-/* tests/auth/test_cookie.c: sealed cookie values. SPDX-License-Identifier: Apache-2.0 */
+/* tests/auth/test_cookie.c: sealed cookie values.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "auth_test.h"
 
 #define NAME STR("system_openrun_session")

@@ -1,4 +1,5 @@
-/* tests/auth/test_form.c: signing in and out with a browser, and sessions. SPDX-License-Identifier: Apache-2.0 */
+/* tests/auth/test_form.c: signing in and out with a browser, and sessions.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "auth_test.h"
 
 static void test_whole_flow(void **state)

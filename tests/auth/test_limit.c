@@ -1,4 +1,5 @@
-/* tests/auth/test_limit.c: back-off and rates. SPDX-License-Identifier: Apache-2.0 */
+/* tests/auth/test_limit.c: back-off and rates.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "auth_test.h"
 
 static void test_backoff(void **state)

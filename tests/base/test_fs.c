@@ -1,4 +1,5 @@
-/* tests/base/test_fs.c: paths, files, trees. SPDX-License-Identifier: Apache-2.0 */
+/* tests/base/test_fs.c: paths, files, trees.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* tests/base/test_jsonscan.c: members of JSON text where they stand. SPDX-License-Identifier: Apache-2.0 */
+/* tests/base/test_jsonscan.c: members of JSON text where they stand.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 #include "jsonscan.h"
 

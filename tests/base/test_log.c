@@ -1,4 +1,5 @@
-/* tests/base/test_log.c: the log file and the logger. SPDX-License-Identifier: Apache-2.0 */
+/* tests/base/test_log.c: the log file and the logger.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <fcntl.h>

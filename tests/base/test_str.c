@@ -1,4 +1,5 @@
-/* tests/base/test_str.c: slices. SPDX-License-Identifier: Apache-2.0 */
+/* tests/base/test_str.c: slices.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/base/test_timefmt.c: points in time as text. SPDX-License-Identifier: Apache-2.0 */
+/* tests/base/test_timefmt.c: points in time as text.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/cli/test_args.c: the rules of the command line. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_args.c: the rules of the command line.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "args.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/cli/test_help.c: help and completion of the real tree. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_help.c: help and completion of the real tree.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/cli/test_home.c: where the home and its configuration are. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_home.c: where the home and its configuration are.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* tests/cli/test_live.c: what the view of a long call writes to a terminal, byte for byte. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_live.c: what the view of a long call writes to a terminal, byte for byte.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 #include "live.h"
 

@@ -1,4 +1,5 @@
-/* tests/cli/test_output.c: each list in each format, byte for byte. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_output.c: each list in each format, byte for byte.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli_int.h"
 
 #include <setjmp.h>

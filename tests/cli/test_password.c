@@ -1,4 +1,5 @@
-/* tests/cli/test_password.c: password hashes and generated passwords. SPDX-License-Identifier: Apache-2.0 */
+/* tests/cli/test_password.c: password hashes and generated passwords.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
 #include <setjmp.h>

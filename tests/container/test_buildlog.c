@@ -1,4 +1,5 @@
-/* tests/container/test_buildlog.c: the kept output of builds. SPDX-License-Identifier: Apache-2.0 */
+/* tests/container/test_buildlog.c: the kept output of builds.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "service_int.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/container/test_file.c: what we read from Containerfiles. SPDX-License-Identifier: Apache-2.0 */
+/* tests/container/test_file.c: what we read from Containerfiles.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "container.h"
 
 #include <setjmp.h>

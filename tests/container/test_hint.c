@@ -1,4 +1,5 @@
-/* tests/container/test_hint.c: what is said about builds that fail. SPDX-License-Identifier: Apache-2.0 */
+/* tests/container/test_hint.c: what is said about builds that fail.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "container_int.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* tests/container/test_ident.c: names and hashes. SPDX-License-Identifier: Apache-2.0 */
+/* tests/container/test_ident.c: names and hashes.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "container.h"
 #include "id.h"
 

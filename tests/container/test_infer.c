@@ -1,4 +1,5 @@
-/* tests/container/test_infer.c: how dev apps are run, from their Containerfile. SPDX-License-Identifier: Apache-2.0 */
+/* tests/container/test_infer.c: how dev apps are run, from their Containerfile.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "container.h"
 
 #include <setjmp.h>

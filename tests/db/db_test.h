@@ -1,4 +1,5 @@
-/* tests/db/db_test.h: a temporary folder and databases in it. SPDX-License-Identifier: Apache-2.0 */
+/* tests/db/db_test.h: a temporary folder and databases in it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DB_TEST_H
 #define DB_TEST_H
 

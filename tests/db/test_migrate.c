@@ -1,4 +1,5 @@
-/* tests/db/test_migrate.c: schema versions. SPDX-License-Identifier: Apache-2.0 */
+/* tests/db/test_migrate.c: schema versions.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "db_test.h"
 
 static const char *const old_tables[] = {"CREATE TABLE apps (id text, made $datetime, body $blob, meta $json)"};

@@ -1,4 +1,5 @@
-/* tests/db/test_time.c: times as text. SPDX-License-Identifier: Apache-2.0 */
+/* tests/db/test_time.c: times as text.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "db_test.h"
 
 static void reads_every_form_that_databases_hold(void **state)

@@ -6,7 +6,8 @@
  *     name NAME         its name                      asks PLUGIN     a load that needs approval
  *     bad               does not evaluate             unfit           evaluates in the audit, but does not
  * load container         has one                       sick            has one that never gets healthy secret
- * NAME       a param that must have a value SPDX-License-Identifier: Apache-2.0 */
+ * NAME       a param that must have a value
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DEPLOY_TEST_H
 #define DEPLOY_TEST_H
 

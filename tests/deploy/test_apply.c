@@ -1,5 +1,6 @@
 /* tests/deploy/test_apply.c: declarative apply over a real store: create, merge, reload, promote, and bad
- * input. SPDX-License-Identifier: Apache-2.0 */
+ * input.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_test.h"
 
 #include "proc.h"

@@ -1,4 +1,5 @@
-/* tests/deploy/test_create.c: creating and deleting. SPDX-License-Identifier: Apache-2.0 */
+/* tests/deploy/test_create.c: creating and deleting.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_test.h"
 
 static void creating_makes_production_and_its_stage(void **state)

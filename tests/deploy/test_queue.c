@@ -1,4 +1,5 @@
-/* tests/deploy/test_queue.c: operations at the same time. SPDX-License-Identifier: Apache-2.0 */
+/* tests/deploy/test_queue.c: operations at the same time.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_test.h"
 
 /* An operation on a thread of its own. */

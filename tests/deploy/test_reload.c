@@ -1,4 +1,5 @@
-/* tests/deploy/test_reload.c: reload, approve, promote. SPDX-License-Identifier: Apache-2.0 */
+/* tests/deploy/test_reload.c: reload, approve, promote.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_test.h"
 
 static void a_reload_changes_the_stage_and_a_promotion_production(void **state)
@@ -216,8 +217,7 @@ static void a_cancelled_operation_changes_nothing(void **state)
     assert_versions(w, "/a", 1, 1);
 }
 
-/* --- git
- * ---------------------------------------------------------------------------------------------------- */
+/* --- git ------------------------------------------------------------------------------------------ */
 
 static void git(const char *dir, const char *const *args)
 {

@@ -1,6 +1,6 @@
 /* tests/fuzz/fuzz_app_load.c: hostile app files: params.star, config_gen.lock and app.star, split at lines of
- * "---", are audited and loaded, without a container engine. links: app SPDX-License-Identifier: Apache-2.0
- */
+ * "---", are audited and loaded, without a container engine. links: app
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

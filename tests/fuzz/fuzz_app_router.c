@@ -1,5 +1,6 @@
 /* tests/fuzz/fuzz_app_router.c: lines "METHOD /pattern", an empty line, then lines "METHOD /path" that are
- * matched. links: app SPDX-License-Identifier: Apache-2.0 */
+ * matched. links: app
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>

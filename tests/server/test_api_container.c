@@ -1,5 +1,6 @@
 /* tests/server/test_api_container.c: the management API of containers, over an engine in memory: which ones it finds and
- * shows, and what it takes for times, tails and names. SPDX-License-Identifier: Apache-2.0 */
+ * shows, and what it takes for times, tails and names.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
 #include "../store/store_test.h"

@@ -1,4 +1,5 @@
-/* tests/server/test_certs.c: the certificate folder. SPDX-License-Identifier: Apache-2.0 */
+/* tests/server/test_certs.c: the certificate folder.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "certs.h"
 
 #include "../store/store_test.h"

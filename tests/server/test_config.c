@@ -1,4 +1,5 @@
-/* tests/server/test_config.c: openrun.toml over the defaults. SPDX-License-Identifier: Apache-2.0 */
+/* tests/server/test_config.c: openrun.toml over the defaults.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
 #include "../store/store_test.h"

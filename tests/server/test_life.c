@@ -1,7 +1,8 @@
 /* tests/server/test_life.c: a whole server in a process of its own: start, failed start, work, stop, kill.
  *
  * The child runs server_main() and exits with what it returns, so under AddressSanitizer a leak on any way
- * out fails the test too. SPDX-License-Identifier: Apache-2.0 */
+ * out fails the test too.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
 #include "../store/store_test.h"
@@ -126,8 +127,7 @@ static void stop(struct running *r)
     assert_exit(r->pid, 0);
 }
 
-/* --- talking to it
- * ------------------------------------------------------------------------------------------- */
+/* --- talking to it -------------------------------------------------------------------------------- */
 
 static int dial(const struct running *r) /* NULL: the unix socket */
 {
@@ -206,8 +206,7 @@ static void create(const char *path, const char *source)
         200, "approve_results");
 }
 
-/* --- starting
- * -------------------------------------------------------------------------------------------------- */
+/* --- starting ------------------------------------------------------------------------------------- */
 
 static void a_server_starts_serves_and_stops(void **state)
 {
@@ -354,8 +353,7 @@ static void a_home_that_cannot_be_is_named(void **state)
     assert_says("/file/home");
 }
 
-/* --- the management API
- * ---------------------------------------------------------------------------------------- */
+/* --- the management API --------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *method, *target, *body;
@@ -449,8 +447,7 @@ static void calls_are_audited(void **state)
     db_close(db);
 }
 
-/* --- the pipeline over TCP
- * ---------------------------------------------------------------------------------------- */
+/* --- the pipeline over TCP ------------------------------------------------------------------------ */
 
 /* admin, secret */
 #define BASIC "Authorization: Basic YWRtaW46c2VjcmV0\r\n"
@@ -566,8 +563,7 @@ static void a_proxy_in_front_is_believed_if_trusted(void **state)
     assert_true(str_find(read_file(&a, "logs/access.log"), STR("\"client\":\"203.0.113.9\"")) != STR_NPOS);
 }
 
-/* --- ends
- * -------------------------------------------------------------------------------------------------------- */
+/* --- ends ----------------------------------------------------------------------------------------- */
 
 /* A listening socket that nobody answers on, and its port. */
 static int deaf(int *port)
@@ -664,8 +660,7 @@ static void a_stop_lets_requests_end_and_closes_idle_connections(void **state)
     close(listener);
 }
 
-/* --- deploys under traffic
- * ------------------------------------------------------------------------------------- */
+/* --- deploys under traffic ------------------------------------------------------------------------ */
 
 enum { VISITORS = 3, DEPLOYS = 15 };
 

@@ -1,4 +1,5 @@
-/* tests/server/test_site.c: which app answers at which host and path. SPDX-License-Identifier: Apache-2.0 */
+/* tests/server/test_site.c: which app answers at which host and path.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "site.h"
 
 #include "store.h"

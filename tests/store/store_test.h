@@ -1,4 +1,5 @@
-/* tests/store/store_test.h: a store in a temporary folder. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/store_test.h: a store in a temporary folder.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
 

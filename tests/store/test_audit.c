@@ -1,4 +1,5 @@
-/* tests/store/test_audit.c: the audit trail. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/test_audit.c: the audit trail.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_test.h"
 #include "store_int.h"
 

@@ -1,4 +1,5 @@
-/* tests/store/test_files.c: contents and file lists. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/test_files.c: contents and file lists.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_test.h"
 
 #include <pthread.h>

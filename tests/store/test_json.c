@@ -1,4 +1,5 @@
-/* tests/store/test_json.c: apps to JSON and back. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/test_json.c: apps to JSON and back.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_test.h"
 
 static const char metadata_text[] =

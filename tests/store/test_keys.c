@@ -1,4 +1,5 @@
-/* tests/store/test_keys.c: the key store and its expiry. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/test_keys.c: the key store and its expiry.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_test.h"
 
 static bool has(struct store_tx *tx, const char *key, struct str *value)

@@ -1,4 +1,5 @@
-/* tests/store/test_open.c: new, older and newer databases. SPDX-License-Identifier: Apache-2.0 */
+/* tests/store/test_open.c: new, older and newer databases.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "store_test.h"
 #include "store_int.h"
 
