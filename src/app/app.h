@@ -181,7 +181,7 @@ bool app_run_command(struct app *app, const struct plugin_command *c, struct plu
 /* --- Slots: an app of the site, loaded on first use -------------------------------------------------
  * A slot is made from an entry when a site is built and passes from site to site while its entry is
  * unchanged, so a loaded app and its container survive other apps' deploys. It is small: the rest of the entry is
- * read from the store when the app is loaded. */
+ * read from the store when the app is loaded, and when nobody asks for the app any more it is unloaded (unload.c). */
 
 struct app_slot *app_slot_new(const struct app_env *env, const struct store_brief *entry);
 struct app_slot *app_slot_ref(struct app_slot *slot);
@@ -189,15 +189,32 @@ void app_slot_unref(struct app_slot *slot);
 const struct store_brief *app_slot_entry(const struct app_slot *slot);
 /* Puts an already loaded app in (a deploy that has verified it). Takes its own reference. */
 void app_slot_set(struct app_slot *slot, struct app *app);
-/* The loaded app, or NULL. One atomic load; the slot keeps the app alive. */
+/* The loaded app, or NULL. One atomic load. On a loop, before anything else there can run: app_enter(). */
 struct app *app_slot_peek(struct app_slot *slot);
+/* A request of `loop` uses the app that it has peeked, from app_enter() to app_leave(), both there. */
+void app_enter(struct app *app, const struct http_loop *loop);
+void app_leave(struct app *app, const struct http_loop *loop);
 
+/* The app is sure to live during the call only: a request peeks again, for it may have been unloaded meanwhile. */
 typedef void (*app_ready_fn)(struct http_loop *loop, struct app *app, const struct err *err, void *arg);
 /* Loads the app on a job thread (once, however many ask) and calls `ready` on `loop`: with the app, or
  * with the error that every waiter shares. The next call after a failure tries again. */
 void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn ready, void *arg);
 /* The same for a job thread: waits, and gives the app with a reference. */
 bool app_slot_wait(struct app_slot *slot, struct app **app, struct err *err);
+/* The site goes on with `next` instead (NULL: without the app): app_retire(), for an app that is unloaded too. But an
+ * app whose `next` nobody has loaded yet may go on with the same container, which is left alone then. */
+void app_slot_retire(struct app_slot *slot, struct app_slot *next, int drain_secs);
+
+struct app_list {
+    struct app **items;
+    size_t len, cap;
+};
+/* Empties the slot if no request uses its app and none has for `idle_ms`, and adds the app to `out`, in `a`. The service
+ * of its container stays. Not for apps that are served from disk: what they are may have changed there. */
+bool app_slot_unload(struct app_slot *slot, int64_t idle_ms, struct arena *a, struct app_list *out);
+/* Frees those apps once the requests that have reached them meanwhile have ended. Waits for every loop. */
+void app_let_go(struct http_loops *loops, struct app_list *apps);
 
 /* --- Serving (loop thread) ------------------------------------------------------------------------ */
 

@@ -256,6 +256,13 @@ struct container_upstream {
     struct arena arena;
 };
 
+/* The requests of a loop that use the app. Written by the loop, each on a cache line of its own; looked at by others. */
+struct app_lane {
+    _Alignas(64) _Atomic uint32_t users;
+    _Atomic int64_t last_ms; /* when the last one has left, clock_ms(); 0: none has */
+    bool is_leaving;         /* the app is unloaded: the loop's reference to it goes with the last user */
+};
+
 struct app {
     atomic_int refs;
     struct arena arena; /* everything but what Starlark code makes */
@@ -298,9 +305,18 @@ struct app {
     struct str scheme;                     /* that the container speaks: http or https */
     struct container_upstream **upstreams; /* per loop, each written by its own loop only */
     unsigned n_upstreams;                  /* an app may outlive the loops */
+    struct app_lane *lanes;                /* [n_upstreams] */
+    _Atomic int64_t touched_ms;            /* clock_ms() of its load, and of the newest use by a job thread */
     struct str jobs;                       /* JSON */
     bool did_start;                        /* app_start_container() started it */
 };
+
+/* As app_load() of a stored entry; `kept`, if not NULL, is the service of the app's container, made by an earlier load of
+ * the same revision. */
+bool app_load_again(const struct app_env *env, const struct store_app *entry, struct ctr_service *kept,
+                    struct app **out, struct err *err);
+/* True if no request uses the app and none has for `idle_ms`. */
+bool app_is_idle(const struct app *app, int64_t idle_ms);
 
 bool routes_load(struct app *app, struct err *err);
 /* The audit's look at the routes of handlers: patterns and methods, which need no plugin. */
@@ -308,8 +324,9 @@ bool routes_check(const struct eval *e, struct err *err);
 bool statics_load(struct app *app, struct err *err);
 /* The index file of a static-only app. */
 bool statics_choose_index(struct app *app, struct err *err);
-/* Builds the container's service from `container` (the value of ace.app(container=)). */
-bool service_load(struct app *app, star_v container, struct err *err);
+/* Takes the container's service from `container` (the value of ace.app(container=)); or `kept`, whatever the sources, secrets
+ * and images that it was made from have become. */
+bool service_load(struct app *app, star_v container, struct ctr_service *kept, struct err *err);
 /* Serves `rel` (a path below the app without its first "/") as a static file; false: there is none. */
 bool static_serve(struct app *app, struct http_req *req, struct str rel);
 /* Static-only apps: every path. */

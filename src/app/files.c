@@ -117,6 +117,7 @@ struct held_files *held_files_new(const struct app_env *env, const struct store_
     pthread_mutex_init(&h->lock, NULL);
     h->env = env;
     h->given = given;
+    arena_small(&h->arena);
     entry_copy(&h->arena, entry, &h->entry);
     return h;
 }

@@ -17,7 +17,7 @@ static bool check_container(const struct app *app, struct err *err)
                    "container=container.config(...) in ace.app");
 }
 
-static bool load(struct app *app, const struct src_files *given, struct err *err)
+static bool load(struct app *app, const struct src_files *given, struct ctr_service *kept, struct err *err)
 {
     const struct app_env *env = app->env;
     app->path = str_eq(app->entry.path, STR("/")) ? (struct str){0} : app->entry.path;
@@ -58,33 +58,59 @@ static bool load(struct app *app, const struct src_files *given, struct err *err
     if (app->is_static_only && !statics_choose_index(app, err))
         return false;
     if (!star_is_none(container)) {
-        app->held = held_files_new(env, &app->entry, given);
-        if (!service_load(app, container, err))
+        if (!kept)
+            app->held = held_files_new(env, &app->entry, given);
+        if (!service_load(app, container, kept, err))
             return false;
     }
     return check_container(app, err) && jobs_load(app, err);
 }
 
-bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
-              struct app **out, struct err *err)
+static struct app_lane *lanes_new(unsigned n)
+{
+    struct app_lane *lanes = aligned_alloc(64, MAX(n, 1u) * sizeof *lanes);
+    if (!lanes)
+        BUG("out of memory");
+    memset(lanes, 0, n * sizeof *lanes);
+    return lanes;
+}
+
+static bool make_app(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
+                     struct ctr_service *kept, struct app **out, struct err *err)
 {
     struct app *app = xcalloc(1, sizeof *app);
     atomic_init(&app->refs, 1);
     app->env = env;
+    arena_own_pages(&app->arena);
     app->run_limits = (struct star_limits){.steps = APP_RUN_STEPS, .slice_steps = APP_SLICE_STEPS};
     app->run_memory = APP_RUN_MAX;
     app->n_upstreams = http_loops_len(env->loops);
     app->upstreams = arena_array(&app->arena, struct container_upstream *, app->n_upstreams);
+    app->lanes = lanes_new(app->n_upstreams);
     arena_init(&app->code, APP_CODE_MAX);
+    arena_own_pages(&app->code); /* apps are unloaded one by one */
     entry_copy(&app->arena, entry, &app->entry);
-    bool ok = load(app, files, err);
+    bool ok = load(app, files, kept, err);
     app->files = (struct src_files){0};
+    atomic_init(&app->touched_ms, clock_ms());
     if (!ok) {
         app_unref(app);
         return false;
     }
     *out = app;
     return true;
+}
+
+bool app_load(const struct app_env *env, const struct store_app *entry, const struct src_files *files,
+              struct app **out, struct err *err)
+{
+    return make_app(env, entry, files, NULL, out, err);
+}
+
+bool app_load_again(const struct app_env *env, const struct store_app *entry, struct ctr_service *kept,
+                    struct app **out, struct err *err)
+{
+    return make_app(env, entry, NULL, kept, out, err);
 }
 
 struct app *app_ref(struct app *app)
@@ -101,6 +127,7 @@ void app_unref(struct app *app)
         ctr_service_unref(app->image);
     held_files_unref(app->held);
     proxy_release(app);
+    free(app->lanes);
     arena_release(&app->code);
     arena_release(&app->arena);
     free(app);

@@ -432,7 +432,28 @@ static void fill_timing(struct plan *p)
         c->log_lines = 0;
 }
 
-bool service_load(struct app *app, star_v container, struct err *err)
+/* The service as container.config() and the metadata describe it. */
+static bool make_service(struct plan *p, struct ctr_engine *engine, struct err *err)
+{
+    struct app *app = p->app;
+    struct ctr_kv_list options = {0};
+    if (!gather_build_args(p, err) || !choose_source(p, err) || (!p->is_command && !choose_dev(p, err)) ||
+        !choose_port(p, err) || !gather_env(p, err) || !gather_volumes(p, err) ||
+        !gather_limits(p, engine, &options, err) || !identify(p, engine, &options, err))
+        return false;
+    fill_timing(p);
+    p->out.app_id = app->entry.id;
+    p->out.build_args = p->build_args;
+    if (!p->out.is_external_image) {
+        p->out.build_file = p->file_in_context;
+        p->out.build_target = p->dev.target;
+        p->out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p->build_dir)};
+    }
+    app->image = ctr_service_get(app->env->containers, &p->out);
+    return true;
+}
+
+bool service_load(struct app *app, star_v container, struct ctr_service *kept, struct err *err)
 {
     struct ctr_engine *engine = ctr_manager_engine(app->env->containers);
     scoped_arena scratch = {0}; /* the service copies what it keeps */
@@ -462,22 +483,10 @@ bool service_load(struct app *app, star_v container, struct err *err)
     if (!str_eq(page, STR("auto")) && !str_eq(page, STR("off")))
         return err_set(err, ERR_INVALID, "container.wait_page must be \"auto\" or \"off\", not \"" STR_FMT "\"",
                        STR_ARG(page));
-    struct ctr_kv_list options = {0};
-    if (!gather_build_args(&p, err) || !choose_source(&p, err) || (!p.is_command && !choose_dev(&p, err)) ||
-        !choose_port(&p, err))
+    if (kept)
+        app->image = ctr_service_ref(kept);
+    else if (!make_service(&p, engine, err))
         return false;
-    if (!gather_env(&p, err) || !gather_volumes(&p, err) || !gather_limits(&p, engine, &options, err) ||
-        !identify(&p, engine, &options, err))
-        return false;
-    fill_timing(&p);
-    p.out.app_id = app->entry.id;
-    p.out.build_args = p.build_args;
-    if (!p.out.is_external_image) {
-        p.out.build_file = p.file_in_context;
-        p.out.build_target = p.dev.target;
-        p.out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p.build_dir)};
-    }
-    app->image = ctr_service_get(app->env->containers, &p.out);
     app->service = p.is_command ? NULL : app->image;
     app->run = *ctr_service_run(app->image);
     app->ctx.run_command = command_run;

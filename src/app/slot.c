@@ -1,28 +1,31 @@
 /* app/slot.c: an app of the site, loaded on a job thread when it is first asked for.
  *
- *   EMPTY --load--> LOADING --ok--> LOADED
+ *   EMPTY --load--> LOADING --ok--> LOADED --unused--> EMPTY, with the service of the container kept
  *     ^------------failed----'
  *
- * 1. `app` is written once, under the lock, and read without it.
+ * 1. `app` is written under the lock, and read without it by loops, who count themselves in it (unload.c). Everybody
+ * else takes a reference, under the lock.
  * 2. Waiters exist only while LOADING; whoever ends it takes them all.
  * 3. Of the entry it keeps what the site needs to know; the rest is read when the app is loaded. If by then it is a
  * newer one, that is loaded, unless who may use the app has changed with it: then the site with the next slot is
  * about to come.
  * 4. A failure is the answer for ten times as long as the attempt took, so that a broken app that many ask
- * for cannot keep job threads busy; the next one to ask after that tries again. SPDX-License-Identifier:
- * Apache-2.0 */
+ * for cannot keep job threads busy; the next one to ask after that tries again.
+ * 5. `kept` is there only while the app is not: the service goes on sleeping, stopping, being watched and backing off by
+ * itself, and a load of the same revision needs none of what it was made of.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "app_int.h"
 
 #include <stdlib.h>
 
-enum { RETRY_FACTOR = 10, RETRY_MAX_MS = 5000 };
+enum { RETRY_FACTOR = 10, RETRY_MAX_MS = 5000, REPLACED_DRAIN_SECS = 30 };
 
 struct slot_waiter {
     struct slot_waiter *next;
     struct http_loop *loop; /* NULL: on whatever thread ends the load */
     app_ready_fn ready;
     void *arg;
-    struct app *app; /* the result; the slot keeps it alive */
+    struct app *app; /* the result; a reference */
     struct err err;
 };
 
@@ -36,6 +39,9 @@ struct app_slot {
     struct slot_waiter *waiters;
     struct err failure;  /* of the last attempt */
     int64_t retry_at_ms; /* clock_ms() until which it is the answer */
+    struct ctr_service *kept; /* of the app that was unloaded; NULL: none */
+    int64_t kept_revision;    /* of its entry */
+    bool kept_serves;         /* it is app->service, not only app->image */
     char texts[];        /* of the entry */
 };
 
@@ -79,6 +85,7 @@ void app_slot_unref(struct app_slot *slot)
     struct app *app = atomic_load(&slot->app);
     if (app)
         app_unref(app);
+    ctr_service_unref(slot->kept);
     pthread_mutex_destroy(&slot->lock);
     err_release(&slot->failure);
     free(slot);
@@ -94,6 +101,17 @@ struct app *app_slot_peek(struct app_slot *slot)
     return atomic_load_explicit(&slot->app, memory_order_acquire);
 }
 
+/* The app with a reference, or NULL. */
+static struct app *slot_get(struct app_slot *slot)
+{
+    pthread_mutex_lock(&slot->lock);
+    struct app *app = atomic_load(&slot->app);
+    if (app)
+        app_ref(app);
+    pthread_mutex_unlock(&slot->lock);
+    return app;
+}
+
 void app_slot_set(struct app_slot *slot, struct app *app)
 {
     pthread_mutex_lock(&slot->lock);
@@ -106,6 +124,7 @@ static void tell(struct http_loop *loop, void *arg)
 {
     struct slot_waiter *w = arg;
     w->ready(loop, w->app, w->app ? NULL : &w->err, w->arg);
+    app_unref(w->app);
     err_release(&w->err);
     free(w);
 }
@@ -131,7 +150,7 @@ static void answer_all(struct slot_waiter *w, struct app *app, const struct err 
 {
     while (w) {
         struct slot_waiter *next = w->next;
-        w->app = app;
+        w->app = app ? app_ref(app) : NULL;
         if (!app)
             err_set(&w->err, err->code, "%s", err_msg(err));
         answer(w);
@@ -140,7 +159,8 @@ static void answer_all(struct slot_waiter *w, struct app *app, const struct err 
 }
 
 /* Loads what the store has now (inv. 3). */
-static bool load(const struct app_slot *slot, struct app **app, struct err *err)
+static bool load(const struct app_slot *slot, struct ctr_service *kept, int64_t kept_revision, struct app **app,
+                 struct err *err)
 {
     scoped_arena a = {0};
     struct store_app entry;
@@ -154,7 +174,7 @@ static bool load(const struct app_slot *slot, struct app **app, struct err *err)
     if (!str_eq(now.authn_type, then->authn_type) || now.stage_write_access != then->stage_write_access ||
         now.preview_write_access != then->preview_write_access)
         return err_set(err, ERR_UNAVAILABLE, "the app is being changed: try again");
-    return app_load(slot->env, &entry, NULL, app, err);
+    return app_load_again(slot->env, &entry, now.update_time == kept_revision ? kept : NULL, app, err);
 }
 
 static void load_job(void *arg)
@@ -163,7 +183,13 @@ static void load_job(void *arg)
     scoped_err err = {0};
     struct app *app = NULL;
     int64_t begin = clock_ms();
-    if (!load(slot, &app, &err))
+    pthread_mutex_lock(&slot->lock);
+    struct ctr_service *kept = slot->kept;
+    int64_t kept_revision = slot->kept_revision;
+    if (kept)
+        ctr_service_ref(kept);
+    pthread_mutex_unlock(&slot->lock);
+    if (!load(slot, kept, kept_revision, &app, &err))
         log_warn("app failed to load", LOG_STR("app", slot->entry.id), LOG_STR("path", slot->entry.path),
                  LOG_ERR(&err));
     int64_t now = clock_ms();
@@ -173,15 +199,25 @@ static void load_job(void *arg)
         app = NULL;
     }
     struct app *result = atomic_load(&slot->app);
-    if (!result) {
+    struct ctr_service *gone = NULL, *replaced = NULL;
+    if (result) {
+        app_ref(result); /* it may be unloaded before everybody has been told */
+        gone = slot->kept;
+        replaced = slot->kept_serves && gone != result->image ? gone : NULL;
+        slot->kept = NULL;
+    } else {
         err_set(&slot->failure, err.code, "%s", err_msg(&err));
         slot->retry_at_ms = now + MIN((now - begin) * RETRY_FACTOR, RETRY_MAX_MS);
     }
     struct slot_waiter *waiters = take_waiters(slot);
     pthread_mutex_unlock(&slot->lock);
-    if (app)
-        app_unref(app); /* a deploy put its own in meanwhile */
+    app_unref(app); /* a deploy put its own in meanwhile */
+    if (replaced)
+        ctr_service_retire(replaced, REPLACED_DRAIN_SECS);
+    ctr_service_unref(gone);
+    ctr_service_unref(kept);
     answer_all(waiters, result, &err);
+    app_unref(result);
     app_slot_unref(slot);
 }
 
@@ -191,6 +227,8 @@ void app_slot_load(struct app_slot *slot, struct http_loop *loop, app_ready_fn r
     *w = (struct slot_waiter){.loop = loop, .ready = ready, .arg = arg};
     pthread_mutex_lock(&slot->lock);
     w->app = atomic_load(&slot->app);
+    if (w->app)
+        app_ref(w->app);
     bool has_failed = !w->app && !slot->is_loading && clock_ms() < slot->retry_at_ms;
     bool is_first = !w->app && !has_failed && !slot->is_loading;
     if (has_failed)
@@ -240,9 +278,9 @@ static void on_ready(struct http_loop *loop, struct app *app, const struct err *
 bool app_slot_wait(struct app_slot *slot, struct app **app, struct err *err)
 {
     struct blocked b = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER, .err = err};
-    struct app *loaded = app_slot_peek(slot);
-    if (loaded) {
-        *app = app_ref(loaded);
+    *app = slot_get(slot);
+    if (*app) {
+        atomic_store(&(*app)->touched_ms, clock_ms());
         return true;
     }
     app_slot_load(slot, NULL, on_ready, &b);
@@ -253,4 +291,43 @@ bool app_slot_wait(struct app_slot *slot, struct app **app, struct err *err)
     if (b.app)
         *app = b.app;
     return b.app != NULL;
+}
+
+/* --- leaving --- */
+
+bool app_slot_unload(struct app_slot *slot, int64_t idle_ms, struct arena *a, struct app_list *out)
+{
+    if (!app_slot_peek(slot) || slot->entry.is_dev)
+        return false;
+    pthread_mutex_lock(&slot->lock);
+    struct app *app = atomic_load(&slot->app);
+    bool leaves = app && !app->is_on_disk && app_is_idle(app, idle_ms);
+    if (leaves) {
+        if (app->image) {
+            slot->kept = ctr_service_ref(app->image);
+            slot->kept_serves = app->service != NULL;
+            slot->kept_revision = app->entry.update_time;
+        }
+        atomic_store(&slot->app, NULL);
+        *vec_push(a, out) = app;
+    }
+    pthread_mutex_unlock(&slot->lock);
+    return leaves;
+}
+
+void app_slot_retire(struct app_slot *slot, struct app_slot *next, int drain_secs)
+{
+    struct app *app = slot_get(slot), *successor = next ? slot_get(next) : NULL;
+    struct ctr_service *kept = NULL;
+    pthread_mutex_lock(&slot->lock);
+    if (!app && slot->kept && slot->kept_serves)
+        kept = ctr_service_ref(slot->kept);
+    pthread_mutex_unlock(&slot->lock);
+    if (app && (!next || successor))
+        app_retire(app, successor, drain_secs);
+    if (kept && (!next || (successor && successor->service != kept)))
+        ctr_service_retire(kept, drain_secs);
+    ctr_service_unref(kept);
+    app_unref(app);
+    app_unref(successor);
 }

@@ -3,6 +3,7 @@
 #include "arena.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -13,12 +14,28 @@
 #define UNPOISON(p, n) ((void)0)
 #endif
 
-enum { ARENA_ALIGN = 16, CHUNK_MIN = 4096, CHUNK_MAX = 1 << 20 };
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { MAY_MAP = 0 }; /* LeakSanitizer looks for pointers in allocated memory only */
+#else
+enum { MAY_MAP = 1 };
+#endif
+
+enum { ARENA_ALIGN = 16, SMALL_MIN = 512, CHUNK_MIN = 4096, CHUNK_MAX = 1 << 20, MAP_MIN = 64 << 10 };
 
 struct arena_chunk {
     struct arena_chunk *next; /* older */
-    size_t size;              /* with this header */
+    size_t size;              /* with this header; a multiple of ARENA_ALIGN, and 1 more if it is mapped */
 };
+
+static inline size_t size_of(const struct arena_chunk *c)
+{
+    return c->size & ~(size_t)1;
+}
+
+static inline char *end_of(struct arena_chunk *c)
+{
+    return (char *)c + size_of(c);
+}
 
 struct arena_deferred {
     struct arena_deferred *next;
@@ -31,6 +48,16 @@ static_assert(sizeof(struct arena_chunk) % ARENA_ALIGN == 0, "data after the hea
 void arena_init(struct arena *a, size_t limit)
 {
     *a = (struct arena){.limit = limit};
+}
+
+void arena_own_pages(struct arena *a)
+{
+    a->has_own_pages = true;
+}
+
+void arena_small(struct arena *a)
+{
+    a->is_small = true;
 }
 
 static void run_deferred(struct arena *a)
@@ -47,8 +74,11 @@ static void free_chunks(struct arena_chunk *c)
 {
     while (c) {
         struct arena_chunk *older = c->next;
-        UNPOISON(c, c->size);
-        free(c);
+        UNPOISON(c, size_of(c));
+        if (c->size & 1)
+            munmap(c, size_of(c));
+        else
+            free(c);
         c = older;
     }
 }
@@ -57,7 +87,7 @@ void arena_release(struct arena *a)
 {
     run_deferred(a);
     free_chunks(a->chunks);
-    arena_init(a, a->limit);
+    *a = (struct arena){.limit = a->limit, .has_own_pages = a->has_own_pages, .is_small = a->is_small};
 }
 
 void arena_reset(struct arena *a)
@@ -75,14 +105,31 @@ void arena_reset(struct arena *a)
     free_chunks(a->chunks);
     a->chunks = oldest;
     a->cur = (char *)(oldest + 1);
-    a->end = (char *)oldest + oldest->size;
-    a->used = oldest->size;
+    a->end = end_of(oldest);
+    a->used = size_of(oldest);
     POISON(a->cur, (size_t)(a->end - a->cur));
+}
+
+/* Whole pages, from the system if the arena has its own; NULL when there is no memory. */
+static struct arena_chunk *chunk_new(const struct arena *a, size_t size)
+{
+    if (!MAY_MAP || !a->has_own_pages || size % CHUNK_MIN != 0) {
+        struct arena_chunk *c = malloc(size);
+        if (c)
+            c->size = size;
+        return c;
+    }
+    struct arena_chunk *c = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c == MAP_FAILED)
+        return NULL;
+    c->size = size | 1;
+    return c;
 }
 
 static void *alloc_slow(struct arena *a, size_t size)
 {
-    size_t want = a->chunks ? MIN(a->chunks->size * 2, (size_t)CHUNK_MAX) : (size_t)CHUNK_MIN;
+    size_t least = a->has_own_pages ? MAP_MIN : a->is_small ? SMALL_MIN : CHUNK_MIN;
+    size_t want = a->chunks ? MIN(size_of(a->chunks) * 2, (size_t)CHUNK_MAX) : least;
     size_t need = size + sizeof(struct arena_chunk);
     if (need < size)
         return NULL;
@@ -94,10 +141,9 @@ static void *alloc_slow(struct arena *a, size_t size)
         if (want > a->limit || a->used > a->limit - want)
             return NULL;
     }
-    struct arena_chunk *c = malloc(want);
+    struct arena_chunk *c = chunk_new(a, want);
     if (!c)
         return NULL;
-    c->size = want;
     a->used += want;
     char *data = (char *)(c + 1);
     POISON(data, want - sizeof *c);

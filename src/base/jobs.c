@@ -4,6 +4,8 @@
  * 1. A queued job has a thread that will take it: a thread ends only when the queue is empty.
  * 2. lane->active is the number of the lane's jobs that are in the common queue or running, at most max_at_once;
  *    jobs wait in lane->queue only while it is that many.
+ * 3. Work goes to the thread that has become idle last. So those that are not needed stay idle, and end, even if a job
+ *    comes every second; and a job finds warm caches.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "jobs.h"
 
@@ -13,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAITING_MAX = 65536, IDLE_MS = 30000 };
+enum { WAITING_MAX = 65536, IDLE_MS = 10000 };
 
 struct job {
     struct job *next;
@@ -37,18 +39,21 @@ struct jobs_lane {
 struct job_thread {
     pthread_t thread;
     struct jobs *jobs;
+    pthread_cond_t wake;           /* it is no longer idle, or closing */
+    bool is_idle;                  /* in jobs->idle_first */
+    struct job_thread *next, **at; /* there */
     enum { THREAD_NONE, THREAD_LIVE, THREAD_ENDED /* to be joined */ } state;
 };
 
 struct jobs {
     pthread_mutex_t lock;
-    pthread_cond_t work;        /* the queue is not empty, or closing */
     struct job_queue queue;
     size_t waiting;             /* here and in lanes */
     size_t running;
     struct jobs_lane *lanes;
     atomic_bool closing;
-    unsigned idle, live, max;
+    unsigned idle, live, max;   /* idle: or told to wake, and not yet awake */
+    struct job_thread *idle_first; /* newest first */
     int64_t idle_ms;            /* after so long without work a thread ends */
     char name[16];
     struct job_thread threads[]; /* [max] */
@@ -74,16 +79,48 @@ static struct job *pop(struct job_queue *q)
     return job;
 }
 
+static void idle_add(struct jobs *j, struct job_thread *t)
+{
+    t->is_idle = true;
+    t->next = j->idle_first;
+    t->at = &j->idle_first;
+    if (t->next)
+        t->next->at = &t->next;
+    j->idle_first = t;
+}
+
+static void idle_remove(struct job_thread *t)
+{
+    t->is_idle = false;
+    *t->at = t->next;
+    if (t->next)
+        t->next->at = t->at;
+}
+
+/* Some thread is to look at the queue; if all are told already, one of them will. */
+static void wake_one(struct jobs *j)
+{
+    struct job_thread *t = j->idle_first;
+    if (!t)
+        return;
+    idle_remove(t);
+    pthread_cond_signal(&t->wake);
+}
+
 /* Waits for work; false when there was none for idle_ms. */
-static bool wait_for_work(struct jobs *j)
+static bool wait_for_work(struct jobs *j, struct job_thread *t)
 {
     int64_t until_ns = clock_ns() + j->idle_ms * 1000000;
     bool is_time_left = true;
     j->idle++;
-    while (!j->queue.first && !atomic_load(&j->closing) && is_time_left)
-        is_time_left = cond_wait_until(&j->work, &j->lock, until_ns);
+    idle_add(j, t);
+    while (t->is_idle && !atomic_load(&j->closing) && is_time_left)
+        is_time_left = cond_wait_until(&t->wake, &j->lock, until_ns);
+    bool was_told = !t->is_idle;
+    if (!was_told)
+        idle_remove(t);
     j->idle--;
-    return j->queue.first || (is_time_left && !atomic_load(&j->closing));
+    return j->queue.first || (was_told && !atomic_load(&j->closing));
 }
 
 static void finish(struct jobs *j, struct jobs_lane *lane)
@@ -104,7 +141,7 @@ static void *thread_main(void *arg)
     struct jobs *j = t->jobs;
     pthread_setname_np(pthread_self(), j->name);
     pthread_mutex_lock(&j->lock);
-    while (j->queue.first || wait_for_work(j)) {
+    while (j->queue.first || wait_for_work(j, t)) {
         struct job *job = pop(&j->queue);
         if (!job)
             continue;
@@ -163,7 +200,8 @@ struct jobs *jobs_open(const char *name, unsigned max_threads)
     j->max = max;
     j->idle_ms = IDLE_MS;
     snprintf(j->name, sizeof j->name, "%s", name);
-    pthread_cond_init(&j->work, NULL);
+    for (unsigned i = 0; i < max; i++)
+        pthread_cond_init(&j->threads[i].wake, NULL);
     pthread_mutex_init(&j->lock, NULL);
     return j;
 }
@@ -183,7 +221,7 @@ static bool submit(struct jobs *j, struct jobs_lane *lane, void (*fn)(void *arg)
             lane->active++;
         push(lane_full ? &lane->queue : &j->queue, job);
         if (!lane_full)
-            pthread_cond_signal(&j->work);
+            wake_one(j);
     }
     pthread_mutex_unlock(&j->lock);
     if (!ok)
@@ -232,7 +270,8 @@ void jobs_close(struct jobs *j)
         return;
     pthread_mutex_lock(&j->lock);
     atomic_store(&j->closing, true);
-    pthread_cond_broadcast(&j->work);
+    while (j->idle_first)
+        wake_one(j);
     pthread_mutex_unlock(&j->lock);
     /* Nothing can be submitted any more, so no thread starts, and the live ones end by themselves. A slot's
      * state changes under the lock only. */
@@ -248,7 +287,8 @@ void jobs_close(struct jobs *j)
         j->lanes = l->next;
         free(l);
     }
-    pthread_cond_destroy(&j->work);
+    for (unsigned i = 0; i < j->max; i++)
+        pthread_cond_destroy(&j->threads[i].wake);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }

@@ -220,6 +220,7 @@ static struct ctr_service *service_new(struct ctr_manager *m, const struct ctr_s
     memset(svc, 0, sizeof *svc);
     memset(lanes, 0, sizeof *lanes * (size_t)m->loop_count);
     svc->lanes = lanes;
+    arena_small(&svc->arena);
     svc->m = m;
     svc->run = run_copy(&svc->arena, &c->run);
     svc->app_id = str_dup(&svc->arena, c->app_id);

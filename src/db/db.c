@@ -148,6 +148,26 @@ static void reader_give_back(struct db *db, struct db_conn *conn)
     pthread_mutex_unlock(&db->pool_lock);
 }
 
+void db_slim(struct db *db)
+{
+    pthread_mutex_lock(&db->pool_lock);
+    struct db_conn *unused = db->free_readers;
+    db->free_readers = NULL;
+    for (struct db_conn *c = unused; c; c = c->next)
+        db->open_readers--;
+    pthread_cond_broadcast(&db->pool_changed);
+    pthread_mutex_unlock(&db->pool_lock);
+    while (unused) {
+        struct db_conn *next = unused->next;
+        db->driver->disconnect(unused);
+        unused = next;
+    }
+    scoped_err ignored = {0};
+    scoped_db_tx *tx = db_begin(db, &ignored);
+    if (tx)
+        db->driver->slim(tx->conn);
+}
+
 static struct db_conn *reader_acquire(struct db *db, struct err *err)
 {
     struct db_conn *conn = NULL;

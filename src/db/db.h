@@ -179,6 +179,9 @@ struct db_care_options {
  * log is clean (or has not been for 9 passes), checkpoint again. Does nothing on PostgreSQL. */
 bool db_care(struct db *db, const struct db_care_options *options, struct err *err);
 
+/* Closes the readers that are not in use, and empties the writer's cache. Waits for its turn to write. */
+void db_slim(struct db *db);
+
 struct db_health {
     struct str kind;                       /* "sqlite" */
     int64_t database_bytes, wal_bytes, shm_bytes;

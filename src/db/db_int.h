@@ -59,6 +59,8 @@ struct db_driver {
 
     bool (*care)(struct db *db, const struct db_care_options *options, struct err *err);
     void (*health)(struct db *db, struct db_health *out);
+    /* Gives back what the connection keeps to be quicker. Not inside a statement. */
+    void (*slim)(struct db_conn *conn);
 };
 extern const struct db_driver db_sqlite;
 

@@ -31,6 +31,8 @@ struct uv_loop_s *http_loop_uv(struct http_loop *loop);
 /* From any thread: calls fn(loop, arg) on the loop's thread soon, in the order posted by one thread.
  * From the loop's own thread too: then after the current callback has returned. */
 void http_loop_post(struct http_loop *loop, void (*fn)(struct http_loop *loop, void *arg), void *arg);
+/* Frees the buffers that loops keep for the next to come. Waits for every loop. */
+void http_loops_slim(struct http_loops *loops);
 /* Posts to every loop and waits until all have run it. For control threads. */
 void http_loops_run(struct http_loops *loops, void (*fn)(struct http_loop *loop, void *arg), void *arg);
 /* Calls fn(loop, arg) on the loop's thread when the loop closes, newest first. On the loop's thread. */

@@ -525,6 +525,21 @@ void http_block_put(struct http_loop *loop, char *block)
     loop->block_count++;
 }
 
+static void slim(struct http_loop *loop, void *arg)
+{
+    while (loop->blocks) {
+        struct free_block *b = loop->blocks;
+        loop->blocks = b->next;
+        free(b);
+    }
+    loop->block_count = 0;
+}
+
+void http_loops_slim(struct http_loops *loops)
+{
+    http_loops_run(loops, slim, NULL);
+}
+
 char *http_loop_scratch(struct http_loop *loop)
 {
     return loop->scratch;

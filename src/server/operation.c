@@ -131,6 +131,7 @@ struct operation *operation_new(struct operations *all, const char *name, struct
 {
     struct operation *op = xcalloc(1, sizeof *op);
     op->all = all;
+    arena_small(&op->arena);
     op->name = name;
     op->id = str_cat(&op->arena, STR("op_"), id_ksuid(&op->arena));
     op->target = str_dup(&op->arena, str_slice(target, 0, TARGET_MAX));

@@ -21,6 +21,7 @@ struct visit {
     uint64_t number;              /* of the request id */
     const struct site_app *place; /* the app that matched; NULL before, and for our own routes */
     struct site_hold *hold;       /* keeps `place` while the request lives */
+    struct app *app;              /* entered; NULL before */
     const struct auth_identity *who;
     struct str client_ip;
     bool is_https; /* as the client sees it */
@@ -170,7 +171,7 @@ static void audit(const struct visit *v, struct str app_id, struct str user_id)
     struct http_req *req = v->req;
     if (is_safe(req) || (!v->place && !v->is_api))
         return;
-    struct app *app = v->place ? app_slot_peek(v->place->slot) : NULL;
+    const struct app *app = v->app;
     if (app && app_config_bool(app, "audit.skip_http_events", false))
         return;
     request_audit(v->server, req, v->number, app_id, user_id,
@@ -191,6 +192,8 @@ static void on_end(struct http_req *req, void *arg)
                        .client_ip = v->client_ip,
                    });
     audit(v, app_id, user_id);
+    if (v->app)
+        app_leave(v->app, req->loop);
     if (v->hold)
         site_hold_put(v->hold);
 }
@@ -230,11 +233,26 @@ static void serve(struct visit *v, struct app *app)
     app_handle(app, &request);
 }
 
+static void on_loaded(struct http_loop *loop, struct app *app, const struct err *err, void *arg);
+
+/* Serves with the app once it is there. */
+static void reach(struct visit *v)
+{
+    struct app *app = app_slot_peek(v->place->slot);
+    if (UNLIKELY(!app)) {
+        app_slot_load(v->place->slot, v->req->loop, on_loaded, v);
+        return;
+    }
+    app_enter(app, v->req->loop);
+    v->app = app;
+    serve(v, app);
+}
+
 static void on_loaded(struct http_loop *loop, struct app *app, const struct err *err, void *arg)
 {
     struct visit *v = arg;
     if (app)
-        serve(v, app);
+        reach(v);
     else
         http_reply_error(v->req, err->code == ERR_UNAVAILABLE ? 503 : 500, str_from(err_msg(err)));
 }
@@ -243,11 +261,7 @@ static void on_identity(struct http_req *req, const struct auth_identity *who, v
 {
     struct visit *v = arg;
     v->who = who;
-    struct app *app = app_slot_peek(v->place->slot);
-    if (LIKELY(app != NULL))
-        serve(v, app);
-    else
-        app_slot_load(v->place->slot, req->loop, on_loaded, v);
+    reach(v);
 }
 
 /* The path as apps are matched by: decoded, cleaned. Most paths are that already. False: malformed. */

@@ -203,18 +203,14 @@ static bool build(struct building *b, struct err *err)
     return true;
 }
 
-/* Apps of the site before whose slots are not in the new one: their containers have no more requests coming. But an
- * app whose new version nobody has loaded yet may go on with the same container, so that one is left to idleness
- * and the sweep. */
+/* Apps of the site before whose slots are not in the new one: their containers have no more requests coming. */
 static void retire_replaced(const struct map *changes, int drain_secs)
 {
     map_foreach(e, changes)
     {
         const struct change *c = e->value;
-        struct app *app = c->before ? app_slot_peek(c->before) : NULL;
-        struct app *successor = c->now ? app_slot_peek(c->now) : NULL;
-        if (app && (!c->now || successor))
-            app_retire(app, successor, drain_secs);
+        if (c->before)
+            app_slot_retire(c->before, c->now, drain_secs);
     }
 }
 

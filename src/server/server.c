@@ -9,6 +9,7 @@
 #include "background.h"
 #include "source.h"
 #include "syncs.h"
+#include "unload.h"
 #include "version_gen.h"
 #include "webhook.h"
 
@@ -445,6 +446,7 @@ static bool start(struct server *s, struct err *err)
     loops_start(s);
     s->job_table = job_table_open(s);
     scheduler_every(s->scheduler, 1000, job_table_tick, s->job_table);
+    unload_open(s);
     return fs_mkdir_p(home_path(s, "mounts"), 0700, err) && load_certs(s, err) && listen_tcp(s, err) &&
            fill_env(s, err) && clean_output(s) && open_deploy(s, err) && open_background(s) && open_watch(s, err) && publish_site(s, NULL, err) &&
            recover(s, err) && listen_jobs(s, err) && listen_control(s, err) &&

@@ -49,6 +49,12 @@ bool store_care(struct store *s, const struct db_care_options *options, struct e
     return db_care(s->metadata, options, err) && db_care(s->audit_db, options, err);
 }
 
+void store_slim(struct store *s)
+{
+    db_slim(s->metadata);
+    db_slim(s->audit_db);
+}
+
 void store_health(struct store *s, struct db_health *metadata, struct db_health *audit)
 {
     if (metadata)

@@ -49,6 +49,8 @@ bool store_open(const struct store_options *options, struct store **out, struct 
 void store_close(struct store *s);
 /* One maintenance pass over both databases (db_care), for the scheduler. */
 bool store_care(struct store *s, const struct db_care_options *options, struct err *err);
+/* Gives back what both keep to be quicker (db_slim). */
+void store_slim(struct store *s);
 void store_health(struct store *s, struct db_health *metadata, struct db_health *audit);
 
 struct store_tx *store_begin(struct store *s, struct err *err) MUST_USE;

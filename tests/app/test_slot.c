@@ -144,6 +144,8 @@ static void an_app_is_loaded_once(void **state)
     ask_all(slot, 100, 0);
     struct app *app = app_slot_peek(slot);
     assert_ptr_equal(atomic_load(&seen.app), app);
+    for (int i = 0; atomic_load(&app->refs) > 1 && i < 4000; i++)
+        usleep(500); /* each waiter's goes when it has been told */
     assert_int_equal(atomic_load(&app->refs), 1);
     ask_all(slot, 100, 0);
     atomic_store(&fx.app, app_ref(app));
@@ -199,6 +201,116 @@ static void a_slot_may_go_while_it_loads(void **state)
     }
 }
 
+/* --- unloading --- */
+
+static atomic_int served, leaves;
+static atomic_bool over;
+
+/* What a request does: peeks, enters, uses the app over some turns of the loop, leaves. */
+struct use {
+    struct app_slot *slot;
+    struct app *app;
+    int turns;
+};
+
+static void use_on(struct http_loop *loop, void *arg);
+
+static void use_loaded(struct http_loop *loop, struct app *app, const struct err *err, void *arg)
+{
+    if (!app)
+        fail_msg("%s", err_msg(err));
+    use_on(loop, arg);
+}
+
+static void use_on(struct http_loop *loop, void *arg)
+{
+    struct use *u = arg;
+    if (!u->app) {
+        struct app *app = app_slot_peek(u->slot);
+        if (!app) {
+            app_slot_load(u->slot, loop, use_loaded, u);
+            return;
+        }
+        app_enter(app, loop);
+        u->app = app;
+        u->turns = 3;
+    }
+    assert_int_equal(app_id(u->app).len, strlen("app_prd_7"));
+    if (u->turns-- > 0) {
+        http_loop_post(loop, use_on, u);
+        return;
+    }
+    app_leave(u->app, loop);
+    u->app = NULL;
+    atomic_fetch_add(&served, 1);
+    if (atomic_load(&over))
+        atomic_fetch_add(&leaves, 1);
+    else
+        http_loop_post(loop, use_on, u);
+}
+
+static void a_crowd_races_the_unload(void **state)
+{
+    enum { CROWD = 3, UNLOADS = 30 }; /* few, so that nobody uses it now and then */
+    save("app_prd_7", FILES("app.star", hello, "u.star", "x = 'hi'\n"));
+    struct http_loops *own = fx.env.loops; /* lanes are by loop */
+    fx.env.loops = two;
+    struct app_slot *slot = slot_new();
+    struct use users[CROWD] = {0};
+    scoped_arena a = {0};
+    size_t unloads = 0;
+    atomic_store(&over, false);
+    atomic_store(&leaves, 0);
+    for (int i = 0; i < CROWD; i++) {
+        users[i].slot = slot;
+        http_loop_post(http_loops_at(two, (unsigned)i % 2), use_on, &users[i]);
+    }
+    for (int64_t until = clock_ms() + 10000; unloads < UNLOADS && clock_ms() < until;) {
+        struct app_list apps = {0};
+        app_slot_unload(slot, 0, &a, &apps);
+        unloads += apps.len;
+        if (apps.len > 0)
+            app_let_go(two, &apps);
+    }
+    atomic_store(&over, true);
+    while (atomic_load(&leaves) < CROWD)
+        usleep(500);
+    assert_true(unloads > 0);
+    assert_true(atomic_load(&served) >= CROWD);
+    app_slot_unref(slot);
+    fx.env.loops = own;
+}
+
+static void enter_on(struct http_loop *loop, void *app)
+{
+    app_enter(app, loop);
+}
+
+static void leave_on(struct http_loop *loop, void *app)
+{
+    app_leave(app, loop);
+}
+
+static void an_app_in_use_stays(void **state)
+{
+    save("app_prd_8", FILES("app.star", hello, "u.star", "x = 'hi'\n"));
+    struct app_slot *slot = slot_new();
+    scoped_arena a = {0};
+    struct app_list apps = {0};
+    struct app *app;
+    MUST(app_slot_wait(slot, &app, &now.err), &now.err);
+    assert_false(app_slot_unload(slot, 3600000, &a, &apps)); /* used just now */
+    http_loops_run(fx.env.loops, enter_on, app);
+    assert_false(app_slot_unload(slot, 0, &a, &apps));
+    http_loops_run(fx.env.loops, leave_on, app);
+    app_unref(app);
+    assert_true(app_slot_unload(slot, 0, &a, &apps));
+    assert_null(app_slot_peek(slot));
+    app_let_go(fx.env.loops, &apps);
+    ask_all(slot, 100, 0); /* it is loaded again */
+    app_slot_unref(slot);
+}
+
 static void spec_files_need_no_rows(void **state)
 {
     put(&now.entry.metadata.spec_files, "app.star", "app = ace.app('spec')\n");
@@ -242,6 +354,8 @@ int main(void)
         TEST(a_deploy_puts_its_own_app_in),
         TEST(a_slot_may_go_while_it_loads),
         TEST(spec_files_need_no_rows),
+        TEST(a_crowd_races_the_unload),
+        TEST(an_app_in_use_stays),
         TEST(audit_events_of_handlers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
