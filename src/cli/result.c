@@ -138,19 +138,3 @@ bool print_result_json(struct cli *c, const json_t *reply)
     print_json(c, reply, format);
     return true;
 }
-
-bool call_staged(struct cli *c, struct call *call, const char *title, const char *done, struct err *err)
-{
-    json_t *reply = call_server(c, call, err);
-    if (!reply)
-        return false;
-    if (print_result_json(c, reply))
-        return true;
-    const json_t *staged = json_get(reply, "staged_update_results"), *promoted = json_get(reply, "promote_results");
-    for (size_t i = 0; i < json_array_size(staged); i++)
-        say(c->out, "%s " STR_FMT "\n", title, STR_ARG(app_path_of(c, json_array_get(staged, i))));
-    print_promoted(c, promoted);
-    say(c->out, "%zu app(s) %s, %zu app(s) promoted.\n", json_array_size(staged), done, json_array_size(promoted));
-    print_dry_run(c, reply);
-    return true;
-}
