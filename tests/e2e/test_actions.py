@@ -66,7 +66,7 @@ HX = {"HX-Request": "true"}
 JSON = {"Accept": "application/json"}
 
 
-@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") else ["docker"])
+@pytest.fixture(scope="module", params=["docker", "podman"] if os.environ.get("OPENRUN_TEST_ALL") == "1" else ["docker"])
 def engine(request):
     return engines.get(request.param)
 
