@@ -314,7 +314,7 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
     int64_t now = clock_ms();
     svc->starts += !res->was_running;
     if (res->has_crashed)
-        svc->crash_streak = now - svc->ready_ms < SVC_STABLE_MS ? svc->crash_streak + 1 : 1;
+        svc->crash_streak = svc->begin_ms - svc->ready_ms < SVC_STABLE_MS ? svc->crash_streak + 1 : 1;
     if (res->ok) {
         uint16_t generation = svc->at.generation;
         svc->at = res->at;

@@ -130,7 +130,7 @@ static bool recreate(struct start *st, struct err *err)
  * helps nobody. */
 static bool is_crash_loop(struct start *st, struct err *err)
 {
-    int64_t lived = clock_ms() - st->ready_ms;
+    int64_t lived = st->begin_ms - st->ready_ms; /* how long the restart takes says nothing */
     if (lived >= SVC_STABLE_MS || st->crash_streak + 1 < SVC_CRASHES)
         return false;
     err_set(err, ERR_UPSTREAM,

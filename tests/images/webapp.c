@@ -11,10 +11,11 @@
  *     /file/NAME    that file of the working folder
  *     /ws           WebSocket echo (RFC 6455)     /log?n=N      writes N lines to stdout
  *
- * As `sh -c COMMAND` (in the place of a shell) it is the server, and shows $COMMAND. Called as `webapp build N` it is a step of a build instead: it writes N lines, 200 ms apart, and ends.
+ * As `sh -c COMMAND` (in the place of a shell) it is the server, and shows $COMMAND. Called as `webapp build N` it is a
+ * step of a build instead: it writes N lines, 200 ms apart, and ends.
  *
  * $HEALTH_STATUS is the status of /health (200). $EXIT_CODE ends it at the start, after a line on stderr;
- * $NO_LISTEN=1 never listens; $CRASH_AFTER_MS ends it later.
+ * $NO_LISTEN=1 never listens; $CRASH_AFTER_MS ends it so long after the first connection.
  * SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -552,8 +553,7 @@ int main(int argc, char **argv)
     while (env_long("NO_LISTEN", 0))
         sleep_ms(1000);
     pthread_t t;
-    if (crash_ms > 0)
-        pthread_create(&t, &attr, crash_later, &crash_ms);
+    bool is_ending = false;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)env_long("PORT", 8080))};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -566,6 +566,8 @@ int main(int argc, char **argv)
         int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (client < 0)
             continue;
+        if (crash_ms > 0 && !is_ending)
+            is_ending = pthread_create(&t, &attr, crash_later, &crash_ms) == 0;
         setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct conn *c = calloc(1, sizeof *c);
         if (!c) {
