@@ -1,8 +1,7 @@
 /* app/action_read.c: what was submitted to an action: url-encoded, or as a form with files.
  *
- *   body --parser--> values                       (loop)
- *                `-> `pending` --256 KiB or end--> files       (job thread; meanwhile nothing more of the
- * body is taken)
+ *   body --parser--> values                             (loop)
+ *                `-> `pending` --256 KiB or end--> files  (job thread; meanwhile nothing more of the body is taken)
  *
  * 1. While `is_writing` the job thread owns `uploads`, and the loop adds nothing to it.
  * 2. `done` is called once, and never while `is_writing`.

@@ -87,16 +87,6 @@ bool report_add_value(struct arena *a, struct buf *b, star_v v, struct err *err)
     return star_json_encode(a, b, v, STAR_JSON_APP, err);
 }
 
-/* At most `max` bytes of `s`, cut where a character begins. */
-static struct str cut(struct str s, size_t max)
-{
-    if (s.len <= max)
-        return s;
-    while (max > 0 && ((unsigned char)s.ptr[max] & 0xc0) == 0x80)
-        max--;
-    return str_slice(s, 0, max);
-}
-
 static struct str field(star_v dict, const char *name)
 {
     struct str s = {0};
@@ -140,7 +130,7 @@ static bool write_cell(struct arena *a, star_v v, struct buf *b, struct err *err
     scoped_buf text = BUF_INIT(VALUE_MAX);
     if (!report_add_value(a, &text, v, err))
         return false;
-    struct str shown = cut(buf_str(&text), CELL_MAX);
+    struct str shown = str_clip(buf_str(&text), CELL_MAX);
     buf_add_z(b, is_number ? "<td class=\"number\">" : "<td>");
     html_escape(b, shown);
     return buf_add_z(b, shown.len < text.len ? "...</td>" : "</td>");
@@ -158,7 +148,7 @@ static bool write_table(struct arena *a, star_v values, struct buf *b, struct er
         if (!report_add_value(a, &text, key, err))
             return false;
         buf_add_z(b, "<th scope=\"col\">");
-        html_escape(b, cut(buf_str(&text), CELL_MAX));
+        html_escape(b, str_clip(buf_str(&text), CELL_MAX));
         buf_add_z(b, "</th>");
     }
     buf_add_z(b, "</tr></thead>\n<tbody>\n");

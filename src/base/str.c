@@ -95,6 +95,15 @@ struct str str_slice(struct str s, size_t from, size_t to)
     return (struct str){s.ptr ? s.ptr + from : NULL, to - from};
 }
 
+struct str str_clip(struct str s, size_t max)
+{
+    if (s.len <= max)
+        return s;
+    while (max > 0 && ((unsigned char)s.ptr[max] & 0xC0) == 0x80)
+        max--;
+    return str_slice(s, 0, max);
+}
+
 struct str str_from_off(struct str s, size_t from)
 {
     return str_slice(s, from, s.len);

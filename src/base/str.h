@@ -50,6 +50,8 @@ size_t str_find(struct str s, struct str needle);
 /* Bytes [from, to) of `s`; both are clamped to its length. */
 struct str str_slice(struct str s, size_t from, size_t to);
 struct str str_from_off(struct str s, size_t from);
+/* At most the first `max` bytes, cut between the characters of UTF-8. */
+struct str str_clip(struct str s, size_t max);
 struct str str_trim(struct str s);                  /* ASCII white space at both ends */
 struct str str_trim_char(struct str s, char c);     /* `c` at both ends */
 struct str str_trim_right(struct str s, char c);    /* `c` at the end */

@@ -19,6 +19,8 @@ struct ctr_kv_list {
 void ctr_kv_set(struct arena *a, struct ctr_kv_list *l, struct str key, struct str value);
 /* The value of `key`, or NULL. */
 const struct str *ctr_kv_get(const struct ctr_kv_list *l, struct str key);
+/* The same, empty if there is none: of a label, say. */
+struct str ctr_kv_text(const struct ctr_kv_list *l, const char *key);
 
 /* H(k1 \0 v1 \0 k2 \0 ...) over sorted keys: environment, options, build arguments. */
 struct str ctr_map_hash(struct arena *a, const struct ctr_kv_list *l);

@@ -26,6 +26,12 @@ const struct str *ctr_kv_get(const struct ctr_kv_list *l, struct str key)
     return NULL;
 }
 
+struct str ctr_kv_text(const struct ctr_kv_list *l, const char *key)
+{
+    const struct str *value = ctr_kv_get(l, str_from(key));
+    return value ? *value : (struct str){0};
+}
+
 static int kv_order(const void *x, const void *y)
 {
     return str_cmp(((const struct ctr_kv *)x)->key, ((const struct ctr_kv *)y)->key);
@@ -123,12 +129,7 @@ struct str ctr_volume_name(struct arena *a, struct str app_id, struct str key)
 
 struct str ctr_label_text(struct arena *a, struct str text)
 {
-    size_t len = text.len;
-    if (len > LABEL_MAX) {
-        len = LABEL_MAX;
-        while (len > 0 && ((unsigned char)text.ptr[len] & 0xC0) == 0x80)
-            len--;
-    }
+    size_t len = str_clip(text, LABEL_MAX).len;
     char *out = arena_alloc(a, len + 1);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];

@@ -3,12 +3,6 @@
 #include "log.h"
 #include "service_int.h"
 
-static struct str label(const struct ctr_info *info, struct str name)
-{
-    const struct str *value = ctr_kv_get(&info->labels, name);
-    return value ? *value : (struct str){0};
-}
-
 /* Lists tell whole seconds, inspecting tells fractions. */
 static bool was_made_since(struct ctr_manager *m, struct arena *a, const struct ctr_info *info, int64_t since_ns)
 {
@@ -33,7 +27,7 @@ bool ctr_manager_end_since(struct ctr_manager *m, int64_t since_ns, struct err *
     for (size_t i = 0; i < list.len; i++) {
         const struct ctr_info *info = &list.items[i];
         scoped_err own = {0};
-        if (!str_eq(label(info, STR(CTR_LABEL_HOME)), home) || !str_starts(info->name, STR("clc-")) ||
+        if (!str_eq(ctr_kv_text(&info->labels, CTR_LABEL_HOME), home) || !str_starts(info->name, STR("clc-")) ||
             !was_made_since(m, &a, info, since_ns) || !svc_claim(m, info->name))
             continue;
         bool ok = ctr_container_remove(m->engine, info->name, &own);

@@ -39,12 +39,6 @@ struct prune {
     size_t n_containers, n_images;
 };
 
-static struct str label(const struct ctr_kv_list *labels, const char *key)
-{
-    const struct str *value = ctr_kv_get(labels, str_from(key));
-    return value ? *value : (struct str){0};
-}
-
 /* Each removal is a call that may take seconds: a server that stops does not wait for those to come. */
 static bool is_stopping(const struct prune *p)
 {
@@ -65,18 +59,21 @@ static void report(struct prune *p, bool is_image, struct str name, struct str a
     };
 }
 
-/* The current version of an app; empty: it is gone; NULL: not known. */
-static const struct str *app_version(struct prune *p, struct str id)
+const struct str *svc_app_version(struct ctr_manager *m, struct arena *a, struct map *known, struct str id, struct err *err)
 {
-    struct ctr_manager *m = p->m;
-    struct str *version = map_get(&p->apps, id);
+    struct str *version = map_get(known, id);
     if (version || !m->app_version || id.len == 0)
         return version;
-    version = arena_new(p->a, struct str);
-    if (err_is_set(p->err) || !m->app_version(m->app_arg, p->a, id, version, p->err))
+    version = arena_new(a, struct str);
+    if (err_is_set(err) || !m->app_version(m->app_arg, a, id, version, err))
         return NULL;
-    map_set(&p->apps, id, version);
+    map_set(known, id, version);
     return version;
+}
+
+static const struct str *app_version(struct prune *p, struct str id)
+{
+    return svc_app_version(p->m, p->a, &p->apps, id, p->err);
 }
 
 static bool app_exists(struct prune *p, struct str id)
@@ -88,7 +85,7 @@ static bool app_exists(struct prune *p, struct str id)
 static bool is_current(struct prune *p, const struct one_container *c)
 {
     const struct str *version = app_version(p, c->app_id);
-    return version && version->len > 0 && str_eq(*version, label(&c->info.labels, CTR_LABEL_APP_VERSION));
+    return version && version->len > 0 && str_eq(*version, ctr_kv_text(&c->info.labels, CTR_LABEL_APP_VERSION));
 }
 
 /* --- Containers --------------------------------------------------------------------------------------- */
@@ -153,11 +150,11 @@ static bool containers_list(struct prune *p, bool is_over_budget, struct err *er
     p->n_containers = list.len;
     for (size_t i = 0; i < list.len; i++) {
         const struct ctr_info *info = &list.items[i];
-        struct str id = label(&info->labels, CTR_LABEL_APP_ID);
+        struct str id = ctr_kv_text(&info->labels, CTR_LABEL_APP_ID);
         bool is_at_rest = info->status == CTR_STATUS_EXITED || info->status == CTR_STATUS_CREATED || info->status == CTR_STATUS_DEAD;
         struct one_container *c = &p->containers[i];
         *c = (struct one_container){.info = *info, .app_id = id, .used_ns = newer(0, info->created_at)};
-        c->is_ours = str_eq(label(&info->labels, CTR_LABEL_HOME), home) && id.len > 0 && str_starts(info->name, STR("clc-"));
+        c->is_ours = str_eq(ctr_kv_text(&info->labels, CTR_LABEL_HOME), home) && id.len > 0 && str_starts(info->name, STR("clc-"));
         c->is_fixed = !c->is_ours || !is_at_rest || is_loaded(p->m, info->name) || is_current(p, c);
         if (c->is_fixed)
             c->used_ns = INT64_MAX; /* now, or soon */
@@ -251,7 +248,7 @@ static bool images_list(struct prune *p, struct err *err)
     for (size_t n = 0; n < list.len; n++) {
         struct one_image *i = &p->images[n];
         *i = (struct one_image){.image = list.items[n], .repo = repository(list.items[n].name), .used_ns = list.items[n].created_ns};
-        i->is_ours = str_eq(label(&i->image.labels, CTR_LABEL_IMAGE_HOME), home) && str_starts(i->repo, STR("cli-"));
+        i->is_ours = str_eq(ctr_kv_text(&i->image.labels, CTR_LABEL_IMAGE_HOME), home) && str_starts(i->repo, STR("cli-"));
         i->is_fixed = !i->is_ours || is_of_loaded(p->m, i->image.name);
     }
     return true;
@@ -289,12 +286,12 @@ static void remove_image(struct prune *p, struct one_image *i)
         log_info("removed a superseded image", LOG_STR("image", i->image.name), LOG_INT("bytes", i->image.bytes));
     i->is_gone = !err_is_set(&err);
     i->is_fixed = true; /* one try */
-    report(p, true, i->image.name, label(&i->image.labels, CTR_LABEL_IMAGE_APP_ID), i->image.bytes, &err);
+    report(p, true, i->image.name, ctr_kv_text(&i->image.labels, CTR_LABEL_IMAGE_APP_ID), i->image.bytes, &err);
 }
 
 static bool has_app(struct prune *p, const struct one_image *i)
 {
-    return app_exists(p, label(&i->image.labels, CTR_LABEL_IMAGE_APP_ID));
+    return app_exists(p, ctr_kv_text(&i->image.labels, CTR_LABEL_IMAGE_APP_ID));
 }
 
 static void prune_images(struct prune *p)
@@ -353,7 +350,7 @@ bool ctr_manager_prune(struct ctr_manager *m, const struct ctr_prune_policy *pol
     if (!images_list(&p, err) || !containers_list(&p, is_over_budget(&p), err))
         return err_wrap(err, "looking for superseded containers and images");
     for (size_t n = 0; n < p.n_images; n++)
-        app_exists(&p, label(&p.images[n].image.labels, CTR_LABEL_IMAGE_APP_ID));
+        app_exists(&p, ctr_kv_text(&p.images[n].image.labels, CTR_LABEL_IMAGE_APP_ID));
     if (err_is_set(&unknown))
         return err_move(err, &unknown) || err_wrap(err, "looking for superseded containers and images");
     images_rank(&p);

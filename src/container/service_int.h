@@ -215,6 +215,8 @@ void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) *
 struct ctr_service *svc_unref_locked(struct ctr_service *svc);          /* (L) what is to be freed */
 void svc_event(struct ctr_service *svc, const struct ctr_event *event); /* (L) somebody did that to it */
 void svc_look(struct ctr_service *svc);                                 /* (L) something may have */
+/* The current version of an app, asked for once (`known`: id -> it): empty if the app is gone, NULL if that is not known. */
+const struct str *svc_app_version(struct ctr_manager *m, struct arena *a, struct map *known, struct str id, struct err *err);
 /* Claims a container that no service knows, against starts of it, until svc_claim_end(); false when one does. */
 bool svc_claim(struct ctr_manager *m, struct str name);
 void svc_claim_end(struct ctr_manager *m);

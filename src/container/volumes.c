@@ -8,16 +8,10 @@
 
 #include <stdlib.h>
 
-static struct str label(const struct ctr_volume_info *v, const char *key)
-{
-    const struct str *value = ctr_kv_get(&v->labels, str_from(key));
-    return value ? *value : (struct str){0};
-}
-
 static bool is_ours(struct ctr_manager *m, struct arena *a, const struct ctr_volume_info *v)
 {
-    struct str id = label(v, CTR_LABEL_APP_ID);
-    return str_eq_z(label(v, CTR_LABEL_HOME), m->home) && id.len > 0 &&
+    struct str id = ctr_kv_text(&v->labels, CTR_LABEL_APP_ID);
+    return str_eq_z(ctr_kv_text(&v->labels, CTR_LABEL_HOME), m->home) && id.len > 0 &&
            str_starts(v->name, str_printf(a, "clv-" STR_FMT "-", STR_ARG(id)));
 }
 
@@ -54,20 +48,11 @@ static bool is_loaded(struct ctr_manager *m, struct str app_id)
     return found;
 }
 
-/* Sets *gone. An app that cannot be looked up ends all: nothing is removed on a guess. */
-static bool app_is_gone(struct ctr_manager *m, struct arena *a, struct map *known, struct str id, bool *gone, struct err *err)
+static bool is_orphan(struct ctr_manager *m, struct arena *a, struct map *known, const struct ctr_volume_info *v, struct err *err)
 {
-    struct str version = {0};
-    bool *it = map_get(known, id);
-    if (!it) {
-        it = arena_new(a, bool);
-        if (m->app_version && !m->app_version(m->app_arg, a, id, &version, err))
-            return err_wrap(err, "looking for the app of a volume");
-        *it = m->app_version && version.len == 0 && !is_loaded(m, id);
-        map_set(known, id, it);
-    }
-    *gone = *it;
-    return true;
+    struct str id = ctr_kv_text(&v->labels, CTR_LABEL_APP_ID);
+    const struct str *version = svc_app_version(m, a, known, id, err);
+    return version && version->len == 0 && !is_loaded(m, id);
 }
 
 static void remove_one(struct ctr_manager *m, const struct ctr_volume_info *v, struct err *err)
@@ -76,7 +61,7 @@ static void remove_one(struct ctr_manager *m, const struct ctr_volume_info *v, s
         err_set(err, ERR_CONFLICT, "a container uses it");
     else if (ctr_volume_remove(m->engine, v->name, err))
         log_info("removed a volume of an app that is no more", LOG_STR("volume", v->name),
-                 LOG_STR("app_path", label(v, CTR_LABEL_APP_PATH)), LOG_STR("name", label(v, CTR_LABEL_VOLUME)));
+                 LOG_STR("app_path", ctr_kv_text(&v->labels, CTR_LABEL_APP_PATH)), LOG_STR("name", ctr_kv_text(&v->labels, CTR_LABEL_VOLUME)));
 }
 
 bool ctr_manager_prune_volumes(struct ctr_manager *m, bool is_dry_run, struct arena *a, struct ctr_prune_list *out,
@@ -90,11 +75,10 @@ bool ctr_manager_prune_volumes(struct ctr_manager *m, bool is_dry_run, struct ar
         return false;
     vec_foreach(v, &all)
     {
-        bool gone = false;
-        if (!app_is_gone(m, a, &known, label(v, CTR_LABEL_APP_ID), &gone, err))
-            return false;
-        if (gone)
+        if (is_orphan(m, a, &known, v, err))
             *vec_push(a, &orphans) = *v;
+        if (err_is_set(err)) /* nothing is removed on a guess */
+            return err_wrap(err, "looking for the app of a volume");
     }
     vec_foreach(v, &orphans)
     {
@@ -105,9 +89,9 @@ bool ctr_manager_prune_volumes(struct ctr_manager *m, bool is_dry_run, struct ar
             err_set(&problem, ERR_CONFLICT, "a container uses it");
         *vec_push(a, &list) = (struct ctr_prune_item){
             .name = v->name,
-            .app_id = label(v, CTR_LABEL_APP_ID),
-            .volume = label(v, CTR_LABEL_VOLUME),
-            .app_path = label(v, CTR_LABEL_APP_PATH),
+            .app_id = ctr_kv_text(&v->labels, CTR_LABEL_APP_ID),
+            .volume = ctr_kv_text(&v->labels, CTR_LABEL_VOLUME),
+            .app_path = ctr_kv_text(&v->labels, CTR_LABEL_APP_PATH),
             .problem = str_dup(a, str_from(err_msg(&problem))),
         };
     }

@@ -271,6 +271,15 @@ static bool parse_bool(struct str name, struct str value, bool *out, struct err 
                    STR_ARG(name), STR_ARG(value));
 }
 
+bool api_query_is_on(const struct http_pairs *query, const char *name)
+{
+    struct str value = {0};
+    bool is_on = false;
+    scoped_err checked = {0};
+    http_pairs_get(query, str_from(name), &value);
+    return parse_bool(str_from(name), value, &is_on, &checked) && is_on;
+}
+
 static bool parse_query(struct api_call *call, struct err *err)
 {
     struct deploy_opts *o = &call->opts;

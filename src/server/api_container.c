@@ -36,12 +36,6 @@ static struct str param(const struct ask *ask, const char *name)
 
 /* --- finding them --------------------------------------------------------------------------------- */
 
-static struct str label(const struct ctr_info *info, const char *key)
-{
-    const struct str *value = ctr_kv_get(&info->labels, str_from(key));
-    return value ? *value : (struct str){0};
-}
-
 /* All containers of this home, running or not. */
 static bool ours(const struct ask *ask, struct ctr_info_list *out, struct err *err)
 {
@@ -50,7 +44,7 @@ static bool ours(const struct ask *ask, struct ctr_info_list *out, struct err *e
     if (!ctr_container_list(ask->engine, ask->a, STR(CTR_LABEL_HOME), home, true, &all, err))
         return false;
     for (size_t i = 0; i < all.len; i++)
-        if (str_eq(label(&all.items[i], CTR_LABEL_HOME), home) && label(&all.items[i], CTR_LABEL_APP_ID).len > 0)
+        if (str_eq(ctr_kv_text(&all.items[i].labels, CTR_LABEL_HOME), home) && ctr_kv_text(&all.items[i].labels, CTR_LABEL_APP_ID).len > 0)
             *vec_push(ask->a, &list) = all.items[i];
     *out = list;
     return true;
@@ -105,7 +99,7 @@ static bool find_of_app(const struct ask *ask, const struct ctr_info_list *list,
         return false;
     for (size_t i = 0; i < list->len; i++) {
         const struct ctr_info *info = &list->items[i];
-        if (!str_eq(label(info, CTR_LABEL_APP_ID), app.id))
+        if (!str_eq(ctr_kv_text(&info->labels, CTR_LABEL_APP_ID), app.id))
             continue;
         bool is_up = info->status == CTR_STATUS_RUNNING, best_is_up = best && best->status == CTR_STATUS_RUNNING;
         if (!best || is_up > best_is_up || (is_up == best_is_up && str_cmp(info->created_at, best->created_at) > 0))
@@ -130,25 +124,26 @@ static bool find(const struct ask *ask, struct ctr_info *out, struct err *err)
 
 /* --- what is said of them --------------------------------------------------------------------------- */
 
-static const char *env_of(const struct ctr_info *info)
+const char *api_env_of(struct str app_id)
 {
-    struct str id = label(info, CTR_LABEL_APP_ID);
-    if (str_eq(label(info, CTR_LABEL_DEV), STR("true")))
-        return "dev";
-    return str_starts(id, STR("app_stg_")) ? "stage" : str_starts(id, STR("app_pre_")) ? "preview" : "prod";
+    switch (store_app_kind(app_id)) {
+    case STORE_DEV: return "dev";
+    case STORE_STAGE: return "stage";
+    case STORE_PREVIEW: return "preview";
+    default: return "prod";
+    }
 }
 
-/* Where the main app is, with its domain; as labelled when the app is gone. */
-static struct str app_path(const struct ask *ask, struct store_tx *tx, const struct ctr_info *info)
+struct str api_app_path(struct store_tx *tx, struct arena *a, const struct ctr_kv_list *labels)
 {
-    struct str id = label(info, CTR_LABEL_APP_ID), path = label(info, CTR_LABEL_APP_PATH);
+    struct str id = ctr_kv_text(labels, CTR_LABEL_APP_ID);
     struct store_app app;
     scoped_err ignored = {0};
     if (str_starts(id, STR("app_stg_")))
-        id = str_cat(ask->a, STR("app_prd_"), str_from_off(id, strlen("app_stg_")));
-    if (!tx || !store_app_get_by_id(tx, ask->a, id, &app, &ignored))
-        return path;
-    return str_is_empty(app.domain) ? app.path : str_printf(ask->a, STR_FMT ":" STR_FMT, STR_ARG(app.domain), STR_ARG(app.path));
+        id = str_cat(a, STR("app_prd_"), str_from_off(id, strlen("app_stg_")));
+    if (!tx || !store_app_get_by_id(tx, a, id, &app, &ignored))
+        return ctr_kv_text(labels, CTR_LABEL_APP_PATH);
+    return str_is_empty(app.domain) ? app.path : str_printf(a, STR_FMT ":" STR_FMT, STR_ARG(app.domain), STR_ARG(app.path));
 }
 
 static json_t *summary(const struct ask *ask, struct store_tx *tx, const struct ctr_info *info)
@@ -164,13 +159,13 @@ static json_t *summary(const struct ask *ask, struct store_tx *tx, const struct 
     json_t *o = json_object();
     json_set_str(o, "id", info->id);
     json_set_str(o, "name", info->name);
-    json_set_str(o, "app_id", label(info, CTR_LABEL_APP_ID));
-    json_set_str(o, "app_path", app_path(ask, tx, info));
+    json_set_str(o, "app_id", ctr_kv_text(&info->labels, CTR_LABEL_APP_ID));
+    json_set_str(o, "app_path", api_app_path(tx, ask->a, &info->labels));
     json_set_str(o, "image", info->image);
     json_set_z(o, "state", ctr_status_name(info->status));
     json_set_str(o, "status", status);
     json_set_str(o, "ports", info->ports);
-    json_set_z(o, "env", env_of(info));
+    json_set_z(o, "env", api_env_of(ctr_kv_text(&info->labels, CTR_LABEL_APP_ID)));
     json_set_str(o, "runtime", ctr_engine_command(ask->engine));
     json_set_str(o, "created_at", info->created_at);
     return o;
@@ -252,7 +247,7 @@ static void add_detail(json_t *o, const struct ctr_info *info)
     json_set_int(o, "restart_count", info->restart_count);
     json_set_int(o, "exit_code", info->exit_code);
     json_set_str(o, "health", info->health);
-    json_set_str(o, "app_version", label(info, CTR_LABEL_APP_VERSION));
+    json_set_str(o, "app_version", ctr_kv_text(&info->labels, CTR_LABEL_APP_VERSION));
     for (size_t i = 0; i < info->n_mounts; i++) {
         const struct ctr_mount_info *m = &info->mounts[i];
         json_t *one = json_object();
@@ -436,10 +431,8 @@ bool api_container_stats(struct server *s, struct arena *a, const struct http_pa
 
 bool api_container_prune(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
 {
-    struct ask ask = ask_of(s, a, query);
     struct ctr_prune_list list;
-    struct str dry_run = param(&ask, "dryRun"); /* checked by the reader of the query */
-    bool is_dry_run = str_eq(dry_run, STR("1")) || str_eq_nocase(dry_run, STR("t")) || str_eq_nocase(dry_run, STR("true"));
+    bool is_dry_run = api_query_is_on(query, "dryRun");
     int64_t keep = config_int(&s->config, "system.container_versions_to_keep"), bytes = 0;
     struct ctr_prune_policy policy = {
         .keep = (int)MAX(MIN(keep, INT32_MAX), 1),

@@ -3,34 +3,6 @@
 #include "json.h"
 #include "server_int.h"
 
-static struct str label(const struct ctr_volume_info *v, const char *key)
-{
-    const struct str *value = ctr_kv_get(&v->labels, str_from(key));
-    return value ? *value : (struct str){0};
-}
-
-static const char *env_of(struct str app_id)
-{
-    return str_starts(app_id, STR("app_dev_"))   ? "dev"
-           : str_starts(app_id, STR("app_stg_")) ? "stage"
-           : str_starts(app_id, STR("app_pre_")) ? "preview"
-                                                 : "prod";
-}
-
-/* Where the main app is, with its domain; as labelled when it is no more. */
-static struct str app_path(struct store_tx *tx, struct arena *a, const struct ctr_volume_info *v, bool *exists)
-{
-    struct str id = label(v, CTR_LABEL_APP_ID);
-    struct store_app app;
-    scoped_err ignored = {0}, also = {0};
-    *exists = store_app_get_by_id(tx, a, id, &app, &ignored) || ignored.code != ERR_NOT_FOUND;
-    if (str_starts(id, STR("app_stg_")))
-        id = str_cat(a, STR("app_prd_"), str_from_off(id, strlen("app_stg_")));
-    if (!store_app_get_by_id(tx, a, id, &app, &also))
-        return label(v, CTR_LABEL_APP_PATH);
-    return str_is_empty(app.domain) ? app.path : str_printf(a, STR_FMT ":" STR_FMT, STR_ARG(app.domain), STR_ARG(app.path));
-}
-
 bool api_volume_list(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
 {
     struct ctr_volume_list list;
@@ -42,15 +14,17 @@ bool api_volume_list(struct server *s, struct arena *a, const struct http_pairs 
         return false;
     json_t *rows = json_array();
     vec_foreach (v, &list) {
-        bool exists;
-        struct str path = app_path(tx, a, v, &exists);
+        struct str id = ctr_kv_text(&v->labels, CTR_LABEL_APP_ID);
+        struct store_app app;
+        scoped_err why = {0};
+        bool exists = store_app_get_by_id(tx, a, id, &app, &why) || why.code != ERR_NOT_FOUND;
         json_t *o = json_object();
         json_set_str(o, "name", v->name);
-        json_set_str(o, "volume", label(v, CTR_LABEL_VOLUME));
-        json_set_str(o, "app_id", label(v, CTR_LABEL_APP_ID));
-        json_set_str(o, "app_path", path);
+        json_set_str(o, "volume", ctr_kv_text(&v->labels, CTR_LABEL_VOLUME));
+        json_set_str(o, "app_id", id);
+        json_set_str(o, "app_path", api_app_path(tx, a, &v->labels));
         json_set_bool(o, "app_exists", exists);
-        json_set_z(o, "env", env_of(label(v, CTR_LABEL_APP_ID)));
+        json_set_z(o, "env", api_env_of(id));
         json_set_bool(o, "in_use", v->is_used);
         json_set_str(o, "created_at", v->created_at);
         json_array_append_new(rows, o);
@@ -62,9 +36,7 @@ bool api_volume_list(struct server *s, struct arena *a, const struct http_pairs 
 bool api_volume_prune(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
 {
     struct ctr_prune_list list;
-    struct str dry_run = {0}; /* checked by the reader of the query */
-    http_pairs_get(query, STR("dryRun"), &dry_run);
-    bool is_dry_run = str_eq(dry_run, STR("1")) || str_eq_nocase(dry_run, STR("t")) || str_eq_nocase(dry_run, STR("true"));
+    bool is_dry_run = api_query_is_on(query, "dryRun");
     if (!ctr_manager_prune_volumes(s->containers, is_dry_run, a, &list, err))
         return false;
     json_t *rows = json_array();

@@ -272,15 +272,6 @@ void operation_begin(struct operation *op)
     pthread_mutex_unlock(&op->all->lock);
 }
 
-/* The length of `line` cut to the limit, not within a character. */
-static size_t cut(struct str line)
-{
-    size_t n = MIN(line.len, (size_t)LINE_LEN_MAX);
-    while (n < line.len && n > 0 && ((unsigned char)line.ptr[n] & 0xc0) == 0x80)
-        n--;
-    return n;
-}
-
 static void drop_oldest_line(struct operation *op)
 {
     size_t n = str_chr(buf_str(&op->ring), '\n') + 1;
@@ -292,7 +283,7 @@ static void drop_oldest_line(struct operation *op)
 void operation_line(void *arg, struct str line)
 {
     struct operation *op = arg;
-    line.len = cut(line);
+    line = str_clip(line, LINE_LEN_MAX);
     pthread_mutex_lock(&op->all->lock);
     if (has_ended(op)) {
         pthread_mutex_unlock(&op->all->lock);

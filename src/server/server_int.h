@@ -199,6 +199,12 @@ bool recover_operations(struct server *s, struct str dir, int64_t *undone_since,
 typedef bool api_query_fn(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err);
 api_query_fn api_container_list, api_container_get, api_container_logs, api_container_start, api_container_stop,
     api_container_stats, api_container_prune, api_build_log, api_volume_list, api_volume_prune;
+/* True if the query says so of a flag that parse_query() has checked. */
+bool api_query_is_on(const struct http_pairs *query, const char *name);
+/* What containers and volumes are of: prod, stage, dev or preview; and the path of the main app with its domain, as labelled
+ * when the app is no more. `tx` may be NULL. */
+const char *api_env_of(struct str app_id);
+struct str api_app_path(struct store_tx *tx, struct arena *a, const struct ctr_kv_list *labels);
 
 /* --- api_job.c --- */
 

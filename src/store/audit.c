@@ -59,16 +59,6 @@ struct audit {
 
 /* --- producers --- */
 
-/* `s` cut to `max` bytes, between characters. */
-static struct str cut(struct str s, size_t max)
-{
-    if (s.len <= max)
-        return s;
-    while (max > 0 && ((unsigned char)s.ptr[max] & 0xc0) == 0x80)
-        max--;
-    return str_slice(s, 0, max);
-}
-
 static struct item *item_new(const struct store_audit_event *e)
 {
     struct store_audit_event ev = *e;
@@ -76,7 +66,7 @@ static struct item *item_new(const struct store_audit_event *e)
                                   &ev.target, &ev.detail};
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        *fields[i] = cut(*fields[i], i < 6 ? TEXT_MAX : STORE_AUDIT_DETAIL_MAX);
+        *fields[i] = str_clip(*fields[i], i < 6 ? TEXT_MAX : STORE_AUDIT_DETAIL_MAX);
         len += fields[i]->len;
     }
     struct item *item = xmalloc(sizeof *item + len);

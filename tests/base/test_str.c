@@ -40,6 +40,21 @@ static void utf8_is_strict(void **state)
     assert_false(str_is_utf8(STR("\xe2\x82")));         /* cut short */
 }
 
+static void clips_between_characters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t max;
+        const char *want;
+    } cases[] = {
+        {"abc", 3, "abc"},   {"abc", 2, "ab"},          {"abc", 0, ""},     {"", 4, ""},
+        {"h\u00e9", 2, "h"}, {"h\u00e9", 3, "h\u00e9"}, {"\u20ac!", 2, ""}, {"\x80\x80\x80", 2, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_true(str_eq_z(str_clip(str_from(cases[i].text), cases[i].max), cases[i].want));
+}
+
 static void nearest_finds_typos_only(void **state)
 {
     const struct str names[] = {STR("create"), STR("reload"), STR("delete")};
@@ -131,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_at_the_first_separator), cmocka_unit_test(numbers_are_whole_strings),
         cmocka_unit_test(utf8_is_strict),              cmocka_unit_test(nearest_finds_typos_only),
+        cmocka_unit_test(clips_between_characters),
         cmocka_unit_test(maps_keep_insertion_order),   cmocka_unit_test(buffers_stop_at_their_ceiling),
         cmocka_unit_test(errors_collect_context),      cmocka_unit_test(lists_are_equal_item_by_item),
         cmocka_unit_test(hex_digits_have_their_values), cmocka_unit_test(sorting_is_bytewise),
