@@ -297,7 +297,7 @@ static bool run_app_logs(struct cli *c, struct err *err)
 #define LOGS_FLAGS                                                                              \
     {"follow", "f", FLAG_BOOL, NULL, "go on with what comes, until interrupted"},               \
     {"tail", NULL, FLAG_STR, "100", "at most so many lines from the end"},                      \
-    {"since", NULL, FLAG_STR, NULL, "only what is newer: 10m, 2h, 1d, or a time like 2026-01-31T12:00:00Z"}
+    {"since", NULL, FLAG_STR, NULL, "only what is newer: 10m, 1h30m, 1d, or a time like 2026-01-31T12:00:00Z"}
 
 static const struct flag logs_flags[] = {LOGS_FLAGS, FLAG_END};
 static const struct flag app_logs_flags[] = {

@@ -31,17 +31,34 @@ static bool lacks_base(struct str tail)
     bool is_unreachable = has(tail, "no such host") || has(tail, "i/o timeout") || has(tail, "connection refused");
     return has(tail, "short-name") || has(tail, "pull access denied") || has(tail, "failed to resolve") ||
            has(tail, "initializing source docker://") || has(tail, "manifest unknown") ||
+           has(tail, "no stage or image found with that name") ||
            (is_unreachable && asks_registry(tail));
 }
 
-/* The one that is missing, as far as the output tells; empty: one of several. */
+/* The one that is missing, as far as the output tells; empty: one of several. Those that are there are named, too: it is
+ * the one in the last line that has any, and of several there the longest, for "a:1" is in "a:1-slim". */
 static struct str missing_base(const struct ctr_file *f, struct str tail)
 {
-    for (size_t i = 0; i < f->images.len; i++) {
-        if (str_find(tail, f->images.items[i]) != STR_NPOS)
-            return f->images.items[i];
+    struct str found = {0}, line, rest = tail;
+    while (str_next(&rest, '\n', &line)) {
+        struct str in_line = {0};
+        for (size_t i = 0; i < f->images.len; i++) {
+            if (f->images.items[i].len > in_line.len && str_find(line, f->images.items[i]) != STR_NPOS)
+                in_line = f->images.items[i];
+        }
+        found = in_line.len > 0 ? in_line : found;
     }
-    return f->images.len == 1 ? f->images.items[0] : (struct str){0};
+    return found.len == 0 && f->images.len == 1 ? f->images.items[0] : found;
+}
+
+/* Only something is copied from it: no build argument can stand there. */
+static bool is_only_copied_from(const struct ctr_file *f, struct str image)
+{
+    for (size_t i = 0; i < f->n_stages; i++) {
+        if (str_eq(f->stages[i].base, image))
+            return false;
+    }
+    return image.len > 0;
 }
 
 static void add_name(struct buf *out, const struct ctr_file *f, struct str image)
@@ -65,7 +82,8 @@ static void add_way_out(struct buf *out, const struct ctr_file *f, struct str im
                    STR_ARG(f->args.items[i].key), STR_ARG(f->args.items[i].key));
         return;
     }
-    buf_add_z(out, "name another one after FROM, or there a build argument that --carg can set.");
+    buf_add_z(out, is_only_copied_from(f, image) ? "name another one after --from=."
+                                                 : "name another one after FROM, or there a build argument that --carg can set.");
 }
 
 static struct str base_hint(struct arena *a, struct str tail, struct str file_text, const struct ctr_kv_list *args)

@@ -120,6 +120,14 @@ static void log_end(struct output *o, struct arena *a, bool ok, int64_t took_ms,
     build_log_close(o->svc->m, o->log);
 }
 
+/* Who has both should know which one counts. */
+static void tell_other_file(struct output *o, struct arena *a, struct str dir)
+{
+    if (str_eq(o->svc->build_file, STR("Containerfile")) &&
+        fs_exists(str_printf(a, STR_FMT "/Dockerfile", STR_ARG(dir))))
+        on_build_line(o, STR("There are a Containerfile and a Dockerfile: the Containerfile is used."));
+}
+
 static bool build_from_source(struct ctr_service *svc, struct output *out, const struct image_phase *phase,
                               struct arena *a, struct err *err)
 {
@@ -128,6 +136,7 @@ static bool build_from_source(struct ctr_service *svc, struct output *out, const
     if (!svc->source.fetch(svc->source.arg, a, &dir, err))
         return err_wrap(err, "getting the source of image " STR_FMT, STR_ARG(svc->run.image));
     phase->fn(phase->arg, "building the image");
+    tell_other_file(out, a, dir);
     struct ctr_kv_list labels = {0}; /* by which a prune knows its own */
     ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_HOME), str_from(svc->m->home));
     ctr_kv_set(a, &labels, STR(CTR_LABEL_IMAGE_APP_ID), svc->app_id);

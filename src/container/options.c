@@ -75,7 +75,7 @@ bool ctr_parse_cpus(struct str s, int64_t *milli, struct err *err)
     else
         ok = false;
     if (!ok || v < 1)
-        return err_set(err, ERR_INVALID, "cpus \"" STR_FMT "\" must be a number like 2, 0.5 or 500m",
+        return err_set(err, ERR_INVALID, "cpus \"" STR_FMT "\" must be a number like 2, 0.5 or 500m, and at most 1000",
                        STR_ARG(s));
     *milli = v;
     return true;

@@ -296,7 +296,29 @@ static bool parse_tail(struct str text, int *out, struct err *err)
     return true;
 }
 
-/* Nanoseconds since 1970 ("next" of an earlier answer), an RFC 3339 time, or how long ago: 30s, 10m, 2h, 1d. */
+/* Seconds of "30s", "10m", "2h", "1d", and of several in a row as in "1h30m". */
+static bool parse_ago(struct str text, int64_t *secs)
+{
+    int64_t sum = 0;
+    size_t digits = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] >= '0' && text.ptr[i] <= '9') {
+            digits++;
+            continue;
+        }
+        uint64_t n;
+        char unit = text.ptr[i];
+        int64_t factor = unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : unit == 'd' ? 86400 : 0;
+        if (factor == 0 || !str_to_u64(str_slice(text, i - digits, i), &n) || n > 100000000)
+            return false;
+        sum = MIN(sum + (int64_t)n * factor, INT64_MAX / 1000000000);
+        digits = 0;
+    }
+    *secs = sum;
+    return digits == 0 && text.len > 0;
+}
+
+/* An RFC 3339 time, how long ago, or since 1970: nanoseconds ("next" of an earlier answer), or seconds if it is not as many. */
 static bool parse_since(struct str text, int64_t *out, struct err *err)
 {
     uint64_t n;
@@ -308,20 +330,12 @@ static bool parse_since(struct str text, int64_t *out, struct err *err)
         return true;
     }
     if (str_to_u64(text, &n) && n <= INT64_MAX) {
-        *out = (int64_t)n;
+        *out = (int64_t)n * (n <= INT64_MAX / 1000000000 ? 1000000000 : 1);
         return true;
     }
-    int64_t factor = 0;
-    switch (text.ptr[text.len - 1]) {
-    case 's': factor = 1; break;
-    case 'm': factor = 60; break;
-    case 'h': factor = 3600; break;
-    case 'd': factor = 86400; break;
-    default: break;
-    }
-    if (factor == 0 || !str_to_u64(str_slice(text, 0, text.len - 1), &n) || n > 100000000)
-        return err_set(err, ERR_INVALID, "since must be like 10m, 2h, 1d or 2026-01-31T12:00:00Z, not \"" STR_FMT "\"", STR_ARG(text));
-    int64_t secs = MIN((int64_t)n * factor, INT64_MAX / 1000000000);
+    int64_t secs;
+    if (!parse_ago(text, &secs))
+        return err_set(err, ERR_INVALID, "since must be like 10m, 1h30m, 1d or 2026-01-31T12:00:00Z, not \"" STR_FMT "\"", STR_ARG(text));
     *out = MAX(wall_ns() - secs * 1000000000, (int64_t)1);
     return true;
 }

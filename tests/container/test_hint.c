@@ -27,6 +27,20 @@ static const struct {
     {"one of two", "Get \"https://r.invalid/v2/\": dial tcp: i/o timeout", "FROM a:1 AS a\nFROM b:2\n",
      "\nOne of the base images a:1, b:2 could not be had: check the network, its name and its registry, pull it by hand, or name "
      "another one after FROM, or there a build argument that --carg can set."},
+    {"what is copied from, docker",
+     "#4 [a 1/2] FROM docker.io/library/a:1\n#4 CACHED\n > FROM r.invalid/x:2:\n------\nfailed to load cache key: failed to do request: "
+     "Head \"https://r.invalid/v2/x/manifests/2\": dial tcp: lookup r.invalid: no such host",
+     "FROM a:1 AS a\nCOPY --from=r.invalid/x:2 /a /a\n",
+     "\nThe base image r.invalid/x:2 could not be had: check the network, its name and its registry, pull it by hand, or name "
+     "another one after --from=."},
+    {"what is copied from, podman",
+     "STEP 1/5: FROM a:1 AS a\nTrying to pull r.invalid/x:2...\nError: COPY --from=r.invalid/x:2: no stage or image found with that name",
+     "FROM a:1 AS a\nCOPY --from=r.invalid/x:2 /a /a\n",
+     "\nThe base image r.invalid/x:2 could not be had: check the network, its name and its registry, pull it by hand, or name "
+     "another one after --from=."},
+    {"a name that is the beginning of another", "pull access denied for a:1-slim", "FROM a:1 AS a\nFROM a:1-slim\n",
+     "\nThe base image a:1-slim could not be had: check the network, its name and its registry, pull it by hand, or name "
+     "another one after FROM, or there a build argument that --carg can set."},
     {"no file to look at", "pull access denied for x", "",
      "\nA base image could not be had: check the network, its name and its registry, pull it by hand, or name another one "
      "after FROM, or there a build argument that --carg can set."},

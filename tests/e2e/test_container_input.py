@@ -122,6 +122,7 @@ def test_containerfile_before_dockerfile(box, folder):
         "Containerfile": "FROM scratch\nEXPOSE 8080\nENV WHICH=containerfile\n",
         "Dockerfile": "FROM scratch\nEXPOSE 8080\nENV WHICH=dockerfile\n"})), "/x")
     assert box.get("/x/json").json()["env"]["WHICH"] == "containerfile"
+    assert "There are a Containerfile and a Dockerfile: the Containerfile is used." in box.cli("app", "logs", "--build", "/x")
     folder({"Containerfile": None})
     box.cli("app", "reload", "--promote", "/x")
     assert box.get("/x/json").json()["env"]["WHICH"] == "dockerfile"
