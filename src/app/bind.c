@@ -83,5 +83,6 @@ bool bind_source(struct app *app, struct str run_dir, struct ctr_volume *v, stru
         (!select_files(&app->files, &a, name, true, &files, &is_file, err) || !extract(&a, &files, dir, err)))
         return err_wrap(err, "volume source \"" STR_FMT "\"", STR_ARG(ctr_volume_shown(v)));
     v->source = path_join(&app->arena, dir, STR("files"), is_file ? path_base(name) : (struct str){0});
+    v->is_made = true;
     return true;
 }

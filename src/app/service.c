@@ -239,6 +239,7 @@ static bool render_secret(struct plan *p, struct str run_dir, struct ctr_volume 
         return err_wrap(err, STR_FMT, STR_ARG(name));
     struct str hash = str_slice(sha256_hex(&scratch, content), 0, 16);
     v->source = path_join(p->a, dir, str_printf(&scratch, STR_FMT "-" STR_FMT ".gen", STR_ARG(path_base(name)), STR_ARG(hash)));
+    v->is_made = true;
     run_file_hold(&p->app->arena, v->source);
     return (fs_mkdir_p(dir, 0700, err) && fs_write_atomic(v->source, content, 0644, err)) || err_wrap(err, STR_FMT, STR_ARG(name));
 }
@@ -310,6 +311,20 @@ static bool gather_limits(struct plan *p, struct ctr_engine *engine, struct ctr_
 /* --- identity
  * --------------------------------------------------------------------------------------------------- */
 
+/* With where a bind leads: a container that was made for another source must not be started again in its place. */
+static struct str volumes_hash(struct plan *p)
+{
+    struct str_list all = {0};
+    vec_foreach(v, &p->app->entry.metadata.container_volumes) str_list_add(p->a, &all, *v);
+    for (size_t i = 0; i < p->out.run.n_mounts; i++) {
+        const struct ctr_mount *m = &p->out.run.mounts[i];
+        if (m->is_bind)
+            str_list_add(p->a, &all, str_printf(p->a, STR_FMT ":" STR_FMT "%s", STR_ARG(m->source), STR_ARG(m->target),
+                                                m->is_read_only ? ":ro" : ""));
+    }
+    return ctr_list_hash(p->a, &all);
+}
+
 static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr_kv_list *options,
                      struct err *err)
 {
@@ -329,7 +344,7 @@ static bool identify(struct plan *p, struct ctr_engine *engine, const struct ctr
     struct str args = ctr_map_hash(a, &p->build_args);
     struct str version =
         ctr_version_hash(a, src, ctr_map_hash(a, &p->out.run.env), ctr_map_hash(a, options), args,
-                         ctr_list_hash(a, &m->container_volumes), digest, (struct str){0});
+                         volumes_hash(p), digest, (struct str){0});
     struct str build = ctr_build_hash(a, src, args, p->file_text, p->build_dir);
     if (p->dev.is_on) {
         if (!dev_image_hash(app, &p->dev, p->file_text, args, p->build_dir, &build, err))

@@ -40,6 +40,7 @@ struct ctr_volume {
                                     not for those who make apps; empty: nothing was expanded */
     struct str target;           /* absolute path in the container, cleaned */
     bool is_read_only;
+    bool is_made;                /* the source is a file or folder that we have made below policy.run_dir */
 };
 
 static inline struct str ctr_volume_shown(const struct ctr_volume *v)
@@ -61,7 +62,8 @@ bool ctr_volumes_parse(struct arena *a, const struct str_list *entries, struct c
 /* Where bind sources may lie. Paths are absolute; empty ones do not count. */
 struct ctr_mount_policy {
     struct str source_dir;       /* relative sources are under it and must stay inside */
-    struct str run_dir;          /* $OPENRUN_HOME/run/app/<app id>: allowed too */
+    struct str run_dir;          /* $OPENRUN_HOME/run/app/<app id>: for what we have made, and for nothing else: builds and
+                                  * logs are there, too */
     struct str app_source;       /* the app's local source folder, allowed too; empty for git */
     const struct str_list *allowed; /* security.allowed_mounts, env-expanded */
 };
@@ -77,9 +79,13 @@ struct ctr_mount {
 };
 
 /* Turns a volume into a mount: names become ctr_volume_name(), bind sources are checked against `policy` with
- * symlinks resolved. A CTR_VOLUME_SECRET's source must already be the rendered file (absolute, in run_dir).
+ * symlinks resolved. A CTR_VOLUME_SECRET's source must already be the rendered file (absolute, in run_dir, is_made).
  * Fails with "source path ... is not within an allowed mount directory" and the like. */
 bool ctr_volume_resolve(struct arena *a, struct str app_id, const struct ctr_volume *v,
                         const struct ctr_mount_policy *policy, struct ctr_mount *out, struct err *err);
+
+/* True if each bind source is what it was when it was checked. An engine follows links at each start, and a container may
+ * have put one where another of its mounts begins: so this is asked before every start. */
+bool ctr_mounts_check(const struct ctr_mount *mounts, size_t n, struct err *err);
 
 #endif

@@ -238,16 +238,29 @@ static bool check_name(const struct ctr_engine *e, struct str name, struct err *
     return check(e, name, "container", "_.-", 255, err);
 }
 
-static bool check_image(const struct ctr_engine *e, struct str name, struct err *err)
+/* A '/' after a ':' is behind a registry's port, or else makes podman read a file of this host ("docker-archive:/x"). */
+static bool is_of_registry(struct str name)
 {
-    return check(e, name, "image", "_.-/:@+", 512, err);
+    struct str rest;
+    uint64_t port;
+    size_t slash = str_cut(name, ':', NULL, &rest) ? str_chr(rest, '/') : STR_NPOS;
+    return slash == STR_NPOS || str_to_u64(str_slice(rest, 0, slash), &port);
 }
 
+static bool check_image(const struct ctr_engine *e, struct str name, struct err *err)
+{
+    return check(e, name, "image", "_.-/:@+", 512, err) &&
+           (is_of_registry(name) ||
+            err_set(err, ERR_INVALID, "\"" STR_FMT "\" is no valid image name", STR_ARG(str_slice(name, 0, 200))));
+}
+
+/* A name is passed on without its value, which the program finds in its environment. To podman `A*` is every variable of
+ * that environment, the server's own included, whose name begins with A. */
 static bool check_no_nul(const struct ctr_kv_list *l, const char *what, bool strict_key, struct err *err)
 {
     for (size_t i = 0; l && i < l->len; i++) {
         struct str k = l->items[i].key, v = l->items[i].value;
-        bool ok = k.len > 0 && str_chr(k, '=') == STR_NPOS && str_chr(k, '\0') == STR_NPOS &&
+        bool ok = k.len > 0 && str_chr(k, '=') == STR_NPOS && str_chr(k, '*') == STR_NPOS && str_chr(k, '\0') == STR_NPOS &&
                   str_chr(v, '\0') == STR_NPOS && str_chr(k, '\n') == STR_NPOS;
         for (size_t j = 0; strict_key && ok && j < k.len; j++)
             ok = (unsigned char)k.ptr[j] > 0x20;
@@ -419,6 +432,8 @@ static bool is_root(struct str user)
     uint64_t uid;
     str_cut(user, ':', &user, NULL);
     user = str_trim(user);
+    if (str_starts(user, STR("+")) || str_starts(user, STR("-"))) /* engines read a number with its sign */
+        user = str_from_off(user, 1);
     return str_is_empty(user) || str_eq(user, STR("root")) || (str_to_u64(user, &uid) && uid == 0);
 }
 
@@ -470,7 +485,7 @@ static bool prepare_run(struct ctr_engine *e, const struct ctr_run *run, struct 
         return false;
     if (run->workdir.len > 0 && run->workdir.ptr[0] != '/')
         return err_set(err, ERR_INVALID, "the working directory of a container must be absolute");
-    if (!check_user(e, run, err))
+    if (!ctr_mounts_check(run->mounts, run->n_mounts, err) || !check_user(e, run, err))
         return false;
     for (size_t i = 0; i < run->n_mounts; i++) {
         if (!run->mounts[i].is_bind && run->mounts[i].source.len > 0 && !make_volume(e, run, &run->mounts[i], err))

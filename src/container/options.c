@@ -192,6 +192,10 @@ static bool flag_check(struct str key, struct str value, const struct ctr_kv_lis
                            STR_ARG(key));
         return true;
     }
+    /* Without its value the flag would take the next argument for it: the image, and after it the app's own words would be
+     * flags. */
+    if (value.len == 0)
+        return err_set(err, ERR_INVALID, "container argument \"" STR_FMT "\" needs a value", STR_ARG(key));
     if (str_starts(*rule, STR("regex:"))) {
         if (!regex_matches(str_from_off(*rule, 6), value, &ok, err))
             return false;

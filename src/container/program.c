@@ -40,11 +40,18 @@ bool ctr_env_is_reserved(struct str name)
 {
     static const char *const exact[] = {
         "PATH", "HOME", "USER", "TMPDIR", "IFS", "SHELL", "TERM", "PWD", "NOTIFY_SOCKET", "REGISTRY_AUTH_FILE",
-        "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSL_CERT_FILE", "SSL_CERT_DIR", "GNUPGHOME",
+        /* of a script that stands for the program */
+        "ENV", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "PS4", "CDPATH", "NODE_OPTIONS", "NODE_PATH",
         /* of Go's runtime, in which the programs are written; not GOPROXY, GO_VERSION and what else apps have */
         "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK", "GORACE", "GOCOVERDIR"};
     static const char *const prefixes[] = {"LD_", "DOCKER_", "BUILDX_", "BUILDKIT_", "CONTAINER", "PODMAN_",
-                                           "BUILDAH_", "XDG_", "STORAGE_", "_CONTAINERS_", "GCONV_", "MALLOC_"};
+                                           "BUILDAH_", "XDG_", "STORAGE_", "_CONTAINERS_", "GCONV_", "MALLOC_",
+                                           "GLIBC_TUNABLES", "DBUS_", "LISTEN_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY",
+                                           /* of git, which builders ask about the folder; not GIT_COMMIT, GIT_TOKEN ... */
+                                           "GIT_CONFIG", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_EXEC_PATH",
+                                           "GIT_SSH", "GIT_ASKPASS", "GIT_PROXY", "GIT_EXTERNAL", "GIT_PAGER", "GIT_EDITOR",
+                                           "GIT_TRACE", "GIT_INDEX", "GIT_OBJECT", "GIT_ALTERNATE", "GIT_TEMPLATE"};
     for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
         if (str_eq_z(name, exact[i]))
             return true;
@@ -350,6 +357,7 @@ static bool run_args(const struct ctr_program *p, struct arena *a, const struct 
         add(a, args, "--entrypoint");
         str_list_add(a, args, run->entrypoint);
     }
+    add(a, args, "--"); /* whatever stands before: what follows is the image and its command */
     str_list_add(a, args, run->image);
     for (size_t i = 0; i < run->command.len; i++)
         str_list_add(a, args, run->command.items[i]);

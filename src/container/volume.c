@@ -139,6 +139,14 @@ static bool is_below(struct arena *a, struct str dir, struct str path)
     return dir.len > 0 && fs_real_path(a, dir, &real, &ignored) && path_is_within(real, path);
 }
 
+/* True if `real` is where we have made it: a container that mounts one copy may have put links into it. */
+static bool is_as_made(struct arena *a, struct str run_dir, struct str path, struct str real)
+{
+    struct str dir, rel = path_rel(a, run_dir, path);
+    scoped_err ignored = {0};
+    return rel.len > 0 && fs_real_path(a, run_dir, &dir, &ignored) && str_eq(real, path_join(a, dir, rel));
+}
+
 static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const struct ctr_mount_policy *policy,
                          struct str *out, struct err *err)
 {
@@ -159,6 +167,8 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
     if (!fs_real_path(a, path, &real, &e))
         return err_set(err, e.code, "volume source \"" STR_FMT "\": %s", STR_ARG(ctr_volume_shown(v)),
                        e.code == ERR_NOT_FOUND ? "there is no such file or folder" : "it cannot be looked at");
+    if (!str_is_utf8(real)) /* on its way to the engine it would become another path */
+        return err_set(err, ERR_INVALID, "volume source \"" STR_FMT "\": its path is not UTF-8", STR_ARG(ctr_volume_shown(v)));
     if (is_relative) {
         if (!is_below(a, policy->source_dir, real))
             return err_set(err, ERR_FORBIDDEN,
@@ -167,7 +177,7 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
         *out = real;
         return true;
     }
-    bool ok = is_below(a, policy->run_dir, real) || is_below(a, policy->app_source, real);
+    bool ok = v->is_made ? is_as_made(a, policy->run_dir, path, real) : is_below(a, policy->app_source, real);
     for (size_t i = 0; !ok && policy->allowed && i < policy->allowed->len; i++)
         ok = is_below(a, policy->allowed->items[i], real);
     if (!ok)
@@ -176,6 +186,26 @@ static bool bind_resolve(struct arena *a, const struct ctr_volume *v, const stru
                        "may list its folder in security.allowed_mounts",
                        STR_ARG(ctr_volume_shown(v)));
     *out = real;
+    return true;
+}
+
+bool ctr_mounts_check(const struct ctr_mount *mounts, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        scoped_arena a = {0};
+        scoped_err e = {0}; /* it has the path as it is */
+        struct str real;
+        if (!mounts[i].is_bind)
+            continue;
+        if (!fs_real_path(&a, mounts[i].source, &real, &e))
+            return err_set(err, e.code, "what the container mounts at " STR_FMT " %s", STR_ARG(mounts[i].target),
+                           e.code == ERR_NOT_FOUND ? "is no longer there" : "cannot be looked at");
+        if (!str_eq(real, mounts[i].source))
+            return err_set(err, ERR_FORBIDDEN,
+                           "what the container mounts at " STR_FMT " has been replaced by a link since the app was loaded: put back "
+                           "what was there, or reload the app",
+                           STR_ARG(mounts[i].target));
+    }
     return true;
 }
 

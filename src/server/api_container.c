@@ -360,6 +360,20 @@ bool api_container_logs(struct server *s, struct arena *a, const struct http_pai
     return true;
 }
 
+/* Of a container that no loaded app has: what it mounts is only known to the engine. */
+static bool start_unloaded(const struct ask *ask, struct str name, struct err *err)
+{
+    struct ctr_info info;
+    if (!ctr_container_inspect(ask->engine, ask->a, name, 0, &info, err))
+        return false;
+    struct ctr_mount *mounts = arena_array(ask->a, struct ctr_mount, info.n_mounts + 1);
+    for (size_t i = 0; i < info.n_mounts; i++)
+        mounts[i] = (struct ctr_mount){.source = info.mounts[i].source,
+                                       .target = info.mounts[i].target,
+                                       .is_bind = str_eq(info.mounts[i].type, STR("bind"))};
+    return ctr_mounts_check(mounts, info.n_mounts, err) && ctr_container_start(ask->engine, name, err);
+}
+
 bool api_container_start(struct server *s, struct arena *a, const struct http_pairs *query, json_t **reply, struct err *err)
 {
     struct ask ask = ask_of(s, a, query);
@@ -367,7 +381,7 @@ bool api_container_start(struct server *s, struct arena *a, const struct http_pa
     if (!find(&ask, &info, err))
         return false;
     struct ctr_service *service = ctr_manager_find(s->containers, info.name);
-    bool ok = service ? ctr_service_start(service, NULL, NULL, NULL, err) : ctr_container_start(ask.engine, info.name, err);
+    bool ok = service ? ctr_service_start(service, NULL, NULL, NULL, err) : start_unloaded(&ask, info.name, err);
     ctr_service_unref(service);
     if (ok)
         *reply = json_pack("{s:o}", "name", json_from_str(info.name));

@@ -76,6 +76,8 @@ static void options_are_sorted_out_for_one_engine(void **state)
         {"command.init", "yes", NULL, "takes no value"},
         {"shm-size", "64m", "shm-size", NULL},
         {"shm-size", "64m; rm", NULL, "is not allowed with"},
+        {"command.add-host", "", NULL, "needs a value"},
+        {"network", "", NULL, "needs a value"},
         {"privileged", "", NULL, "container argument \"privileged\" is not allowed"},
         {"command.-v", "/:/x", NULL, "is not allowed"},
         {"rkt.x", "", NULL, "unknown prefix"},
@@ -191,7 +193,9 @@ static void binds_stay_within_what_is_allowed(void **state)
         {path_join(&a, top, STR("mounts-not")), "not within an allowed mount directory"},
         {src, "not within an allowed mount directory"},
         {STR("/"), "not within an allowed mount directory"},
+        {path_join(&a, mounts, STR("\xff")), "not UTF-8"},
     };
+    assert_true(fs_mkdir_p(path_join(&a, mounts, STR("\xff")), 0755, &err));
     struct ctr_volume hidden = {.kind = CTR_VOLUME_BIND, .source = src, .written = STR("$HIDDEN/x"), .target = STR("/x")};
     struct ctr_mount none;
     assert_false(ctr_volume_resolve(&a, STR("app_prd_x"), &hidden, &policy, &none, &err));
@@ -217,6 +221,63 @@ static void binds_stay_within_what_is_allowed(void **state)
     assert_true(fs_remove_tree(top, &err));
 }
 
+/* Links that a container has put where another of its mounts, or another version's, begins. */
+static void what_we_have_made_is_mounted_as_we_have_made_it(void **state)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0};
+    struct str top;
+    assert_true(fs_temp_dir(&a, STR("ctr-test-"), &top, &err));
+    struct str run = path_join(&a, top, STR("run")), files = path_join(&a, run, STR("bind/1/files"));
+    struct str build = path_join(&a, run, STR("build")), named = path_join(&a, top, STR("link"));
+    assert_true(fs_mkdir_p(files, 0755, &err) && fs_mkdir_p(build, 0755, &err));
+    assert_int_equal(symlink(str_z(&a, build), str_z(&a, path_join(&a, files, STR("link")))), 0);
+    assert_int_equal(symlink(str_z(&a, run), str_z(&a, named)), 0);
+    const struct {
+        struct str source, run_dir;
+        bool is_made, ok;
+    } cases[] = {
+        {files, run, true, true},
+        {path_join(&a, named, STR("bind/1/files")), named, true, true},
+        {path_join(&a, files, STR("link")), run, true, false},
+        {top, run, true, false},
+        {files, run, false, false}, /* named by the app */
+        {build, run, false, false},
+        {run, run, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct ctr_mount_policy policy = {.run_dir = cases[i].run_dir};
+        struct ctr_volume v = {.kind = CTR_VOLUME_BIND, .source = cases[i].source, .target = STR("/x"), .is_made = cases[i].is_made};
+        struct ctr_mount m;
+        scoped_err e = {0};
+        if (ctr_volume_resolve(&a, STR("app_prd_x"), &v, &policy, &m, &e) != cases[i].ok)
+            fail_msg("case %zu, %.*s: %s", i, STR_ARG(cases[i].source), err_msg(&e));
+    }
+    assert_true(fs_remove_tree(top, &err));
+}
+
+static void a_mount_that_has_become_a_link_is_noticed(void **state)
+{
+    scoped_arena a = {0};
+    scoped_err err = {0}, why = {0}, gone = {0};
+    struct str top, real;
+    assert_true(fs_temp_dir(&a, STR("ctr-test-"), &top, &err) && fs_real_path(&a, top, &real, &err));
+    struct str outer = path_join(&a, real, STR("outer")), inner = path_join(&a, outer, STR("inner"));
+    assert_true(fs_mkdir_p(inner, 0755, &err));
+    struct ctr_mount mounts[] = {{.source = STR("clv-x"), .target = STR("/v")},
+                                 {.source = outer, .target = STR("/outer"), .is_bind = true},
+                                 {.source = inner, .target = STR("/inner"), .is_bind = true}};
+    assert_true(ctr_mounts_check(mounts, ARRAY_LEN(mounts), &err));
+    assert_int_equal(rmdir(str_z(&a, inner)), 0);
+    assert_false(ctr_mounts_check(mounts, ARRAY_LEN(mounts), &gone));
+    assert_string_equal(err_msg(&gone), "what the container mounts at /inner is no longer there");
+    assert_int_equal(symlink("/", str_z(&a, inner)), 0);
+    assert_false(ctr_mounts_check(mounts, ARRAY_LEN(mounts), &why));
+    assert_non_null(strstr(err_msg(&why), "mounts at /inner has been replaced by a link"));
+    assert_int_equal(why.code, ERR_FORBIDDEN);
+    assert_true(fs_remove_tree(top, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +287,8 @@ int main(void)
         cmocka_unit_test(volume_entries_are_bound_named_unnamed_or_secret),
         cmocka_unit_test(later_volumes_replace_earlier_ones_at_the_same_target),
         cmocka_unit_test(binds_stay_within_what_is_allowed),
+        cmocka_unit_test(what_we_have_made_is_mounted_as_we_have_made_it),
+        cmocka_unit_test(a_mount_that_has_become_a_link_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

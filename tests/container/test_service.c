@@ -1,6 +1,7 @@
 /* tests/container/test_service.c: the life of a service over a fake engine and real loops.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "fake_engine.h"
+#include "fs.h"
 #include "http.h"
 
 #include <setjmp.h>
@@ -455,6 +456,36 @@ static void a_running_container_is_adopted_and_a_stopped_one_started(void **stat
     assert_int_equal(w.fake.starts, 1);
     ctr_service_unref(svc);
     world_close(&w);
+}
+
+static void a_container_is_not_started_over_a_link(void **state)
+{
+    struct world w;
+    scoped_arena a = {0};
+    scoped_err err = {0}, why = {0};
+    struct str top, real;
+    struct ctr_service_config c = config_of("clc-a");
+    assert_true(fs_temp_dir(&a, STR("ctr-test-"), &top, &err) && fs_real_path(&a, top, &real, &err));
+    struct ctr_mount mount = {.source = path_join(&a, real, STR("data")), .target = STR("/data"), .is_bind = true};
+    assert_true(fs_mkdir_p(mount.source, 0700, &err));
+    c.run.mounts = &mount;
+    c.run.n_mounts = 1;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = ctr_service_get(w.m, &c);
+    for (int i = 0; i < 2; i++) {
+        assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+        assert_true(ctr_service_stop(svc, 0, &err));
+    }
+    assert_int_equal(rmdir(str_z(&a, mount.source)), 0);
+    assert_int_equal(symlink("/", str_z(&a, mount.source)), 0);
+    int starts = w.fake.starts, runs = w.fake.runs;
+    assert_false(ctr_service_start(svc, NULL, NULL, NULL, &why));
+    assert_non_null(strstr(err_msg(&why), "mounts at /data has been replaced by a link"));
+    assert_true(w.fake.starts == starts && w.fake.runs == runs && str_is_empty(str_from(w.fake.removed)));
+    ctr_service_unref(svc);
+    world_close(&w);
+    assert_true(fs_remove_tree(top, &err));
 }
 
 static void a_stop_waits_for_requests_in_flight(void **state)
@@ -1413,6 +1444,7 @@ int main(void)
         cmocka_unit_test(a_deploy_says_whose_build_it_waits_for),
         cmocka_unit_test(a_build_that_waits_too_long_for_its_turn_says_what_to_do),
         cmocka_unit_test(a_running_container_is_adopted_and_a_stopped_one_started),
+        cmocka_unit_test(a_container_is_not_started_over_a_link),
         cmocka_unit_test(a_stop_waits_for_requests_in_flight),
         cmocka_unit_test(a_drain_has_an_end),
         cmocka_unit_test(a_crash_that_the_proxy_notices_is_repaired_at_once),

@@ -99,7 +99,7 @@ static void root_is_refused_where_it_is_forbidden(void **state)
     static const struct {
         const char *user;
         bool is_refused;
-    } cases[] = {{"", true},       {"root", true},   {"0", true},      {"00", true},       {"0:1000", true},
+    } cases[] = {{"", true},       {"root", true},   {"0", true},      {"00", true},       {"0:1000", true},   {"+0", true},    {"-0:5", true},
                  {"root:x", true}, {"1000", false}, {"1000:0", false}, {"nonroot", false}, {"app:app", false}};
     scoped_err first = {0};
     box.user = "root";
