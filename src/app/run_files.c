@@ -85,22 +85,6 @@ static bool is_held(struct str path)
 
 /* --- the sweep -------------------------------------------------------------------------------------------- */
 
-/* What is in `dir`, as paths; nothing if it is not there. */
-static void list_dir(struct arena *a, struct str dir, struct str_list *out)
-{
-    scoped_err err = {0};
-    struct fs_entry e;
-    if (!fs_is_dir(dir))
-        return;
-    struct fs_walk *w = fs_walk_open(dir, &err);
-    while (w && out->len < SWEEP_MAX && fs_walk_next(w, &e, &err)) {
-        str_list_add(a, out, path_join(a, dir, e.name));
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(w);
-    }
-    fs_walk_close(w);
-}
-
 /* `at` is "run/app/<id>/<kind>/<name>": what the engine says may have another way to the home before it. */
 static bool is_mounted(const struct ctr_info *info, struct str at)
 {
@@ -131,17 +115,20 @@ static bool sweep_app(const struct app_env *env, struct str root, struct str app
 {
     scoped_arena a = {0};
     static const char *const kinds[] = {"secret", "bind"};
-    struct str_list all = {0}, unheld = {0};
+    struct str_list unheld = {0};
     struct ctr_info *containers;
     size_t n = 0, skip = env->home.len + (str_ends(env->home, STR("/")) ? 0 : 1);
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        list_dir(&a, path_join(&a, root, app_id, str_from(kinds[i])), &all);
-    vec_foreach(path, &all)
-    {
-        /* What has another name is on its way to one. */
-        bool is_made = str_find(path_base(*path), STR(".tmp-")) == STR_NPOS;
-        if (is_made && !is_held(*path))
-            str_list_add(&a, &unheld, *path);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct fs_items made = {0};
+        if (!fs_list(&a, path_join(&a, root, app_id, str_from(kinds[i])), SWEEP_MAX, &made, err))
+            return false;
+        vec_foreach(file, &made)
+        {
+            /* What has another name is on its way to one. */
+            bool is_made = str_find(file->name, STR(".tmp-")) == STR_NPOS;
+            if (is_made && !is_held(file->path))
+                str_list_add(&a, &unheld, file->path);
+        }
     }
     if (unheld.len == 0)
         return true;
@@ -161,12 +148,12 @@ static bool sweep_app(const struct app_env *env, struct str root, struct str app
 bool app_sweep_files(const struct app_env *env, struct err *err)
 {
     scoped_arena a = {0};
-    struct str_list apps = {0};
+    struct fs_items apps = {0};
     struct str root = path_join(&a, env->home, STR("run/app"));
     if (ctr_engine_kind(ctr_manager_engine(env->containers)) == CTR_OFF)
         return true; /* what there is of containers cannot be told */
-    list_dir(&a, root, &apps);
-    vec_foreach(dir, &apps) if (!sweep_app(env, root, path_base(*dir), err))
-        return err_wrap(err, "looking for files that no container uses");
-    return true;
+    bool ok = fs_list(&a, root, SWEEP_MAX, &apps, err);
+    for (size_t i = 0; i < apps.len && ok; i++)
+        ok = apps.items[i].info.kind != FS_DIR || sweep_app(env, root, apps.items[i].name, err);
+    return ok || err_wrap(err, "looking for files that no container uses");
 }

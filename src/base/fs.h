@@ -87,6 +87,19 @@ bool fs_remove_tree(struct str path, struct err *err);
 /* A new directory, mode 0700, `$TMPDIR/<prefix>XXXXXX` (or in /tmp). The caller removes it. */
 bool fs_temp_dir(struct arena *a, struct str prefix, struct str *path, struct err *err);
 
+/* What `dir` itself holds, links as links, names in byte order, `max` at most: what comes after them is left out.
+ * Nothing if it is missing. */
+struct fs_item {
+    struct str path; /* `dir` and the name */
+    struct str name;
+    struct fs_info info; /* of the thing itself (lstat) */
+};
+struct fs_items {
+    struct fs_item *items;
+    size_t len, cap;
+};
+bool fs_list(struct arena *a, struct str dir, size_t max, struct fs_items *out, struct err *err);
+
 /* A walk below a directory: each directory before its content, names in byte order, symlinks reported and
  * never followed, `root` itself left out:
  *

@@ -310,3 +310,23 @@ void fs_walk_close(struct fs_walk *w)
     arena_release(&w->arena);
     free(w);
 }
+
+/* ---- Listing ---- */
+
+bool fs_list(struct arena *a, struct str dir, size_t max, struct fs_items *out, struct err *err)
+{
+    struct fs_items found = {0};
+    struct fs_entry e;
+    scoped_err own = {0};
+    struct fs_walk *w = fs_walk_open(dir, &own);
+    while (found.len < max && fs_walk_next(w, &e, &own)) {
+        fs_walk_skip(w);
+        struct str path = path_join(a, dir, e.name);
+        *vec_push(a, &found) = (struct fs_item){path, path_base(path), e.info};
+    }
+    fs_walk_close(w);
+    if (err_is_set(&own) && own.code != ERR_NOT_FOUND)
+        return err_move(err, &own);
+    *out = found;
+    return true;
+}

@@ -101,15 +101,15 @@ static void remove_old(const struct log_file *f)
     split_path(path_base(f->path), &stem, &ext);
     struct str prefix = str_cat(&a, stem, STR("-"));
     struct str_list found = {0};
-    struct fs_walk *w = fs_walk_open(dir, &ignored);
-    struct fs_entry e;
-    while (fs_walk_next(w, &e, &ignored)) {
-        fs_walk_skip(w);
-        if (e.info.kind == FS_FILE && e.name.len > prefix.len + ext.len && str_starts(e.name, prefix) &&
-            str_ends(e.name, ext) && is_stamp(str_slice(e.name, prefix.len, e.name.len - ext.len)))
-            str_list_add(&a, &found, str_dup(&a, e.name));
+    struct fs_items all = {0};
+    fs_list(&a, dir, SIZE_MAX, &all, &ignored);
+    vec_foreach(e, &all)
+    {
+        struct str name = e->name;
+        if (e->info.kind == FS_FILE && name.len > prefix.len + ext.len && str_starts(name, prefix) &&
+            str_ends(name, ext) && is_stamp(str_slice(name, prefix.len, name.len - ext.len)))
+            str_list_add(&a, &found, name);
     }
-    fs_walk_close(w);
     if (found.len > 1)
         qsort(found.items, found.len, sizeof found.items[0], newest_first);
     for (size_t i = (size_t)f->opts.max_backups; i < found.len; i++)

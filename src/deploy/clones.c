@@ -6,7 +6,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deploy_int.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 enum { NOTE_MAX = 16 << 10, NOTES_MAX = 1000 };
@@ -74,27 +73,16 @@ static bool undo_one(struct deploy *d, struct arena *a, const struct store_app_l
     return true;
 }
 
-static void list_notes(struct arena *a, struct str dir, struct str_list *out)
-{
-    DIR *open_dir = opendir(str_z(a, dir));
-    if (!open_dir)
-        return; /* most have never had one */
-    for (struct dirent *e; out->len < NOTES_MAX && (e = readdir(open_dir));)
-        if (e->d_name[0] != '.' || str_starts(str_from(e->d_name), STR(".tmp-")))
-            str_list_add(a, out, path_join(a, dir, str_from(e->d_name)));
-    closedir(open_dir);
-}
-
 void deploy_undo_clones(struct deploy *d)
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    struct str_list notes = {0};
+    struct fs_items notes = {0};
     struct store_app_list apps = {0};
-    list_notes(&a, notes_dir(&a, d), &notes);
-    if (notes.len == 0)
+    bool ok = fs_list(&a, notes_dir(&a, d), NOTES_MAX, &notes, &err);
+    if (ok && notes.len == 0)
         return;
-    scoped_store_tx *tx = store_read(d->config.store, &err);
+    scoped_store_tx *tx = ok ? store_read(d->config.store, &err) : NULL;
     if (!tx || !store_app_list(tx, &a, STORE_APPS_BRIEF, &apps, &err)) {
         log_warn("looking for clones of operations that were cut short", LOG_ERR(&err));
         return;
@@ -102,11 +90,12 @@ void deploy_undo_clones(struct deploy *d)
     vec_foreach(note, &notes)
     {
         scoped_err own = {0};
-        bool is_note = str_ends(*note, STR(".json"));
-        if (is_note && !undo_one(d, &a, &apps, *note, &own))
-            log_warn("a clone of an operation that was cut short stays", LOG_STR("note", *note), LOG_ERR(&own));
+        /* What is left of one that was being written goes too. */
+        bool is_note = str_ends(note->name, STR(".json"));
+        if (is_note && !undo_one(d, &a, &apps, note->path, &own))
+            log_warn("a clone of an operation that was cut short stays", LOG_STR("note", note->path), LOG_ERR(&own));
         err_release(&own);
-        if (!fs_remove(*note, &own))
-            log_warn("removing the note of a clone", LOG_STR("note", *note), LOG_ERR(&own));
+        if (!fs_remove(note->path, &own))
+            log_warn("removing the note of a clone", LOG_STR("note", note->path), LOG_ERR(&own));
     }
 }

@@ -107,19 +107,13 @@ static bool is_left_over(struct str name)
 
 void plugin_clean_files(struct str output_dir)
 {
+    scoped_arena a = {0};
     scoped_err err = {0};
-    struct fs_entry e;
-    if (!fs_exists(output_dir))
-        return;
-    struct fs_walk *w = fs_walk_open(output_dir, &err);
-    while (w && fs_walk_next(w, &e, &err)) {
-        scoped_arena a = {0};
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(w);
-        else if (is_left_over(path_base(e.path)) && !fs_remove(path_join(&a, output_dir, e.path), &err))
-            break;
-    }
-    fs_walk_close(w);
-    if (err_is_set(&err))
+    struct fs_items all = {0};
+    bool ok = fs_list(&a, output_dir, SIZE_MAX, &all, &err);
+    for (size_t i = 0; i < all.len && ok; i++)
+        if (all.items[i].info.kind != FS_DIR && is_left_over(all.items[i].name))
+            ok = fs_remove(all.items[i].path, &err);
+    if (!ok)
         log_warn("removing files of output that an earlier server has left", LOG_ERR(&err));
 }

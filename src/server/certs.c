@@ -122,16 +122,13 @@ bool certs_load(const struct certs_config *config, struct certs **out, struct er
     atomic_init(&certs->refs, 1);
     certs->fallback = fallback;
     map_init(&certs->by_name, &certs->arena);
-    struct fs_walk *walk = config->enable_lookup ? fs_walk_open(config->dir, err) : NULL;
-    struct fs_entry e;
-    scoped_err ignored = {0};
-    while (walk && fs_walk_next(walk, &e, &ignored)) {
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(walk);
-        else if (str_ends(e.name, STR(".crt")) && !str_eq(e.name, STR("default.crt")))
-            add_pair(certs, &scratch, config->dir, e.name);
-    }
-    fs_walk_close(walk);
+    struct fs_items files = {0};
+    scoped_err own = {0};
+    if (config->enable_lookup && !fs_list(&scratch, config->dir, SIZE_MAX, &files, &own))
+        log_warn("certificates not used", LOG_ERR(&own));
+    vec_foreach(f, &files)
+        if (f->info.kind != FS_DIR && str_ends(f->name, STR(".crt")) && !str_eq(f->name, STR("default.crt")))
+            add_pair(certs, &scratch, config->dir, f->name);
     *out = certs;
     return true;
 }
@@ -139,14 +136,11 @@ bool certs_load(const struct certs_config *config, struct certs **out, struct er
 uint64_t certs_fingerprint(const struct certs_config *config)
 {
     uint64_t sum = 0;
+    scoped_arena a = {0};
     scoped_err ignored = {0};
-    struct fs_walk *walk = fs_walk_open(config->dir, &ignored);
-    struct fs_entry e;
-    while (walk && fs_walk_next(walk, &e, &ignored)) {
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(walk);
-        sum = sum * 31 + str_hash(e.name) + (uint64_t)e.info.mtime_ns + (uint64_t)e.info.size;
-    }
-    fs_walk_close(walk);
+    struct fs_items files = {0};
+    fs_list(&a, config->dir, SIZE_MAX, &files, &ignored);
+    vec_foreach(f, &files)
+        sum = sum * 31 + str_hash(f->name) + (uint64_t)f->info.mtime_ns + (uint64_t)f->info.size;
     return sum;
 }

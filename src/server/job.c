@@ -368,22 +368,15 @@ static void remove_folders(struct job_table *t, const struct site *site)
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    struct str_list gone = {0};
-    struct str root = path_join(&a, t->server->home->dir, STR("run/jobs"));
-    struct fs_entry e;
-    if (!fs_is_dir(root))
-        return;
-    struct fs_walk *w = fs_walk_open(root, &err);
-    while (w && fs_walk_next(w, &e, &err)) {
-        if (e.info.kind != FS_DIR)
-            continue;
-        fs_walk_skip(w);
-        if (!site_find(site, e.name))
-            str_list_add(&a, &gone, path_join(&a, root, e.name));
+    struct fs_items all = {0};
+    if (!fs_list(&a, path_join(&a, t->server->home->dir, STR("run/jobs")), SIZE_MAX, &all, &err))
+        log_warn("looking for the runs of deleted apps", LOG_ERR(&err));
+    vec_foreach(dir, &all)
+    {
+        bool is_gone = dir->info.kind == FS_DIR && !site_find(site, dir->name);
+        if (is_gone && !fs_remove_tree(dir->path, &err))
+            log_warn("removing the runs of a deleted app", LOG_STR("dir", dir->path), LOG_ERR(&err));
     }
-    fs_walk_close(w);
-    vec_foreach(dir, &gone) if (!fs_remove_tree(*dir, &err))
-        log_warn("removing the runs of a deleted app", LOG_STR("dir", *dir), LOG_ERR(&err));
 }
 
 static void take_site(struct job_table *t, const struct site *site, uint64_t number)

@@ -285,21 +285,17 @@ struct folders {
 static void list_folders(struct arena *a, struct str dir, struct folders *out)
 {
     scoped_err err = {0};
-    struct fs_entry e;
-    if (!fs_is_dir(dir))
-        return;
-    struct fs_walk *w = fs_walk_open(dir, &err);
-    while (w && fs_walk_next(w, &e, &err)) {
+    struct fs_items all = {0};
+    if (!fs_list(a, dir, SIZE_MAX, &all, &err))
+        log_warn("looking for the runs of jobs that are no more", LOG_ERR(&err));
+    vec_foreach (e, &all) {
         struct fs_info info;
         scoped_err ignored = {0};
-        if (e.info.kind != FS_DIR)
+        if (e->info.kind != FS_DIR)
             continue;
-        fs_walk_skip(w);
-        struct str path = path_join(a, dir, e.name);
-        bool has_list = fs_lstat(path_join(a, path, STR("history.json")), &info, &ignored);
-        *vec_push(a, out) = (struct folder){path, has_list ? info.mtime_ns : e.info.mtime_ns};
+        bool has_list = fs_lstat(path_join(a, e->path, STR("history.json")), &info, &ignored);
+        *vec_push(a, out) = (struct folder){e->path, has_list ? info.mtime_ns : e->info.mtime_ns};
     }
-    fs_walk_close(w);
 }
 
 static int newest_first(const void *x, const void *y)

@@ -6,29 +6,13 @@
 
 enum { ENTRIES_MAX = 100000 };
 
-struct entry {
-    struct str path;
-    int64_t mtime_ns;
-};
-struct entries {
-    struct entry *items;
-    size_t len, cap;
-};
-
-/* What is in `dir` itself; nothing if it is not there. */
-static void list_dir(struct arena *a, struct str dir, struct entries *out)
+static struct fs_items list_dir(struct arena *a, struct str dir)
 {
     scoped_err err = {0};
-    struct fs_entry e;
-    if (!fs_is_dir(dir))
-        return;
-    struct fs_walk *w = fs_walk_open(dir, &err);
-    while (w && out->len < ENTRIES_MAX && fs_walk_next(w, &e, &err)) {
-        *vec_push(a, out) = (struct entry){path_join(a, dir, e.name), e.info.mtime_ns};
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(w);
-    }
-    fs_walk_close(w);
+    struct fs_items all = {0};
+    if (!fs_list(a, dir, ENTRIES_MAX, &all, &err))
+        log_warn("looking for what the last server left", LOG_ERR(&err));
+    return all;
 }
 
 static void remove_one(struct str path, const char *what)
@@ -59,10 +43,9 @@ static void clean_app(struct arena *a, struct str dir, int64_t before_ns)
 {
     static const char *const folders[] = {"", "secret", "bind", "static"};
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        struct entries all = {0};
-        list_dir(a, path_join(a, dir, str_from(folders[i])), &all);
+        struct fs_items all = list_dir(a, path_join(a, dir, str_from(folders[i])));
         vec_foreach (e, &all)
-            if (e->mtime_ns < before_ns && is_unfinished(path_base(e->path)))
+            if (e->info.mtime_ns < before_ns && is_unfinished(e->name))
                 remove_one(e->path, "removed what an unfinished build or load has left");
     }
 }
@@ -82,20 +65,20 @@ void leftovers_clean(struct server *s)
 {
     scoped_arena a = {0};
     scoped_err err = {0};
-    struct entries apps = {0};
     struct map ids;
     map_init(&ids, &a);
     /* The folders first: those of apps that are made meanwhile are new. */
-    list_dir(&a, path_join(&a, s->home->dir, STR("run/app")), &apps);
+    struct fs_items apps = list_dir(&a, path_join(&a, s->home->dir, STR("run/app")));
     if (!read_ids(s, &a, &ids, &err)) {
         log_warn("looking for what the last server left", LOG_ERR(&err));
         return;
     }
     vec_foreach (e, &apps) {
         scoped_arena own = {0};
-        if (map_get(&ids, path_base(e->path)))
+        bool is_known = map_get(&ids, e->name) != NULL;
+        if (is_known && e->info.kind == FS_DIR)
             clean_app(&own, e->path, s->started_ns);
-        else if (e->mtime_ns < s->started_ns)
+        else if (!is_known && e->info.mtime_ns < s->started_ns)
             remove_one(e->path, "removed the files of an app that is gone");
     }
 }

@@ -8,25 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server_int.h"
 
-#include <dirent.h>
-#include <errno.h>
-
 enum { NOTE_MAX = 16 << 10, NOTES_MAX = 10000 };
-
-/* The ids of the notes there are. */
-static bool list_notes(struct arena *a, struct str dir, struct str_list *ids, struct err *err)
-{
-    DIR *d = opendir(str_z(a, dir));
-    if (!d)
-        return errno == ENOENT || err_set_errno(err, errno, "reading " STR_FMT, STR_ARG(dir));
-    for (struct dirent *e; ids->len < NOTES_MAX && (e = readdir(d));) {
-        struct str name = str_from(e->d_name);
-        if (str_starts(name, STR("op_")) && str_ends(name, STR(".json")))
-            str_list_add(a, ids, str_dup(a, str_slice(name, 0, name.len - strlen(".json"))));
-    }
-    closedir(d);
-    return true;
-}
 
 static int64_t time_of(const json_t *note, const char *key)
 {
@@ -67,12 +49,15 @@ static int64_t recover_one(struct server *s, struct arena *a, struct str dir, st
 bool recover_operations(struct server *s, struct str dir, int64_t *undone_since, struct err *err)
 {
     scoped_arena a = {0};
-    struct str_list ids = {0};
+    struct fs_items notes = {0};
     *undone_since = 0;
-    if (!list_notes(&a, dir, &ids, err))
+    if (!fs_list(&a, dir, NOTES_MAX, &notes, err))
         return false;
-    vec_foreach (id, &ids) {
-        int64_t start = recover_one(s, &a, dir, *id, err);
+    vec_foreach (note, &notes) {
+        if (!str_starts(note->name, STR("op_")) || !str_ends(note->name, STR(".json")))
+            continue;
+        struct str id = str_slice(note->name, 0, note->name.len - strlen(".json"));
+        int64_t start = recover_one(s, &a, dir, id, err);
         if (err_is_set(err))
             return false;
         if (start && (*undone_since == 0 || start < *undone_since))

@@ -39,26 +39,17 @@ struct spec_items {
 static bool load_folder(struct arena *a, struct str dir, struct spec_items *items)
 {
     scoped_err ignored = {0};
-    struct fs_walk *w = fs_walk_open(dir, &ignored);
-    if (!w)
+    struct fs_items found = {0};
+    if (!fs_list(a, dir, SPEC_FILES_MAX, &found, &ignored))
         return false;
-    struct fs_entry e;
-    while (items->len < SPEC_FILES_MAX && fs_walk_next(w, &e, &ignored)) {
-        if (e.info.kind == FS_DIR)
-            fs_walk_skip(w);
-        if (e.info.kind != FS_FILE)
-            continue;
+    vec_foreach(f, &found)
+    {
         struct str content;
-        if (!src_disk_read(a, dir, e.name, SPEC_FILE_MAX, &content, &ignored)) {
-            err_release(&ignored);
-            continue;
-        }
-        *vec_push(a, items) = (struct src_file){
-            .name = str_dup(a, e.name), .content = content.ptr ? content.ptr : "", .size = content.len};
+        if (f->info.kind == FS_FILE && src_disk_read(a, dir, f->name, SPEC_FILE_MAX, &content, &ignored))
+            *vec_push(a, items) =
+                (struct src_file){.name = f->name, .content = content.ptr ? content.ptr : "", .size = content.len};
     }
-    bool ok = !err_is_set(&ignored);
-    fs_walk_close(w);
-    return ok;
+    return true;
 }
 
 /* Files of the binary: rows "NAME/file". */
@@ -127,15 +118,12 @@ void src_spec_list(struct arena *a, struct str home, struct str_list *out)
             add_name(a, &names, name);
     }
     scoped_err ignored = {0};
-    struct fs_walk *w = str_is_empty(home) ? NULL : fs_walk_open(override_root(a, home), &ignored);
-    struct fs_entry e;
-    while (w && names.len < SPEC_FILES_MAX && fs_walk_next(w, &e, &ignored)) {
-        if (e.info.kind == FS_DIR) {
-            fs_walk_skip(w);
-            add_name(a, &names, str_dup(a, e.name));
-        }
-    }
-    fs_walk_close(w);
+    struct fs_items own = {0};
+    if (!str_is_empty(home))
+        fs_list(a, override_root(a, home), SPEC_FILES_MAX, &own, &ignored);
+    vec_foreach(e, &own)
+        if (e->info.kind == FS_DIR)
+            add_name(a, &names, e->name);
     str_sort(names.items, names.len);
     *out = names;
 }

@@ -210,6 +210,45 @@ static void walks_in_order_and_skips_on_request(void **state)
     assert_false(fs_walk_next(NULL, &e, &err));
 }
 
+static void lists_what_a_directory_itself_holds(void **state)
+{
+    scoped_err err = {0};
+    struct fs_items all = {0};
+    put("b/below", "");
+    put("a.txt", "xyz");
+    put(".hidden", "");
+    assert_int_equal(symlink(str_z(&arena, in_dir("b")), str_z(&arena, in_dir("link"))), 0);
+    assert_true(fs_list(&arena, dir, SIZE_MAX, &all, &err));
+    static const struct {
+        const char *name;
+        enum fs_kind kind;
+        int size;
+    } expected[] = {{".hidden", FS_FILE, 0}, {"a.txt", FS_FILE, 3}, {"b", FS_DIR, -1}, {"link", FS_SYMLINK, -1}};
+    assert_int_equal(all.len, ARRAY_LEN(expected));
+    vec_foreach(e, &all)
+    {
+        size_t i = (size_t)(e - all.items);
+        assert_true(str_eq_z(e->name, expected[i].name));
+        assert_true(str_eq(e->path, in_dir(expected[i].name)));
+        assert_int_equal(e->info.kind, expected[i].kind);
+        assert_true(expected[i].size < 0 || e->info.size == expected[i].size);
+    }
+
+    struct fs_items first = {0}, none = all;
+    assert_true(fs_list(&arena, dir, 2, &first, &err));
+    assert_int_equal(first.len, 2);
+    assert_true(str_eq_z(first.items[1].name, "a.txt"));
+    assert_true(fs_list(&arena, in_dir("missing/one"), SIZE_MAX, &none, &err));
+    assert_int_equal(none.len, 0);
+
+    /* A failure leaves the list alone. */
+    assert_false(fs_list(&arena, in_dir("a.txt"), SIZE_MAX, &first, &err));
+    assert_non_null(strstr(err_msg(&err), "a.txt"));
+    assert_false(fs_list(&arena, STR("a\0b"), SIZE_MAX, &first, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_int_equal(first.len, 2);
+}
+
 static void removes_trees_of_any_depth_without_following_links(void **state)
 {
     scoped_err err = {0};
@@ -276,6 +315,7 @@ int main(void)
         WITH_DIR(writes_whole_files_and_reads_them_back),
         WITH_DIR(makes_missing_directories),
         WITH_DIR(walks_in_order_and_skips_on_request),
+        WITH_DIR(lists_what_a_directory_itself_holds),
         WITH_DIR(removes_trees_of_any_depth_without_following_links),
         WITH_DIR(resolves_links),
     };
