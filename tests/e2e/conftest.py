@@ -9,6 +9,7 @@ import pytest
 
 import browser
 import engines
+import fake_engine
 import framework
 import openrun
 import sources
@@ -109,6 +110,13 @@ def docker():
 @pytest.fixture(scope="module")
 def podman():
     return engines.get("podman")
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    """A fake engine for a file; where all its tests are on it: `def engine(fake): return fake`."""
+    with fake_engine.FakeEngine(tmp_path_factory.mktemp("engine")) as fake:
+        yield fake
 
 
 @pytest.fixture(scope="module")

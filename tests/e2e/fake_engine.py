@@ -802,6 +802,9 @@ class FakeEngine:
         """A call that somebody else makes: stop, kill, pause, remove, image_remove ..."""
         return self.ask("call", call=call, args=args, query=query)["answer"]
 
+    def clean(self, home):
+        """All goes with the engine."""
+
     def close(self):
         self.process.stdin.close()
         self.process.wait(30)

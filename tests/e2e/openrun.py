@@ -182,11 +182,15 @@ class Server:
         self.http_port, self.https_port = int(found.get("http", 0)), int(found.get("https", 0))
         return True
 
+    def wait_start(self):
+        """Waits until it listens, which is True, or has ended."""
+        wait_for(lambda: self._is_listening() or not self.is_running(), "the server to listen")
+        return self._is_listening()
+
     def start(self, **env):
         for _ in range(60):
             self.launch(**env)
-            wait_for(lambda: self._is_listening() or not self.is_running(), "the server to listen")
-            if self._is_listening():
+            if self.wait_start():
                 return self
             self._join()
             # A kept port may be that of somebody's connection for a moment.
@@ -261,6 +265,15 @@ class Server:
         if config:
             self.configure(merged(self.config, config))
         return self.start()
+
+    def die_at(self, point, *args):
+        """Starts anew to kill itself at this fault point, and runs the command that leads there."""
+        self.stop()
+        self.launch(OPENRUN_FAULT_POINT=point)
+        self.wait_start()
+        self.try_cli(*args)
+        self.wait_end()
+        self.process = None
 
     # --- the command line ---
 

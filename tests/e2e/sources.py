@@ -39,6 +39,25 @@ def text_app(text, name="Text"):
                         'routes=[ace.api("/", say, type="TEXT")])\n'}
 
 
+# Options of `app create - PATH` for the small test app of an image that is there: no build.
+IMAGE_APP = ("--spec", "image", "--param", "image=openrun-test/webapp:latest", "--param", "port=8080", "--approve")
+
+
+def tool_app(volumes="[]"):
+    """An app that runs shell commands, each in a container of its own with these volumes: /run?sh=COMMAND."""
+    return {"app.star": f"""
+load("container.in", "container")
+
+def run(req):
+    r = container.run("sh", ["-c", req.Query["sh"][0]])
+    return {{"error": r.error, "value": r.value if not r.error else None}}
+
+app = ace.app("tool", routes=[ace.api("/run", run)],
+    container=container.config("image:alpine", lifetime=container.COMMAND, volumes={volumes}),
+    permissions=[ace.permission("container.in", "run", ["sh"])])
+"""}
+
+
 _git_env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
     "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Tester",
     "GIT_AUTHOR_EMAIL": "tester@example.org", "GIT_COMMITTER_NAME": "Tester", "GIT_COMMITTER_EMAIL": "tester@example.org"}

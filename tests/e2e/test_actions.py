@@ -14,6 +14,7 @@ import browser
 import engines
 import web
 from openrun import wait_for
+from sources import folder
 
 PARAMS = """
 param("name", default="Ann", description="Who is greeted")
@@ -71,14 +72,16 @@ def engine(request):
     return engines.get(request.param)
 
 
+def created(s, source, path, **files):
+    """The app of these files, as app=TEXT."""
+    folder(source, {f"{name}.star": text for name, text in files.items()})
+    s.cli("app", "create", "--approve", str(source), path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def path(server, tmp_path_factory):
-    source = tmp_path_factory.mktemp("src") / "greeter"
-    source.mkdir()
-    (source / "app.star").write_text(APP)
-    (source / "params.star").write_text(PARAMS)
-    server.cli("app", "create", "--approve", str(source), "/greet")
-    return "/greet"
+    return created(server, tmp_path_factory.mktemp("greeter"), "/greet", app=APP, params=PARAMS)
 
 
 def test_the_form_and_what_belongs_to_it(server, path):
@@ -276,12 +279,7 @@ WAIT = "echo 'first <b>&'; until [ -e /data/go ]; do sleep 0.1; done; echo secon
 @pytest.fixture(scope="module")
 def streams(box, engine, tmp_path_factory):
     engines.ensure(engine, "alpine")
-    source = tmp_path_factory.mktemp("src") / "streams"
-    source.mkdir()
-    (source / "app.star").write_text(STREAM)
-    (source / "params.star").write_text(STREAM_PARAMS)
-    box.cli("app", "create", "--approve", str(source), "/streams")
-    return "/streams"
+    return created(box, tmp_path_factory.mktemp("streams"), "/streams", app=STREAM, params=STREAM_PARAMS)
 
 
 def test_output_is_shown_while_it_comes(box, streams):

@@ -5,24 +5,15 @@ import re
 import pytest
 
 import openrun
-from fake_engine import FakeEngine
 from openrun import wait_for
+from sources import IMAGE_APP
 
-QUICK = {"app_config": {"container": {"deploy_health_attempts": 3, "status_health_attempts": 2, "health_timeout_secs": 2}}}
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory):
-    with FakeEngine(tmp_path_factory.mktemp("engine")) as fake:
-        yield fake
+CONFIG = {"app_config": {"container": {"deploy_health_attempts": 3, "status_health_attempts": 2, "health_timeout_secs": 2}}}
 
 
 @pytest.fixture(scope="module")
-def box(fake, tmp_path_factory):
-    s = openrun.Server(tmp_path_factory.mktemp("home"), openrun.merged({"system": {"container_command": fake.command}}, QUICK),
-                       env=fake.env).start()
-    yield s
-    s.dispose()
+def engine(fake):
+    return fake
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +160,7 @@ def test_build_with_endless_output(box, folder, fake):
 def test_app_with_endless_output(box, fake):
     """What an app writes before it fails is told from its end, within bounds."""
     words = "\n".join(f"{i} " + "y" * 990 for i in range(900))
-    box.cli("app", "create", "--spec", "image", "--approve", "--param", "image=openrun-test/webapp:latest", "--param", "port=8080",
-            "--param", "NO_LISTEN=1", "-", "/x")
+    box.cli("app", "create", *IMAGE_APP, "--param", "NO_LISTEN=1", "-", "/x")
     fake.faults({"call": "logs", "before_ms": 10})
     box.get("/x/")
     for name in fake.containers(box.home):

@@ -11,28 +11,20 @@ import subprocess
 import pytest
 
 import openrun
-from fake_engine import FakeEngine
 from openrun import wait_for
+from sources import IMAGE_APP, slug
 
 FILE = "FROM scratch\nEXPOSE 8080\n"
 
 
 @pytest.fixture(scope="module")
-def fake(tmp_path_factory):
-    with FakeEngine(tmp_path_factory.mktemp("engine")) as fake:
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def box(fake, tmp_path_factory):
-    s = openrun.Server(tmp_path_factory.mktemp("home"), {"system": {"container_command": fake.command}}, env=fake.env).start()
-    yield s
-    s.dispose()
+def engine(fake):
+    return fake
 
 
 @pytest.fixture
 def path(box, fake, request):
-    path = "/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    path = "/" + slug(request)
     yield path
     fake.faults()
     if path in box.apps():
@@ -40,8 +32,7 @@ def path(box, fake, request):
 
 
 def create(box, path, *flags):
-    box.cli("app", "create", "--spec", "image", "--param", "image=openrun-test/webapp:latest", "--param", "port=8080", "--approve",
-            *flags, "-", path)
+    box.cli("app", "create", *IMAGE_APP, *flags, "-", path)
     assert box.get(path + "/json").status_code == 200
 
 

@@ -386,8 +386,7 @@ def test_many_apps_build_one_after_the_other(box, app):
 
 def test_image_spec_with_a_local_image(box, engine, path):
     engines.ensure(engine, "openrun-test/webapp")
-    box.cli("app", "create", "--spec", "image", "--approve", "--param", "image=openrun-test/webapp:latest", "--param",
-            "port=8080", "-", path)
+    box.cli("app", "create", *sources.IMAGE_APP, "-", path)
     r = box.get(path + "/json")
     assert r.status_code == 200, r.text
     assert r.json()["env"]["CL_APP_PATH"] == path

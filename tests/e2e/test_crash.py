@@ -144,7 +144,7 @@ def test_every_fault_point(tmp_path, name):
     for point in range(1, 60 * step, step):
         case.rewind()
         s.launch(OPENRUN_FAULT_POINT=f"metadata:{point}")
-        wait_for(lambda: s._is_listening() or not s.is_running(), "the server to start or to die of the fault at its start")
+        s.wait_start()   # or it dies of the fault at its start
         seen = len(s.err)
         result = case.run() if s.is_running() else None
         told_success = result is not None and result.code == 0

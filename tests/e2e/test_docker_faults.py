@@ -98,12 +98,7 @@ def test_server_killed_in_a_deploy(docker, new_home, app, phase):
         box.kill()
         deploy.join()
     else:
-        box.stop()
-        box.launch(OPENRUN_FAULT_POINT=f"{phase}:1")
-        wait_for(lambda: box._is_listening() or not box.is_running(), "the server to start")
-        box.try_cli("app", "reload", "--promote", "/x")
-        box.wait_end()
-        box.process = None
+        box.die_at(f"{phase}:1", "app", "reload", "--promote", "/x")
     box.start()
     assert version(box) in ("1", "2")
     box.cli("app", "reload", "--promote", "/x")

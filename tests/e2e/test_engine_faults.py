@@ -14,6 +14,7 @@ import openrun
 import web
 from fake_engine import FakeEngine
 from openrun import wait_for
+from sources import IMAGE_APP
 from traffic import Traffic, served
 
 ALL = os.environ.get("OPENRUN_TEST_ALL") == "1"
@@ -41,8 +42,8 @@ def box(new_home, fake):
 
 def create(box, path, *flags, source=None):
     """An app in a container: built from `source`, else of an image that is there."""
-    kind = ["--spec", "container"] if source else ["--spec", "image", "--param", "image=openrun-test/webapp:latest", "--param", "port=8080"]
-    box.cli("app", "create", *kind, "--approve", *flags, str(source or "-"), path)
+    kind = ("--spec", "container", "--approve") if source else IMAGE_APP
+    box.cli("app", "create", *kind, *flags, str(source or "-"), path)
 
 
 def no_leaks(box, fake):
@@ -337,12 +338,7 @@ def test_server_killed_in_a_deploy(box, fake, folder, call, when):
         deploy.join()
         fake.faults()
     else:
-        box.stop()
-        box.launch(OPENRUN_FAULT_POINT=f"{call}:1")
-        wait_for(lambda: box._is_listening() or not box.is_running(), "the server to start")
-        box.try_cli("app", "reload", "--promote", "/x")
-        box.wait_end()
-        box.process = None
+        box.die_at(f"{call}:1", "app", "reload", "--promote", "/x")
     box.start()
     assert served(box)["env"]["VERSION"] in ("1", "2")
     box.cli("app", "reload", "--promote", "/x")

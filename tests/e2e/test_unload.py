@@ -6,13 +6,7 @@ import json
 import aclient
 import openrun
 import pytest
-from fake_engine import FakeEngine
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory):
-    with FakeEngine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
+from sources import IMAGE_APP
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +15,7 @@ def server(tmp_path_factory, fake):
         "system": {"container_command": fake.command, "app_unload_secs": 1}, "https": {"port": -1},
         "app_config": {"container": {"idle_shutdown_secs": 1}}}, env=fake.env).start()
     for i in range(3):
-        s.cli("app", "create", "--approve", "--spec", "image", "--auth", "none", "--param", "image=openrun-test/webapp:latest",
-              "--param", "port=8080", "-", f"/a{i}")
+        s.cli("app", "create", *IMAGE_APP, "--auth", "none", "-", f"/a{i}")
     yield s
     s.dispose()
 

@@ -7,35 +7,16 @@ import json
 import pytest
 
 import engines
-from fake_engine import FakeEngine
-
-APP = """
-load("container.in", "container")
-
-def run(req):
-    r = container.run("sh", ["-c", req.Query["sh"][0]])
-    return {"error": r.error, "value": r.value if not r.error else None}
-
-app = ace.app("tool", routes=[ace.api("/run", run)],
-    container=container.config("image:alpine", lifetime=container.COMMAND, volumes=["data:/data", "/cache"]),
-    permissions=[ace.permission("container.in", "run", ["sh"])])
-"""
-
-
-@pytest.fixture
-def fake(tmp_path):
-    with FakeEngine(tmp_path / "engine") as fake:
-        yield fake
-
+from sources import IMAGE_APP, tool_app
 
 @pytest.fixture
 def fake_box(new_server, fake):
+    fake.faults()
     return new_server({"system": {"container_command": fake.command}}, env=fake.env).start()
 
 
 def create(box, path):
-    box.cli("app", "create", "--spec", "image", "--param", "image=openrun-test/webapp:latest", "--param", "port=8080", "--approve",
-            "--cvol", "data:/data", "--cvol", "/cache", "-", path)
+    box.cli("app", "create", *IMAGE_APP, "--cvol", "data:/data", "--cvol", "/cache", "-", path)
     assert box.get(path + "/json").status_code == 200
 
 
@@ -106,7 +87,7 @@ def test_formats_and_refusals(fake_box, fake):
 def test_real_engine(box, engine, folder):
     """Of a command's container, which nothing holds afterwards."""
     engines.ensure(engine, "alpine")
-    box.cli("app", "create", "--approve", str(folder({"app.star": APP})), "/tool")
+    box.cli("app", "create", "--approve", str(folder(tool_app('["data:/data", "/cache"]'))), "/tool")
     r = box.get("/tool/run", params={"sh": "echo kept > /data/file; cat /data/file"})
     assert r.json()["value"] == ["kept"], r.text
     mine = {v["name"]: v for v in listed(box)}

@@ -3,19 +3,7 @@
 import engines
 import pytest
 from openrun import wait_for
-
-APP = """
-load("container.in", "container")
-
-def run(req):
-    r = container.run("sh", ["-c", req.Query["sh"][0]])
-    return {"error": r.error, "value": r.value if not r.error else None}
-
-app = ace.app("tool", routes=[ace.api("/run", run)],
-    container=container.config("image:alpine", lifetime=container.COMMAND, volumes=%s),
-    permissions=[ace.permission("container.in", "run", ["sh"])])
-"""
-
+from sources import tool_app
 
 @pytest.fixture(scope="module")
 def alpine(engine):
@@ -35,8 +23,8 @@ def test_volumes(box, engine, alpine, folder):
     (mounts / "host").write_text("from the host\n")
     text = 'two\nlines "quoted" \'single\' $HOME `x` \\ end'
     files = {
-        "app.star": APP % f'["data:/data", "/cache", "{mounts}:/host", "{mounts}:/fixed:ro", "./conf:/conf:ro", '
-                          '"cl_secret:./conf/secret.tmpl:/run/secret"]',
+        **tool_app(f'["data:/data", "/cache", "{mounts}:/host", "{mounts}:/fixed:ro", "./conf:/conf:ro", '
+                   '"cl_secret:./conf/secret.tmpl:/run/secret"]'),
         "conf/a.ini": "[a]\n", "conf/secret.tmpl": '{{range $k, $v := .params}}{{$k}}={{printf "%q" $v}}\n{{end}}',
     }
     app = folder(files)
@@ -81,7 +69,7 @@ def test_volumes(box, engine, alpine, folder):
 ])
 def test_what_is_refused(box, alpine, folder, request, volumes, args, says):
     request.addfinalizer(lambda: box.try_cli("app", "delete", "/refused"))
-    app = str(folder({"app.star": APP % volumes}))
+    app = str(folder(tool_app(volumes)))
     result = box.try_cli("app", "create", "--approve", *args, app, "/refused")
     if result.code == 0:  # what only the load can tell
         r = box.get("/refused/run", params={"sh": "true"})
@@ -93,7 +81,7 @@ def test_what_is_refused(box, alpine, folder, request, volumes, args, says):
 def test_root_may_be_forbidden(new_box, docker, folder):
     engines.ensure(docker, "alpine")
     box = new_box(docker, {"security": {"forbid_root_containers": True, "allowed_container_args": {"user": "regex:^[1-9]"}}}).start()
-    app = str(folder({"app.star": APP % "[]"}))
+    app = str(folder(tool_app()))
     box.cli("app", "create", "--approve", app, "/root")
     r = box.get("/root/run", params={"sh": "id -u"})
     assert "runs as root, which security.forbid_root_containers does not allow" in r.json()["error"]
