@@ -1,6 +1,7 @@
 """Fixtures: servers, sources, upstreams and container engines, each cleaned up and checked behind every test."""
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import re
 import shutil
 import signal
 import uuid
@@ -27,6 +28,19 @@ FIRST = ("containers", "deploy_containers", "wait_page", "frameworks", "gradio",
 def pytest_collection_modifyitems(items):
     order = {f"test_{name}": at for at, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file share its servers and run on one worker, those on docker and those on podman each on one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileAndEngine(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, name = nodeid.partition("::")
+            engine = re.search(r"[\[-](docker|podman)[]-]", name)
+            return f"{file} {engine[1]}" if engine else file
+    return ByFileAndEngine(config, log)
 
 
 @pytest.fixture(scope="module")
