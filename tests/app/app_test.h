@@ -11,7 +11,6 @@
 #include "app_int.h"
 #include "web.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,11 +111,6 @@ static inline int fx_open(void **state)
     return 0;
 }
 
-static inline int fx_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 static inline int fx_close(void **state)
 {
     http_server_close(fx.server);
@@ -124,7 +118,8 @@ static inline int fx_close(void **state)
     jobs_close(fx.env.jobs);
     http_loops_close(fx.env.loops);
     arena_release(&fx.arena);
-    return nftw(fx.home, fx_remove, 16, FTW_DEPTH | FTW_PHYS);
+    scoped_err err = {0};
+    return fs_remove_tree(str_from(fx.home), &err) ? 0 : -1;
 }
 
 /* Each test: an entry at /x, nobody signed in. */

@@ -5,7 +5,6 @@
 
 #include "db.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,11 +17,6 @@
 
 static char test_dir[64];
 
-static inline int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 static inline int test_dir_make(void **state)
 {
     snprintf(test_dir, sizeof test_dir, "/tmp/openrun-test-XXXXXX");
@@ -31,7 +25,8 @@ static inline int test_dir_make(void **state)
 
 static inline int test_dir_remove(void **state)
 {
-    return nftw(test_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scoped_err err = {0};
+    return fs_remove_tree(str_from(test_dir), &err) ? 0 : -1;
 }
 
 static inline const char *test_path(const char *name)
