@@ -675,6 +675,18 @@ static bool is_in_use(const struct ctr_service *svc)
            clock_ms() - MAX(u.last_ms, svc->wanted_ms) < svc->tune.idle_ms;
 }
 
+/* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once, and requests that
+ * are with one that was paused would wait for ever. */
+static bool is_missed(const struct ctr_service *svc, const struct ctr_event *event)
+{
+    struct use u = use_count(svc);
+    if (svc->is_retired || svc->state != CTR_READY)
+        return false;
+    return event->kind == CTR_EVENT_PAUSED ? u.in_flight > 0 || u.tunnels > 0
+                                           : event->kind == CTR_EVENT_DIED && event->exit_code != 0 &&
+                                                 event->exit_code != EXIT_BY_TERM && is_in_use(svc);
+}
+
 void svc_event(struct ctr_service *svc, const struct ctr_event *event)
 {
     bool is_up = event->kind == CTR_EVENT_STARTED || event->kind == CTR_EVENT_UNPAUSED;
@@ -695,9 +707,7 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event)
     log_warn(event->kind == CTR_EVENT_PAUSED ? "container was paused" : "container has ended",
              LOG_STR("container", svc->run.name), LOG_INT("in_flight", use_count(svc).in_flight));
     svc->has_ended = svc->state == CTR_READY && is_end;
-    /* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once. */
-    svc->revive_wanted = svc->has_ended && event->kind == CTR_EVENT_DIED && event->exit_code != 0 &&
-                         event->exit_code != EXIT_BY_TERM && !svc->is_retired && is_in_use(svc);
+    svc->revive_wanted = is_missed(svc, event);
     svc_set_state(svc, CTR_UNKNOWN);
     svc_kick(svc);
 }

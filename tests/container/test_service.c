@@ -1280,6 +1280,26 @@ static void a_crash_is_mended_at_once_and_a_stop_is_not(void **state)
     }
 }
 
+/* They would wait for an answer until somebody else comes. */
+static void who_is_in_a_container_that_others_pause_is_not_left_there(void **state)
+{
+    struct world w;
+    struct ctr_endpoint at;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(wake_ok(svc));
+    wait_for(w.fake.streams == 1);
+    assert_true(ctr_service_enter(svc, 0, &at));
+    fake_happen(&w.fake, "clc-a", CTR_EVENT_PAUSED, 0);
+    wait_for(w.fake.unpauses == 1);
+    wait_for(state_of(svc) == CTR_READY);
+    ctr_service_leave(svc, 0);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 static void a_restart_stops_and_starts_and_a_recreation_makes_it_anew(void **state)
 {
     struct world w;
@@ -1471,6 +1491,7 @@ int main(void)
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
         cmocka_unit_test(a_crash_is_mended_at_once_and_a_stop_is_not),
+        cmocka_unit_test(who_is_in_a_container_that_others_pause_is_not_left_there),
         cmocka_unit_test(a_restart_stops_and_starts_and_a_recreation_makes_it_anew),
         cmocka_unit_test(news_from_before_the_start_is_no_more_than_a_reason_to_look),
         cmocka_unit_test(after_a_cut_stream_all_are_looked_at),
