@@ -48,12 +48,27 @@ static bool is_name(struct str s)
     return s.len > 0 && s.len <= NAME_MAX_LEN;
 }
 
+/* ".." would lead to other apps, encoded too. */
+static bool has_dots(struct str s)
+{
+    scoped_arena a = {0};
+    struct str path, part;
+    str_cut(s, '?', &path, NULL);
+    if (!http_pct_decode(&a, path, &path))
+        return true;
+    while (str_next(&path, '/', &part)) {
+        if (str_eq(part, STR(".")) || str_eq(part, STR("..")))
+            return true;
+    }
+    return false;
+}
+
 static bool is_path(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if ((unsigned char)s.ptr[i] <= ' ' || s.ptr[i] == 0x7F || s.ptr[i] == '#')
             return false;
-    return str_starts(s, STR("/")) && !str_starts(s, STR("//")) && s.len <= 2048;
+    return str_starts(s, STR("/")) && !str_starts(s, STR("//")) && s.len <= 2048 && !has_dots(s);
 }
 
 /* What both a program and stored JSON must keep to. */
@@ -77,7 +92,7 @@ static bool check(struct app_job *job, struct err *err)
     if (job->command.len > 0 ? str_is_empty(job->command.items[0]) : !is_path(job->path))
         return err_set(err, ERR_INVALID, "job " STR_FMT ": %s", STR_ARG(job->name),
                        job->command.len > 0 ? "the command's first word must name a program"
-                                            : "path must begin with '/' and have neither blanks nor '#'");
+                                            : "path must begin with '/', be one inside the app, and have neither blanks nor '#'");
     if (!is_method(job->method))
         return err_set(err, ERR_INVALID, "job " STR_FMT ": method must be GET, POST, PUT, PATCH or DELETE",
                        STR_ARG(job->name));

@@ -95,15 +95,15 @@ static bool fetch(struct performance *p, struct app *app, struct err *err)
     const struct store_app *entry = app_entry(app);
     struct str host = str_is_empty(entry->domain) ? p->server->env.default_domain : entry->domain;
     struct str path = str_eq(entry->path, STR("/")) ? (struct str){0} : http_path_encode(&a, entry->path);
-    const struct http_pair header = {STR(PIPELINE_JOB_HEADER), p->job->name};
+    const struct http_pair headers[] = {{STR(PIPELINE_JOB_HEADER), p->job->name}, {STR(PIPELINE_JOB_APP), entry->id}};
     struct http_answer answer;
     scoped_http_client struct http_client *c = http_client_open();
     struct http_fetch f = {
         .method = p->job->method,
         .url = str_printf(&a, "http://" STR_FMT STR_FMT STR_FMT, STR_ARG(host), STR_ARG(path), STR_ARG(p->job->path)),
         .unix_socket = path_join(&a, p->server->home->dir, STR(JOB_SOCKET)),
-        .headers = &header,
-        .header_count = 1,
+        .headers = headers,
+        .header_count = ARRAY_LEN(headers),
         .on_head = on_head,
         .on_body = on_body,
         .body_arg = p,

@@ -402,6 +402,10 @@ void pipeline_job_request(struct http_req *req, void *arg)
         http_reply_error(req, 400, STR("not the request of a job"));
         return;
     }
-    if (find_place(v, state, path))
+    if (!find_place(v, state, path))
+        return;
+    if (str_eq(app_slot_entry(v->place->slot)->id, http_req_header(req, STR(PIPELINE_JOB_APP))))
         on_identity(req, who, v);
+    else
+        http_reply_error(req, 403, STR("the path of the job is another app's"));
 }

@@ -210,9 +210,11 @@ struct str api_app_path(struct store_tx *tx, struct arena *a, const struct ctr_k
 
 api_query_fn api_job_list, api_job_runs, api_job_run, api_job_cancel, api_job_logs;
 
-/* The handler of run/jobs.sock: a request that a job makes, without sign-in. The header says which job. */
+/* The handler of run/jobs.sock: a request that a job makes, without sign-in. The headers say which job, and the id of its app:
+ * another one that lies below it, or where it was, is not to be reached without sign-in. */
 #define JOB_SOCKET          "run/jobs.sock"
 #define PIPELINE_JOB_HEADER "X-Openrun-Job"
+#define PIPELINE_JOB_APP    "X-Openrun-Job-App"
 void pipeline_job_request(struct http_req *req, void *arg);
 
 /* --- api_spec.c --- */

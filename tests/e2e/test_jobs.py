@@ -90,6 +90,15 @@ def test_by_hand(server, folder):
     server.cli("app", "delete", "/hand")
 
 
+def test_the_path_of_a_job_reaches_no_other_app(server, folder):
+    """Its requests need no sign-in."""
+    server.cli("app", "create", "--approve", "--auth", "system", str(folder({"app.star": APP % HOURLY}, "other")), "/other")
+    for path in ("/../other/tick", "/%2e%2e/other/tick", "/x/../../other/tick", "/x/./tick"):
+        app = folder({"app.star": APP % f'ace.job("a", "@yearly", path="{path}")'})
+        assert "be one inside the app" in server.fails("app", "create", "--approve", str(app), "/jobs")
+    server.cli("app", "delete", "/other")
+
+
 def audit(server):
     import sqlite3
     db = sqlite3.connect(server.home / "metadata" / "clace_audit.db", timeout=30)
