@@ -19,6 +19,9 @@ enum {
     BODY_MAX = 32 << 20, /* unless action.max_request_body_bytes says otherwise */
 };
 
+/* Below the home: on its disk, for nobody else, and emptied when a server starts, whatever became of the last one. */
+#define UPLOAD_DIR "run/tmp"
+
 /* Bytes of `pending` that belong to a file. */
 struct piece {
     size_t file, len;
@@ -35,6 +38,7 @@ struct upload {
 /* Outlives the request by the time that it takes to remove its files. */
 struct uploads {
     struct arena arena;
+    struct str home; /* the server's */
     struct {
         struct upload *items;
         size_t len, cap;
@@ -68,7 +72,7 @@ struct reading {
 /* A folder for each: files of the same name do not meet, and nobody else's are there. */
 static bool make_file(struct uploads *u, struct upload *f, struct err *err)
 {
-    if (!fs_temp_dir(&u->arena, STR("openrun-file-upload-"), &f->dir, err))
+    if (!fs_temp_dir_in(&u->arena, path_join(&u->arena, u->home, STR(UPLOAD_DIR)), STR("openrun-file-upload-"), &f->dir, err))
         return false;
     f->is_made = true;
     f->path = path_join(&u->arena, f->dir, f->name);
@@ -314,6 +318,7 @@ static void begin_multipart(struct reading *r, struct str boundary)
     const struct http_part_sink sink = {on_part, on_data, on_part_end, r};
     r->uploads = xcalloc(1, sizeof *r->uploads);
     r->uploads->fd = -1;
+    r->uploads->home = r->x->visit.app->env->home;
     buf_init(&r->uploads->pending, PENDING_MAX);
     buf_init(&r->value, r->max);
     r->parser = http_multipart_new(req->arena, boundary, &sink);

@@ -259,16 +259,19 @@ bool fs_remove(struct str path, struct err *err)
     return true;
 }
 
-bool fs_temp_dir(struct arena *a, struct str prefix, struct str *path, struct err *err)
+bool fs_temp_dir_in(struct arena *a, struct str dir, struct str prefix, struct str *path, struct err *err)
 {
-    const char *base = getenv("TMPDIR");
-    struct str template =
-        path_join(a, base && base[0] ? str_from(base) : STR("/tmp"), str_cat(a, prefix, STR("XXXXXX")));
     char z[PATH_MAX];
-    if (!fs_path_z(template, z, err))
+    if (!fs_mkdir_p(dir, 0700, err) || !fs_path_z(path_join(a, dir, str_cat(a, prefix, STR("XXXXXX"))), z, err))
         return false;
     if (!mkdtemp(z))
         return err_set_errno(err, errno, "creating a temporary directory like %s", z);
     *path = str_dup(a, str_from(z));
     return true;
+}
+
+bool fs_temp_dir(struct arena *a, struct str prefix, struct str *path, struct err *err)
+{
+    const char *base = getenv("TMPDIR");
+    return fs_temp_dir_in(a, base && base[0] ? str_from(base) : STR("/tmp"), prefix, path, err);
 }

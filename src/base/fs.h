@@ -86,6 +86,8 @@ bool fs_remove(struct str path, struct err *err);
 bool fs_remove_tree(struct str path, struct err *err);
 /* A new directory, mode 0700, `$TMPDIR/<prefix>XXXXXX` (or in /tmp). The caller removes it. */
 bool fs_temp_dir(struct arena *a, struct str prefix, struct str *path, struct err *err);
+/* The same in `dir`, which is made (0700) when it is missing. */
+bool fs_temp_dir_in(struct arena *a, struct str dir, struct str prefix, struct str *path, struct err *err);
 
 /* What `dir` itself holds, links as links, names in byte order, `max` at most: what comes after them is left out.
  * Nothing if it is missing. */

@@ -153,6 +153,9 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
      * plugin is there, and fail when told to use one that is not. */
     if (p->kind == CTR_DOCKER && ctr_program_major(p) > 0 && ctr_program_major(p) < 23)
         add(&a, &spec.env, "DOCKER_BUILDKIT=1");
+    /* A folder of an app may look like a repository, with a configuration that runs programs: builders need not ask git. */
+    if (p->kind == CTR_DOCKER)
+        add(&a, &spec.env, "BUILDX_GIT_INFO=false");
     add(&a, &spec.argv, ".");
     struct lines l = {.on_line = b->on_line,
                       .arg = b->line_arg,

@@ -1,7 +1,7 @@
 /* container/probe.c: asks an app whether it is up: one connection, one GET of its health path.
  *
  * Over plain http the question is put by hand: it takes a quarter of a millisecond, and a wake waits for it. TLS
- * and redirects go through the HTTP client. A published port is accepted by the engine's own proxy before the app
+ * and redirects within the app go through the HTTP client. A published port is accepted by the engine's own proxy before the app
  * listens, so an accepted connection alone proves something only at the container's own address; the caller
  * weighs it.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-enum { CANCEL_LOOK_MS = 50, STATUS_LINE_MIN = 12 /* "HTTP/1.1 200" */ };
+enum { CANCEL_LOOK_MS = 50, REDIRECTS_MAX = 5, STATUS_LINE_MIN = 12 /* "HTTP/1.1 200" */ };
 
 /* --- By hand --------------------------------------------------------------------------------------- */
 
@@ -115,37 +115,84 @@ static bool body_ignore(void *arg, struct str part, struct err *err)
     return err_set(err, ERR_CANCELLED, "enough"); /* the status says it all */
 }
 
+/* What the head of an answer said. */
+struct seen {
+    struct arena *arena;
+    int status;
+    struct str location;
+};
+
 static bool head_take(void *arg, const struct http_answer *answer, struct err *err)
 {
+    struct seen *seen = arg;
     (void)err;
-    *(int *)arg = answer->status;
+    seen->status = answer->status;
+    seen->location = str_dup(seen->arena, http_answer_header(answer, STR("Location")));
+    return true;
+}
+
+/* One GET of a path of the app, which may have a query. False: there was no answer. */
+static bool get_path(const struct probe_ask *ask, struct str base, struct str path, int64_t until_ms, struct seen *seen,
+                     struct err *err)
+{
+    scoped_http_client struct http_client *client = http_client_open();
+    struct http_answer res = {0};
+    static const struct http_pair headers[] = {
+        {STR_INIT("User-Agent"), STR_INIT("openrun-probe")},
+        {STR_INIT("Connection"), STR_INIT("close")},
+    };
+    struct http_fetch f = {.url = str_cat(seen->arena, base, path),
+                           .headers = headers,
+                           .header_count = ARRAY_LEN(headers),
+                           .is_http1_only = true,
+                           .total_timeout_ms = MAX(until_ms - clock_ms(), (int64_t)1),
+                           .connect_timeout_ms = ask->connect_ms,
+                           .skip_tls_verify = true,
+                           .cancel = ask->cancel,
+                           .on_head = head_take,
+                           .on_body = body_ignore,
+                           .body_arg = seen};
+    seen->status = 0;
+    return http_fetch(client, seen->arena, &f, &res, err) || seen->status > 0;
+}
+
+/* Where `location`, found at `path`, is in the app. False: elsewhere. An app must not send us, who are inside the host's
+ * own walls, to where it cannot go itself. */
+static bool follow(struct arena *a, struct str base, struct str path, struct str location, struct str *to)
+{
+    scoped_err ignored = {0};
+    struct http_url u, own;
+    struct str at;
+    str_cut(location, '#', &at, NULL);
+    if (http_url_parse(at, &u, &ignored)) {
+        bool is_here = http_url_parse(base, &own, &ignored) && str_eq_nocase(u.scheme, own.scheme) && str_eq(u.host, own.host) &&
+                       http_url_port(&u) == http_url_port(&own);
+        *to = str_printf(a, "%s" STR_FMT "%s" STR_FMT, u.path.len > 0 ? "" : "/", STR_ARG(u.path), u.has_query ? "?" : "",
+                         STR_ARG(u.query));
+        return is_here;
+    }
+    if (str_is_empty(at) || str_starts(at, STR("//")) || str_find(at, STR("://")) != STR_NPOS)
+        return false;
+    str_cut(path, '?', &path, NULL);
+    *to = at.ptr[0] == '/' ? at : str_cat(a, str_slice(path, 0, str_rchr(path, '/') + 1), at);
     return true;
 }
 
 static int get_with_client(struct arena *a, const struct probe_ask *ask, struct err *err)
 {
-    scoped_http_client struct http_client *client = http_client_open();
-    struct http_answer res = {0};
-    int status = 0;
-    static const struct http_pair headers[] = {
-        {STR_INIT("User-Agent"), STR_INIT("openrun-probe")},
-        {STR_INIT("Connection"), STR_INIT("close")},
-    };
+    struct seen seen = {.arena = a};
+    struct str path = ask->path;
+    int64_t until_ms = clock_ms() + ask->timeout_ms;
     uint32_t ip = ask->at.ip;
-    struct http_fetch f = {.headers = headers,
-                           .header_count = ARRAY_LEN(headers),
-                           .is_http1_only = true,
-                           .total_timeout_ms = ask->timeout_ms,
-                           .connect_timeout_ms = ask->connect_ms,
-                           .skip_tls_verify = true,
-                           .max_redirects = ask->needs_200 ? 5 : 0,
-                           .cancel = ask->cancel,
-                           .on_head = head_take,
-                           .on_body = body_ignore,
-                           .body_arg = &status};
-    f.url = str_printf(a, STR_FMT "://%u.%u.%u.%u:%u" STR_FMT, STR_ARG(ask->scheme), ip >> 24, ip >> 16 & 255,
-                       ip >> 8 & 255, ip & 255, (unsigned)ask->at.port, STR_ARG(ask->path));
-    return http_fetch(client, a, &f, &res, err) ? res.status : status;
+    struct str base = str_printf(a, STR_FMT "://%u.%u.%u.%u:%u", STR_ARG(ask->scheme), ip >> 24, ip >> 16 & 255, ip >> 8 & 255,
+                                 ip & 255, (unsigned)ask->at.port);
+    for (int left = ask->needs_200 ? REDIRECTS_MAX : 0;; left--) {
+        if (!get_path(ask, base, path, until_ms, &seen, err))
+            return 0;
+        if (left == 0 || seen.status / 100 != 3 || str_is_empty(seen.location) ||
+            !follow(a, base, path, seen.location, &path))
+            return seen.status;
+    }
 }
 
 void ctr_probe(const struct probe_ask *ask, struct probe_answer *out)
@@ -171,7 +218,10 @@ void ctr_probe(const struct probe_ask *ask, struct probe_answer *out)
         status = get_with_client(&a, ask, &err);
     if (status > 0) {
         out->is_up = ask->needs_200 ? status == 200 : status < 500;
-        snprintf(out->text, sizeof out->text, "status %d", status);
+        snprintf(out->text, sizeof out->text, ask->needs_200 && status / 100 == 3
+                                                  ? "status %d: the health path must answer 200, or redirect within the app"
+                                                  : "status %d",
+                 status);
     } else {
         snprintf(out->text, sizeof out->text, "%s",
                  err.code == ERR_TIMEOUT ? "no answer in time" : err_msg(&err));

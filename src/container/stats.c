@@ -19,6 +19,12 @@ static int64_t whole(double d)
     return d >= 9.2e18 ? INT64_MAX : d > 0 ? (int64_t)d : 0;
 }
 
+static void add(int64_t *sum, int64_t n)
+{
+    if (__builtin_add_overflow(*sum, n, sum))
+        *sum = INT64_MAX;
+}
+
 /* Memory without what the kernel would give up at once: the page cache that is not in use (cgroup 2, then 1). */
 static int64_t memory(const json_t *m)
 {
@@ -35,7 +41,8 @@ static double cpu_percent(const json_t *j)
     double all = number(now, "system_cpu_usage") - number(before, "system_cpu_usage");
     double cpus = number(now, "online_cpus");
     bool has_before = number(before, "system_cpu_usage") > 0;
-    return has_before && all > 0 && used > 0 ? used / all * (cpus > 0 ? cpus : 1) * 100 : 0;
+    double percent = has_before && all > 0 && used > 0 ? used / all * (cpus > 0 ? cpus : 1) * 100 : 0;
+    return isfinite(percent) ? percent : 0;
 }
 
 void ctr_stats_from_json(const json_t *j, struct ctr_stats *out)
@@ -51,16 +58,16 @@ void ctr_stats_from_json(const json_t *j, struct ctr_stats *out)
         .pids = whole(number(json_get(j, "pids_stats"), "current")),
     };
     json_object_foreach(json_get(j, "networks"), name, one) {
-        out->net_in += whole(MIN(number(one, "rx_bytes"), 1e18));
-        out->net_out += whole(MIN(number(one, "tx_bytes"), 1e18));
+        add(&out->net_in, whole(number(one, "rx_bytes")));
+        add(&out->net_out, whole(number(one, "tx_bytes")));
     }
     json_array_foreach(json_get(json_get(j, "blkio_stats"), "io_service_bytes_recursive"), i, one) {
         struct str op = json_get_str(one, "op", (struct str){0});
-        int64_t bytes = whole(MIN(number(one, "value"), 1e15));
+        int64_t bytes = whole(number(one, "value"));
         if (str_eq_nocase(op, STR("read")))
-            out->block_read += bytes;
+            add(&out->block_read, bytes);
         else if (str_eq_nocase(op, STR("write")))
-            out->block_write += bytes;
+            add(&out->block_write, bytes);
     }
 }
 

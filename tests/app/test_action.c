@@ -281,10 +281,12 @@ static void upload(const char *extra, const char *text)
 static size_t folders_left(void)
 {
     size_t n = 0;
-    DIR *d = opendir(fx.home);
-    for (struct dirent *e; (e = readdir(d));)
+    scoped_arena a = {0};
+    DIR *d = opendir(str_z(&a, str_printf(&a, "%s/run/tmp", fx.home)));
+    for (struct dirent *e; d && (e = readdir(d));)
         n += strncmp(e->d_name, "openrun-file-upload-", 20) == 0;
-    closedir(d);
+    if (d)
+        closedir(d);
     return n;
 }
 
@@ -298,7 +300,6 @@ static void wait_until_removed(void)
 
 static void files_are_there_for_the_run(void **state)
 {
-    setenv("TMPDIR", fx.home, 1);
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     expect_part("GET /x/up", 200, "enctype=\"multipart/form-data\"");
     must(200, "type=\"file\" accept=\".txt\">");
@@ -308,7 +309,7 @@ static void files_are_there_for_the_run(void **state)
                  PART_FILE("other", "../no") "no\r\n--b--\r\n");
     must(200, "\"values\":[\"");
     scoped_arena a = {0};
-    struct str home = str_printf(&a, "%s/openrun-file-upload-", fx.home);
+    struct str home = str_printf(&a, "%s/run/tmp/openrun-file-upload-", fx.home);
     struct str first = str_from_off(body(), str_find(body(), home)), second = str_from_off(first, 10);
     second = str_from_off(second, str_find(second, home));
     first = str_slice(first, 0, str_chr(first, '"'));
@@ -334,7 +335,6 @@ static void no_file_is_no_path(void **state)
         must(400, "unsafe file name for f\n");
     }
     /* What is wrong at the end of a body does not leave its files. */
-    setenv("TMPDIR", fx.home, 1);
     upload("", "--b\r\n" PART_FILE("f", "a.txt") "one\r\n--bad");
     must(400, "neither CRLF nor");
     wait_until_removed();
@@ -343,7 +343,6 @@ static void no_file_is_no_path(void **state)
 static void a_large_file_comes_in_pieces(void **state)
 {
     enum { SIZE = 5 << 20 };
-    setenv("TMPDIR", fx.home, 1);
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     char *text = arena_alloc(&now.arena, SIZE + 1);
     memset(text, 'x', SIZE);
@@ -377,7 +376,6 @@ static void wait_until_closed(uint64_t before, uint64_t n)
 static void a_client_that_leaves_in_the_middle(void **state)
 {
     enum { SIZE = 1 << 20 };
-    setenv("TMPDIR", fx.home, 1);
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     char *text = arena_alloc(&now.arena, SIZE);
     memset(text, 'x', SIZE);
@@ -401,7 +399,6 @@ static void what_is_written_is_what_was_sent(void **state)
 {
     enum { SIZE = 400 << 10 };
     glob_t found = {0};
-    setenv("TMPDIR", fx.home, 1);
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     char *text = arena_alloc(&now.arena, SIZE);
     for (int i = 0; i < SIZE; i++)
@@ -410,7 +407,7 @@ static void what_is_written_is_what_was_sent(void **state)
     assert_true(web_say(&w, "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=bound\r\n"
                             "Content-Length: 9000000\r\n\r\n--bound\r\n" PART_FILE("f", "whole")) &&
                 web_send(&w, text, SIZE) && web_say(&w, "\r\n--bound\r\n" PART_FILE("g", "more")) && web_send(&w, text, SIZE));
-    struct str pattern = str_printf(&now.arena, "%s/openrun-file-upload-*/whole", fx.home), got = {0};
+    struct str pattern = str_printf(&now.arena, "%s/run/tmp/openrun-file-upload-*/whole", fx.home), got = {0};
     for (int64_t end = clock_ms() + 60000; got.len < SIZE && clock_ms() < end; usleep(1000)) {
         scoped_err err = {0};
         if (glob(str_z(&now.arena, pattern), 0, NULL, &found) == 0)
@@ -427,7 +424,6 @@ static void many_upload_at_once(void **state)
 {
     enum { N = 8, SIZE = 700 << 10 };
     struct web w[N];
-    setenv("TMPDIR", fx.home, 1);
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     char *text = arena_alloc(&now.arena, SIZE);
     memset(text, 'x', SIZE);
@@ -455,11 +451,13 @@ static void many_upload_at_once(void **state)
 
 static void a_folder_that_cannot_be_written(void **state)
 {
-    setenv("TMPDIR", "/nowhere/at/all", 1);
+    scoped_err err = {0};
+    struct str dir = str_printf(&now.arena, "%s/run/tmp", fx.home);
+    assert_true(fs_remove_tree(dir, &err) && fs_write_atomic(dir, STR("no folder"), 0600, &err));
     load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
     upload("", "--b\r\n" PART_FILE("f", "a.txt") "one\r\n--b--");
-    setenv("TMPDIR", fx.home, 1);
     assert_true(now.got.status >= 400 && now.got.status < 600);
+    assert_true(fs_remove(dir, &err));
 }
 
 /* --- loading --- */

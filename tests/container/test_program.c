@@ -151,11 +151,24 @@ static void names_that_would_be_something_else_are_refused(void **state)
     }
 }
 
+static void a_build_does_not_ask_git_about_the_folder(void **state)
+{
+    scoped_err err = {0};
+    struct ctr_kv_list args = {0};
+    ctr_kv_set(&box.arena, &args, STR("TOKEN"), STR("s3cret"));
+    ctr_kv_set(&box.arena, &args, STR("BUILDX_GIT_INFO"), STR("true"));
+    struct ctr_build b = {.image = STR("cli-x:1"), .dir = box.dir, .file = STR("Containerfile"), .args = &args};
+    box.program.kind = CTR_DOCKER;
+    assert_true(ctr_image_build(box.engine, &b, &err));
+    assert_true(has_env("BUILDX_GIT_INFO=false") && has_env("TOKEN=s3cret") && index_of("s3cret") < 0 && index_of("TOKEN") > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_before_the_image_makes_flags_of_a_command, open_box, close_box),
         cmocka_unit_test_setup_teardown(values_are_in_the_environment_and_what_steers_programs_is_not, open_box, close_box),
+        cmocka_unit_test_setup_teardown(a_build_does_not_ask_git_about_the_folder, open_box, close_box),
         cmocka_unit_test_setup_teardown(names_that_would_be_something_else_are_refused, open_box, close_box),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1195,6 +1195,16 @@ static void numbers_of_use(void **state)
                                        "\"PIDs\":\"3\"}"), &err);
     ctr_stats_from_text(text, &s);
     assert_true(s.mem_bytes == 1 << 20 && s.mem_limit == 2LL << 30 && s.net_out == 2000 && s.pids == 3 && s.cpu_percent == 1.25);
+    scoped_buf many = BUF_INIT(1 << 16); /* sums beyond what a number holds */
+    buf_add_z(&many, "{\"networks\":{");
+    for (int i = 0; i < 20; i++)
+        buf_printf(&many, "%s\"e%d\":{\"rx_bytes\":9e18,\"tx_bytes\":1e300}", i ? "," : "", i);
+    buf_add_z(&many, "},\"cpu_stats\":{\"cpu_usage\":{\"total_usage\":1e308},\"system_cpu_usage\":3e-300},"
+                     "\"precpu_stats\":{\"system_cpu_usage\":1e-300}}");
+    scoped_json *huge = json_parse(buf_str(&many), &err);
+    assert_non_null(huge);
+    ctr_stats_from_json(huge, &s);
+    assert_true(s.net_in == INT64_MAX && s.net_out == INT64_MAX && s.cpu_percent == 0);
     ctr_stats_from_json(NULL, &s);
     ctr_stats_from_text(NULL, &s);
     assert_true(s.mem_bytes == 0 && s.pids == 0);
