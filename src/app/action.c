@@ -158,6 +158,7 @@ bool actions_load(struct app *app, struct err *err)
         return err_set(err, ERR_TOO_LARGE, "the app has more than %d actions", ACTIONS_MAX);
     struct actions *all = arena_new(&app->arena, struct actions);
     all->items = arena_array(&app->arena, struct action, n);
+    all->uploaded = arena_new(&app->arena, atomic_llong);
     if (!load_fields(app, all, err))
         return false;
     for (; all->len < n; all->len++) {

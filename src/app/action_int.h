@@ -43,13 +43,14 @@ struct action {
     bool takes_files;
 };
 
-/* All actions of an app. Immutable, in its arena. */
+/* All actions of an app. Immutable but for `uploaded`, in its arena. */
 struct actions {
     struct action *items;
     size_t len;
     struct action_field *fields; /* [n_fields], in the order of their definition */
     size_t n_fields;
     struct str style_url, script_url;
+    atomic_llong *uploaded; /* bytes of files that requests have now: what changes here, on any loop */
 };
 
 enum action_form { AS_PAGE, AS_FRAGMENTS, AS_JSON };

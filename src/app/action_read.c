@@ -17,6 +17,7 @@ enum {
     PENDING_MAX = 4 << 20,      /* that, and one piece as the connection gives them */
     NAME_MAX_LEN = 255,
     BODY_MAX = 32 << 20, /* unless action.max_request_body_bytes says otherwise */
+    UPLOADS_MAX = 1 << 30, /* of all requests of an app at once, unless action.max_upload_bytes_at_once does */
 };
 
 /* Below the home: on its disk, for nobody else, and emptied when a server starts, whatever became of the last one. */
@@ -58,6 +59,7 @@ struct reading {
     struct action_visit *x;
     void (*done)(struct action_visit *x, const struct err *err);
     size_t max, len; /* of the body, and so far */
+    int64_t uploaded; /* bytes of files, counted in the app's actions until the request ends */
     struct http_multipart *parser;
     struct uploads *uploads;
     enum part_kind part;
@@ -130,6 +132,7 @@ static void on_end(struct http_req *req, void *arg)
 {
     struct reading *r = arg;
     bool has_files = r->uploads->files.len > 0;
+    atomic_fetch_sub(r->x->visit.app->actions->uploaded, r->uploaded);
     buf_release(&r->value);
     err_release(&r->err);
     if (!has_files || !jobs_submit(r->x->visit.app->env->jobs, remove_uploads, r->uploads))
@@ -246,6 +249,10 @@ static bool on_data(void *arg, struct str data, struct err *err)
     if (r->part == PART_VALUE)
         ok = buf_add_str(&r->value, data);
     if (r->part == PART_FILE) {
+        int64_t max = app_config_int(r->x->visit.app, "action.max_upload_bytes_at_once", UPLOADS_MAX), n = (int64_t)data.len;
+        r->uploaded += n;
+        if (atomic_fetch_add(r->x->visit.app->actions->uploaded, n) + n > max)
+            return err_set(err, ERR_UNAVAILABLE, "others are sending too many files to this app: try again later");
         ok = buf_add_str(&r->uploads->pending, data);
         add_piece(r->uploads, data, false);
     }

@@ -449,6 +449,27 @@ static void many_upload_at_once(void **state)
     wait_until_removed();
 }
 
+static void uploads_together_have_a_ceiling(void **state)
+{
+    put(&now.entry.metadata.appconfig, "action.max_upload_bytes_at_once", "1000");
+    load_app(FILES("params.star", FILE_PARAMS, "app.star", file_star));
+    const char *body = str_z(&now.arena, str_printf(&now.arena, "--b\r\n" PART_FILE("f", "a") "%0800d\r\n--b--", 0));
+    struct web slow = web_open(fx.port);
+    upload("", body);
+    assert_int_equal(now.got.status, 200);
+    assert_true(web_say(&slow, "POST /x/up HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                               "Content-Length: 2000\r\n\r\n") &&
+                web_say(&slow, body));
+    for (int64_t end = clock_ms() + 60000; now.got.status != 503 && clock_ms() < end;)
+        upload("", body);
+    must(503, "too many files");
+    web_close(&slow);
+    for (int64_t end = clock_ms() + 60000; now.got.status != 200 && clock_ms() < end;)
+        upload("", body);
+    assert_int_equal(now.got.status, 200);
+    wait_until_removed();
+}
+
 static void a_folder_that_cannot_be_written(void **state)
 {
     scoped_err err = {0};
@@ -502,6 +523,7 @@ int main(void)
         TEST(a_client_that_leaves_in_the_middle),
         TEST(what_is_written_is_what_was_sent),
         TEST(many_upload_at_once),
+        TEST(uploads_together_have_a_ceiling),
         TEST(a_folder_that_cannot_be_written),
         TEST(what_cannot_be_loaded),
     };
