@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ENV_FILE_MAX = 4 << 20, DRAIN_SECS = 1 };
+enum { ENV_FILE_MAX = 4 << 20, DRAIN_SECS = 1, MADE_MAX = 256 << 10 };
 
 static bool text_of(star_v settings, const char *name, struct str *out, struct err *err)
 {
@@ -105,6 +105,61 @@ static void take_inferred(struct arena *a, const struct ctr_infer *got, struct d
         d->hint = hint_of(a, got);
 }
 
+/* --- what the app's own command makes ------------------------------------------------------------------
+ *
+ * What is built lies in the source from then on, and looks like a part of it. So the names of what is built are kept, one a
+ * line, in run/app/<id>/dev-made of the home. */
+
+static struct str made_path(struct app *app)
+{
+    return path_join(&app->arena, app->env->home, STR("run/app"), app->entry.id, STR("dev-made"));
+}
+
+static bool is_among(const struct str_list *made, struct str name)
+{
+    vec_foreach(m, made) if (str_eq(name, *m) || (str_starts(name, *m) && name.ptr[m->len] == '/')) return true;
+    return false;
+}
+
+static struct str_list made_read(struct app *app)
+{
+    struct str_list made = {0};
+    scoped_err ignored = {0}; /* nothing has been built, or what has been looks like a part of the source */
+    struct str text, line;
+    if (fs_read_all(&app->arena, made_path(app), MADE_MAX, &text, &ignored))
+        while (str_next(&text, '\n', &line))
+            if (line.len > 0)
+                str_list_add(&app->arena, &made, line);
+    return made;
+}
+
+static void made_write(struct app *app, const struct str_list *old, const struct str_list *made)
+{
+    scoped_buf text = BUF_INIT(MADE_MAX);
+    scoped_err err = {0};
+    bool is_same = old->len == made->len;
+    vec_foreach(m, made)
+    {
+        is_same = is_same && str_list_has(old, *m);
+        if (str_chr(*m, '\n') == STR_NPOS)
+            buf_printf(&text, STR_FMT "\n", STR_ARG(*m));
+    }
+    struct str path = made_path(app);
+    if (!is_same && (!fs_mkdir_p(path_dir(path), 0700, &err) || !fs_write_atomic(path, buf_str(&text), 0600, &err)))
+        log_warn("keeping what a dev app's command makes", LOG_STR("app", app->ctx.app), LOG_ERR(&err));
+}
+
+/* What the Containerfile says about the source, or about it without what has been built into it. */
+static bool infer_from(struct app *app, struct ctr_infer_ask ask, const struct str_list *made, struct ctr_infer *got, struct err *err)
+{
+    struct str *names = arena_array(&app->arena, struct str, app->files.len + 1);
+    ask.names = names;
+    for (size_t i = 0; i < app->files.len; i++)
+        if (!is_among(made, app->files.items[i].name))
+            names[ask.n_names++] = app->files.items[i].name;
+    return ctr_infer(&app->arena, &ask, got, err);
+}
+
 /* Fills in what `d` does not say. *is_fast is false when the image must be built at each change. */
 static bool infer(struct app *app, const struct ctr_file *file, bool has_settings, bool has_build_dir, struct dev_plan *d,
                   bool *is_fast, struct err *err)
@@ -112,13 +167,14 @@ static bool infer(struct app *app, const struct ctr_file *file, bool has_setting
     struct arena *a = &app->arena;
     struct ctr_infer got;
     scoped_err why = {0};
-    struct str *names = arena_array(a, struct str, app->files.len);
-    for (size_t i = 0; i < app->files.len; i++)
-        names[i] = app->files.items[i].name;
     struct ctr_infer_ask ask = {.file = file, .target = d->target, .dir = d->dir, .command = d->command, .dev_stage = d->dev_stage,
-                                .is_stage_asked = d->has_dev_stage, .has_build_dir = has_build_dir, .names = names,
-                                .n_names = app->files.len};
-    bool ok = ctr_infer(a, &ask, &got, &why);
+                                .is_stage_asked = d->has_dev_stage, .has_build_dir = has_build_dir};
+    struct str_list made = made_read(app), nothing = {0};
+    bool ok = infer_from(app, ask, &made, &got, &why);
+    if (ok && !got.is_fast && made.len > 0) /* it may be a part of the source by now */
+        ok = infer_from(app, ask, &nothing, &got, &why);
+    if (ok && got.is_fast)
+        made_write(app, &made, &got.artifacts);
     *is_fast = ok && got.is_fast;
     if (!has_settings && !*is_fast) {
         log_info("the image of a dev app is built at each change of its source", LOG_STR("app", app->ctx.app),
@@ -246,10 +302,7 @@ void dev_source_hash(struct app *app, const struct dev_plan *d)
     sha256_init(&h);
     for (size_t i = 0; i < app->files.len; i++) {
         const struct src_file *f = &app->files.items[i];
-        bool is_made = false;
-        vec_foreach(made, &d->artifacts) is_made |=
-            str_eq(f->name, *made) || (str_starts(f->name, *made) && f->name.ptr[made->len] == '/');
-        if (is_made)
+        if (is_among(&d->artifacts, f->name))
             continue;
         add(&h, f->name);
         add(&h, f->sha);

@@ -235,6 +235,34 @@ static void a_change_starts_it_again_as_told(void **state)
     }
 }
 
+/* --- what the app's own command builds into the source --- */
+
+#define BUILT "FROM g AS b\nWORKDIR /src\nCOPY . .\nRUN make\nFROM a\nCOPY --from=b /src/out /opt\nEXPOSE 80\nCMD [\"/opt/server\"]\n"
+#define PLAIN "FROM g AS b\nWORKDIR /src\nCOPY . .\nFROM a\nCOPY --from=b /src/out /opt\nEXPOSE 80\nCMD [\"/opt/server\"]\n"
+
+static struct str hash_with(const char *file, const char *page, const char *built)
+{
+    if (built)
+        load_app(FILES("app.star", star_with("'auto'"), "Containerfile", file, "page", page, "out/server", built));
+    else
+        load_app(FILES("app.star", star_with("'auto'"), "Containerfile", file, "page", page));
+    return str_dup(&now.arena, atomic_load(&fx.app)->dev_source_hash);
+}
+
+static void what_is_built_into_the_source_is_no_change(void **state)
+{
+    struct str before = hash_with(BUILT, "one", NULL), two = hash_with(BUILT, "two", NULL);
+    struct str command = str_dup(&now.arena, atomic_load(&fx.app)->service->run.command.items[1]);
+    assert_true(before.len > 0 && !str_eq(before, two));
+    assert_true(str_eq(hash_with(BUILT, "two", "built"), two));
+    assert_true(str_eq(hash_with(BUILT, "two", "built again"), two));
+    assert_true(str_eq(hash_with(BUILT, "one", "built again"), before));
+    assert_true(str_eq(atomic_load(&fx.app)->service->run.command.items[1], command));
+    /* Somebody has made it a part of the source. */
+    struct str own = hash_with(PLAIN, "one", "source");
+    assert_false(str_eq(own, before) || str_eq(own, hash_with(PLAIN, "one", "source, changed")));
+}
+
 int main(void)
 {
 #define DEV_TEST(name) cmocka_unit_test_setup_teardown(name, begin, teardown)
@@ -245,6 +273,7 @@ int main(void)
         DEV_TEST(an_image_holds_tools_and_no_source),
         DEV_TEST(missing_files_of_the_spec_are_written),
         DEV_TEST(a_change_starts_it_again_as_told),
+        DEV_TEST(what_is_built_into_the_source_is_no_change),
     };
     return cmocka_run_group_tests_name("app/dev", tests, open_all, fx_close);
 }
