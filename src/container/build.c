@@ -132,6 +132,20 @@ static bool add_hint(struct arena *a, const struct ctr_build *b, struct str tail
     return err_set(err, err->code, STR_FMT, STR_ARG(told));
 }
 
+/* Somebody has removed an image whose layers the build was about to use, or the build's own container by force: what Podman's
+ * and Docker's builders say then, in their last line. The layers that are gone are made again by the next build. */
+static bool has_lost_layers(struct str tail)
+{
+    static const char *const words[] = {"layer not known",        "image not known",          "container not known",
+                                        "identifier is not a",    "unable to locate layer",   "unknown parent image ID",
+                                        "layer does not exist",   ".tmp-buildah.json"};
+    struct str last = str_from_off(tail, str_rchr(tail, '\n') == STR_NPOS ? 0 : str_rchr(tail, '\n') + 1);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (str_find(last, str_from(words[i])) != STR_NPOS)
+            return true;
+    return false;
+}
+
 bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, struct err *err)
 {
     scoped_arena a = {0};
@@ -161,7 +175,19 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
                       .arg = b->line_arg,
                       .line = BUF_INIT(LINE_MAX_BYTES),
                       .tail = BUF_INIT(TAIL_MAX)};
-    bool ok = stream(p, &spec, &l, "building image", b->image, err) || add_hint(&a, b, lines_tail(&l), err);
+    scoped_err first = {0};
+    bool ok = stream(p, &spec, &l, "building image", b->image, &first);
+    if (!ok && first.code == ERR_UPSTREAM && has_lost_layers(lines_tail(&l))) {
+        if (b->on_line)
+            b->on_line(b->line_arg, STR(CTR_PHASE_MARK "layers that this build relied on were removed meanwhile: building once more"));
+        buf_clear(&l.tail);
+        err_release(&first);
+        ok = stream(p, &spec, &l, "building image", b->image, &first);
+    }
+    if (!ok) {
+        add_hint(&a, b, lines_tail(&l), &first);
+        err_move(err, &first);
+    }
     buf_release(&l.line);
     buf_release(&l.tail);
     return ok;

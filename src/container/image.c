@@ -192,6 +192,64 @@ static void slot_close(struct ctr_manager *m, struct build_slot *slot)
     pthread_cond_broadcast(&m->changed);
 }
 
+/* --- What removes images, and what relies on them --- */
+
+bool svc_images_hold(struct ctr_service *svc, struct err *err)
+{
+    struct ctr_manager *m = svc->m;
+    pthread_mutex_lock(&m->lock);
+    while (m->is_removing_image && !is_cancelled(svc))
+        svc_wait(m, &m->changed, clock_ms() + 100);
+    bool ok = !m->is_removing_image || fail_cancelled(svc, err);
+    m->image_holds += ok;
+    pthread_mutex_unlock(&m->lock);
+    return ok;
+}
+
+void svc_images_release(struct ctr_manager *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->image_holds--;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool svc_is_image_loaded(const struct ctr_manager *m, struct str image)
+{
+    image = str_starts(image, STR("localhost/")) ? str_from_off(image, strlen("localhost/")) : image;
+    for (const struct ctr_service *svc = m->services; svc; svc = svc->next)
+        if (str_eq(svc->run.image, image))
+            return true;
+    return false;
+}
+
+bool svc_image_remove_begin(struct ctr_manager *m, struct str image, struct err *err)
+{
+    int64_t until = clock_ms() + m->image_wait_ms;
+    pthread_mutex_lock(&m->lock);
+    while (!m->is_closing && (m->image_holds > 0 || m->is_removing_image) && clock_ms() < until)
+        svc_wait(m, &m->changed, until);
+    bool ok = false;
+    if (m->is_closing)
+        err_set(err, ERR_CANCELLED, "the server is stopping");
+    else if (m->image_holds > 0 || m->is_removing_image)
+        err_set(err, ERR_CONFLICT, "an image is being built or a container made: this one is left for the next time");
+    else if (svc_is_image_loaded(m, image))
+        err_set(err, ERR_CONFLICT, "an app that has just been loaded uses it");
+    else
+        ok = m->is_removing_image = true;
+    pthread_mutex_unlock(&m->lock);
+    return ok;
+}
+
+void svc_image_remove_end(struct ctr_manager *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->is_removing_image = false;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
 bool svc_image_ensure(struct ctr_service *svc, const struct image_phase *phase, struct arena *a, struct err *err)
 {
     struct ctr_manager *m = svc->m;

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 64, DEFAULT_GRACE_SECS = 1, DEFAULT_ATTEMPTS = 75, DEFAULT_TIMEOUT_SECS = 5 };
+enum { MAX_THREADS = 64, DEFAULT_GRACE_SECS = 1, DEFAULT_ATTEMPTS = 75, DEFAULT_TIMEOUT_SECS = 5, IMAGE_WAIT_MS = 5000 };
 
 /* --- Time ----------------------------------------------------------------------------------------- */
 
@@ -409,6 +409,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->loop_count = MAX(config->loop_count, 1);
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
+    m->image_wait_ms = IMAGE_WAIT_MS;
     m->keep_versions = config->keep_versions;
     m->image_bytes_max = config->image_bytes_max;
     m->app_version = config->app_version;

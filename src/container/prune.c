@@ -3,7 +3,7 @@
  * Ours is what carries our home's label (images also our kind of name). Of each app the few used last stay, and so does
  * whatever runs, is paused, belongs to a loaded app or to an app's current version, or is the image of a container that
  * stays. What is left of apps that are no more goes. Then, while the images together exceed their budget, those used
- * longest ago go too, but for the last one of each app. Volumes are data and are never touched. An engine refuses to
+ * longest ago go too, but for the last one of each app. While images are built none is removed. Volumes are data and are never touched. An engine refuses to
  * remove an image that any container uses; that is no failure here.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
@@ -229,10 +229,8 @@ static int last_used_image_first(const void *x, const void *y)
 
 static bool is_of_loaded(struct ctr_manager *m, struct str image)
 {
-    bool used = false;
     pthread_mutex_lock(&m->lock);
-    for (struct ctr_service *svc = m->services; svc && !used; svc = svc->next)
-        used = str_eq(svc->run.image, plain_name(image));
+    bool used = svc_is_image_loaded(m, image);
     pthread_mutex_unlock(&m->lock);
     return used;
 }
@@ -279,10 +277,19 @@ static bool is_used(const struct prune *p, const struct one_image *i, bool by_fi
     return false;
 }
 
+static bool remove_held(struct ctr_manager *m, struct str image, struct err *err)
+{
+    if (!svc_image_remove_begin(m, image, err))
+        return false;
+    bool ok = ctr_image_remove(m->engine, image, err);
+    svc_image_remove_end(m);
+    return ok;
+}
+
 static void remove_image(struct prune *p, struct one_image *i)
 {
     scoped_err err = {0};
-    if (!p->policy.is_dry_run && ctr_image_remove(p->m->engine, i->image.name, &err))
+    if (!p->policy.is_dry_run && remove_held(p->m, i->image.name, &err))
         log_info("removed a superseded image", LOG_STR("image", i->image.name), LOG_INT("bytes", i->image.bytes));
     i->is_gone = !err_is_set(&err);
     i->is_fixed = true; /* one try */

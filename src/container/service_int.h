@@ -180,6 +180,9 @@ struct ctr_manager {
     int64_t timer_wakes_ms;               /* (L) when the timer thread looks next; INT64_MAX: when told */
     int building;                         /* (L) */
     struct build_slot *slots;             /* (L) */
+    int image_holds;                      /* (L) those who rely on images; see svc_images_hold() */
+    bool is_removing_image;               /* (L) */
+    int image_wait_ms;                    /* how long a removal waits for them */
     struct svc_task *tasks;               /* (L) single commands that run */
     struct build_log *build_logs;         /* (L) of the builds that run */
     struct str sweeping;                  /* (L) container that the sweep is stopping */
@@ -244,6 +247,16 @@ struct image_phase {
     void (*fn)(void *arg, const char *name);
     void *arg;
 };
+/* Images that are found or made, and the layers that a build has found, stay until svc_images_release(): an engine may take
+ * a layer away while another call builds on it. Waits for a removal that is under way; false when cancelled. */
+bool svc_images_hold(struct ctr_service *svc, struct err *err);
+void svc_images_release(struct ctr_manager *m);
+/* Some service runs it; `image` may begin with podman's "localhost/". (L) */
+bool svc_is_image_loaded(const struct ctr_manager *m, struct str image);
+/* The other way round: true when the caller may remove one image, up to svc_image_remove_end(). Waits a while for holds to end,
+ * which meanwhile may begin; false, with the reason, when they do not, or something loaded uses the image now. */
+bool svc_image_remove_begin(struct ctr_manager *m, struct str image, struct err *err);
+void svc_image_remove_end(struct ctr_manager *m);
 /* image.c: makes sure the image is there; builds or pulls it once however many ask. */
 bool svc_image_ensure(struct ctr_service *svc, const struct image_phase *phase, struct arena *a, struct err *err);
 

@@ -102,8 +102,8 @@ static void on_image_phase(void *st, const char *name)
     phase(st, name);
 }
 
-/* Image and container from nothing. */
-static bool create(struct start *st, struct err *err)
+/* The container, and its image if that is not there. *is_gone when somebody has removed the image since. */
+static bool create_held(struct start *st, bool *is_gone, struct err *err)
 {
     struct ctr_service *svc = st->svc;
     bool exists = false;
@@ -118,12 +118,31 @@ static bool create(struct start *st, struct err *err)
     if (!check_cancel(st, err))
         return false;
     phase(st, "creating the container");
-    scoped_err e = {0};
+    scoped_err e = {0}, ignored = {0};
     st->is_fresh = true;
     if (ctr_container_run(st->engine, &svc->run, &e))
         return true;
+    *is_gone = e.code == ERR_NOT_FOUND && ctr_image_inspect(st->engine, &st->arena, svc->run.image, &exists, NULL, &ignored) &&
+               !exists;
     /* Another server of this home, or a person, was faster: take theirs. */
     return e.code == ERR_CONFLICT ? true : err_move(err, &e);
+}
+
+static bool create(struct start *st, struct err *err)
+{
+    scoped_err first = {0};
+    bool is_gone = false, ignored;
+    if (!svc_images_hold(st->svc, err))
+        return false;
+    bool ok = create_held(st, &is_gone, &first);
+    if (!ok && is_gone && !is_cancelled(st)) {
+        log_warn("an image was removed while it was about to be used, and is made again", LOG_STR("image", st->svc->run.image),
+                 LOG_ERR(&first));
+        err_release(&first);
+        ok = create_held(st, &ignored, &first);
+    }
+    svc_images_release(st->svc->m);
+    return ok || err_move(err, &first);
 }
 
 static bool recreate(struct start *st, struct err *err)

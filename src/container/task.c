@@ -88,6 +88,10 @@ bool ctr_service_make_image(struct ctr_service *svc, struct err *err)
 {
     scoped_arena a = {0};
     bool exists = false;
-    return ctr_image_inspect(svc->m->engine, &a, svc->run.image, &exists, NULL, err) &&
-           (exists || svc_image_ensure(svc, &(struct image_phase){on_image_phase, svc}, &a, err));
+    if (!svc_images_hold(svc, err))
+        return false;
+    bool ok = ctr_image_inspect(svc->m->engine, &a, svc->run.image, &exists, NULL, err) &&
+              (exists || svc_image_ensure(svc, &(struct image_phase){on_image_phase, svc}, &a, err));
+    svc_images_release(svc->m);
+    return ok;
 }

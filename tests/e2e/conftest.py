@@ -192,9 +192,6 @@ def lab(request, tmp_path_factory):
         s.dispose()
     finally:
         engine.clean(s.home)
-        images = engine.run("images", "-q", "--filter", f"label=dev.openrun.image.home={s.home}").split()
-        if images:
-            engine.run("rmi", "--force", *sorted(set(images)), check=False)
 
 
 @pytest.fixture

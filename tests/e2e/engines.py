@@ -43,11 +43,14 @@ class Engine:
         """Removes what a server on this home made: containers, their volumes and the images of its apps."""
         ids = self.containers(home)
         images = {self.inspect(c).get("Config", {}).get("Image", "") for c in ids}
+        if self.name == "docker":   # podman's cache gives an image of one home to another, with its label
+            images |= set(self.run("images", "--filter", f"label=dev.openrun.image.home={home}", "--format",
+                                   "{{.Repository}}:{{.Tag}}").split())
         if ids:
             self.run("rm", "--force", "--volumes", *ids, check=False)
         images = [i for i in images if i.removeprefix("localhost/").startswith("cli-")]
-        if images:
-            self.run("rmi", "--force", *images, check=False)
+        if images:   # not by force: podman would also remove the containers of builds that other tests do at this moment
+            self.run("rmi", *images, check=False)
         volumes = self.run("volume", "ls", "--quiet", "--filter", f"label=dev.openrun.server.home={home}").split()
         if volumes:
             self.run("volume", "rm", *volumes, check=False)
