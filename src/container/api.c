@@ -416,23 +416,12 @@ static bool api_remove(void *ctx, struct str name, struct err *err)
 /* Undoes the framing of a log stream: 8 bytes (stream, 3 zeros, big-endian length), then that many bytes. A
  * stream that does not start so comes from a terminal and is taken as it is. */
 struct log_demux {
-    struct buf *out; /* keeps the newest CTR_LOG_MAX bytes */
+    struct buf *out; /* of ctr_log_keep() */
     unsigned char head[8];
     size_t head_len;
     uint32_t left; /* of the current frame */
     bool is_raw;
 };
-
-static void log_keep(struct buf *out, struct str s)
-{
-    if (s.len >= CTR_LOG_MAX) {
-        buf_clear(out);
-        s = str_from_off(s, s.len - CTR_LOG_MAX);
-    } else if (out->len + s.len > CTR_LOG_MAX) {
-        buf_drop(out, out->len + s.len - CTR_LOG_MAX);
-    }
-    buf_add_str(out, s);
-}
 
 static bool log_part(void *arg, struct str part, struct err *err)
 {
@@ -441,7 +430,7 @@ static bool log_part(void *arg, struct str part, struct err *err)
     while (part.len > 0) {
         if (d->is_raw || d->left > 0) {
             struct str take = d->is_raw ? part : str_slice(part, 0, d->left);
-            log_keep(d->out, take);
+            ctr_log_keep(d->out, take);
             if (!d->is_raw)
                 d->left -= (uint32_t)take.len;
             part = str_from_off(part, take.len);
@@ -454,7 +443,7 @@ static bool log_part(void *arg, struct str part, struct err *err)
         d->head_len = 0;
         if (d->head[0] > 2 || d->head[1] || d->head[2] || d->head[3]) {
             d->is_raw = true;
-            log_keep(d->out, str_of(d->head, sizeof d->head));
+            ctr_log_keep(d->out, str_of(d->head, sizeof d->head));
             continue;
         }
         d->left =
@@ -466,26 +455,26 @@ static bool log_part(void *arg, struct str part, struct err *err)
 static bool api_logs(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
                      struct str *out, struct err *err)
 {
-    scoped_buf text = BUF_INIT(CTR_LOG_MAX);
+    scoped_buf text = BUF_INIT(2 * CTR_LOG_MAX);
     struct log_demux demux = {.out = &text};
     struct http_answer res;
     struct str n = escape(a, name);
     struct http_fetch f = {
-        .total_timeout_ms = CTR_LIST_MS, .connect_timeout_ms = 5000, .on_body = log_part, .body_arg = &demux};
-    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%d&timestamps=%d", STR_ARG(n),
-                       lines, with_times);
+        .total_timeout_ms = lines > 0 ? CTR_LIST_MS : CTR_LOGS_ALL_MS, .connect_timeout_ms = 5000, .on_body = log_part, .body_arg = &demux};
+    f.url = str_printf(a, "http://engine/containers/" STR_FMT "/logs?stdout=1&stderr=1&tail=%s&timestamps=%d", STR_ARG(n),
+                       lines > 0 ? str_z(a, str_printf(a, "%d", lines)) : "all", with_times);
     if (since_ns > 0)
         f.url = str_printf(a, STR_FMT "&since=%lld.%09lld", STR_ARG(f.url), (long long)(since_ns / 1000000000),
                            (long long)(since_ns % 1000000000));
     if (!fetch(ctx, a, &f, &res, err))
         return false;
     if (demux.head_len > 0 && !demux.is_raw && text.len == 0)
-        log_keep(&text, str_of(demux.head, demux.head_len));
+        ctr_log_keep(&text, str_of(demux.head, demux.head_len));
     if (res.status != 200) {
-        res.body = str_dup(a, buf_str(&text));
+        res.body = str_dup(a, ctr_log_kept(&text));
         return complain(ctx, a, &res, "logs", name, err);
     }
-    *out = str_dup(a, buf_str(&text));
+    *out = str_dup(a, ctr_log_kept(&text));
     return true;
 }
 

@@ -6,6 +6,7 @@
  *     inspect.c  the JSON of an inspect, the same from both
  *     events.c   what the engine tells by itself, and who hears it
  *     stats.c    what a container uses
+ *     logs.c     what containers have written
  *     build.c    builds and pulls, always through the program
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CONTAINER_INT_H
@@ -18,6 +19,7 @@ enum {
     CTR_INSPECT_MS = 10 * 1000,
     CTR_CHANGE_MS = 60 * 1000,       /* create, start, pause, remove */
     CTR_LIST_MS = 30 * 1000,
+    CTR_LOGS_ALL_MS = 10 * 1000,
     CTR_TASK_GRACE_MS = 3000,        /* between TERM and KILL of a command that is ended */
     CTR_PULL_MS = 30 * 60 * 1000,
     CTR_BUILD_MS = 60 * 60 * 1000,
@@ -56,6 +58,7 @@ struct ctr_backend {
     bool (*unpause)(void *ctx, struct str name, struct err *err);
     bool (*remove)(void *ctx, struct str name, struct err *err);
     /* `since_ns` 0: all. With `with_times` each line begins with its RFC 3339 time and a space. */
+    /* `lines` 0: all of it, within CTR_LOGS_ALL_MS; of either the newest CTR_LOG_MAX bytes. */
     bool (*logs)(void *ctx, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
                  struct str *out, struct err *err);
     bool (*list)(void *ctx, struct arena *a, struct str key, struct str value, bool all,
@@ -112,6 +115,16 @@ struct ctr_event_feed {
     bool is_long; /* the line is cut already: up to its end it is dropped */
 };
 void ctr_events_feed(struct ctr_event_feed *f, struct str part);
+
+/* logs.c: a buffer of 2 * CTR_LOG_MAX that keeps the newest bytes, and what it has kept. */
+void ctr_log_keep(struct buf *out, struct str s);
+struct str ctr_log_kept(const struct buf *out);
+/* The last `lines` lines, right also where Podman's own tail is not. */
+bool ctr_logs_of_podman(const struct ctr_backend *ops, void *ctx, struct arena *a, struct str name, int lines, bool with_times,
+                        struct str *out, struct err *err);
+/* Takes the times off, and lines from before `since_ns` away; *newest becomes the newest time, if that is newer. With
+ * `has_parts` a line that was written in parts has a time before each. */
+struct str ctr_logs_strip(struct arena *a, struct str text, bool has_parts, int64_t since_ns, int64_t *newest);
 
 /* inspect.c */
 bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct ctr_info *out);

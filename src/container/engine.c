@@ -587,45 +587,29 @@ bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err
     return check_name(e, name, err) && e->ops->remove(e->ctx, name, err);
 }
 
+static bool read_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,
+                      struct str *out, struct err *err)
+{
+    if (!check_name(e, name, err))
+        return false;
+    return e->kind == CTR_PODMAN ? ctr_logs_of_podman(e->ops, e->ctx, a, name, MAX(lines, 1), with_times, out, err)
+                                 : e->ops->logs(e->ctx, a, name, MAX(lines, 1), since_ns, with_times, out, err);
+}
+
 bool ctr_container_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, struct str *out,
                         struct err *err)
 {
-    return check_name(e, name, err) && e->ops->logs(e->ctx, a, name, MAX(lines, 1), 0, false, out, err);
-}
-
-/* Takes the times off; the newest counts. A line that is cut at its beginning has none. */
-static struct str strip_times(struct arena *a, struct str text, int64_t *newest)
-{
-    char *out = arena_alloc(a, text.len + 1);
-    size_t n = 0;
-    struct str line, time, rest;
-    text = str_trim_right(text, '\n');
-    while (text.len > 0 && str_next(&text, '\n', &line)) {
-        int64_t ns;
-        if (str_cut(line, ' ', &time, &rest) && time_parse(time, &ns)) {
-            *newest = MAX(*newest, ns);
-            line = rest;
-        } else if (time_parse(line, &ns)) { /* an empty line */
-            *newest = MAX(*newest, ns);
-            line = (struct str){0};
-        }
-        if (line.len > 0)
-            memcpy(out + n, line.ptr, line.len);
-        n += line.len;
-        out[n++] = '\n';
-    }
-    return str_of(out, n);
+    return read_logs(e, a, name, lines, 0, false, out, err);
 }
 
 bool ctr_container_logs_since(struct ctr_engine *e, struct arena *a, struct str name, int lines, int64_t since_ns,
                               struct str *out, int64_t *next, struct err *err)
 {
     struct str text;
-    int64_t newest = since_ns > 0 ? since_ns - 1 : 0;
-    if (!check_name(e, name, err) ||
-        !e->ops->logs(e->ctx, a, name, MAX(lines, 1), MAX(since_ns, 0), true, &text, err))
+    int64_t since = MAX(since_ns, 0), newest = since > 0 ? since - 1 : 0;
+    if (!read_logs(e, a, name, lines, since, true, &text, err))
         return false;
-    *out = strip_times(a, text, &newest);
+    *out = ctr_logs_strip(a, text, e->kind == CTR_PODMAN, since, &newest);
     *next = newest < INT64_MAX ? newest + 1 : newest;
     return true;
 }

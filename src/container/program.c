@@ -63,21 +63,29 @@ bool ctr_env_is_reserved(struct str name)
     return false;
 }
 
+static bool keep_log(void *text, enum proc_stream stream, struct str chunk)
+{
+    (void)stream;
+    ctr_log_keep(text, chunk);
+    return true;
+}
+
 /* Runs; false only if the program could not be run to its end. `*failed` has its complaint on a non-zero
  * exit. */
 static bool run_raw(const struct ctr_program *p, struct arena *a, const struct str_list *args,
                     const struct str_list *env, struct str input, int64_t timeout_ms, bool merge,
                     struct str *out, struct str *complaint, int *exit_code, struct err *err)
 {
-    scoped_buf text = BUF_INIT(merge ? CTR_LOG_MAX : CTR_ANSWER_MAX);
+    scoped_buf text = BUF_INIT(merge ? 2 * CTR_LOG_MAX : CTR_ANSWER_MAX);
     scoped_buf said = BUF_INIT(16 << 10);
     struct proc_spec spec = {.stdin_data = input,
-                             .out = &text,
+                             .out = merge ? NULL : &text,
+                             .on_output = merge ? keep_log : NULL,
+                             .arg = &text,
                              .err_out = &said,
                              .timeout_ms = timeout_ms,
                              .grace_ms = 1000,
-                             .merge_stderr = merge,
-                             .keep_tail = merge};
+                             .merge_stderr = merge};
     add(a, &spec.argv, p->path);
     for (size_t i = 0; i < args->len; i++)
         str_list_add(a, &spec.argv, args->items[i]);
@@ -95,7 +103,7 @@ static bool run_raw(const struct ctr_program *p, struct arena *a, const struct s
         return err_set(err, ERR_TOO_LARGE, "%s " STR_FMT " gave more than %d MiB", p->name, STR_ARG(verb),
                        CTR_ANSWER_MAX >> 20);
     *exit_code = res.exit_code;
-    *out = str_dup(a, buf_str(&text));
+    *out = str_dup(a, merge ? ctr_log_kept(&text) : buf_str(&text));
     *complaint = str_trim(str_dup(a, buf_str(&said)));
     if (res.exit_code != 0 && complaint->len == 0 && res.signal)
         *complaint = str_printf(a, "ended by signal %d", res.signal);
@@ -516,8 +524,10 @@ static bool program_logs(void *ctx, struct arena *a, struct str name, int lines,
     struct str complaint;
     int code;
     add(a, &args, "logs");
-    add(a, &args, "--tail");
-    str_list_add(a, &args, str_printf(a, "%d", lines));
+    if (lines > 0) {
+        add(a, &args, "--tail");
+        str_list_add(a, &args, str_printf(a, "%d", lines));
+    }
     if (with_times)
         add(a, &args, "--timestamps");
     if (since_ns > 0) {
@@ -525,7 +535,7 @@ static bool program_logs(void *ctx, struct arena *a, struct str name, int lines,
         str_list_add(a, &args, time_rfc3339_nano(a, since_ns));
     }
     str_list_add(a, &args, name);
-    if (!run_raw(ctx, a, &args, NULL, (struct str){0}, CTR_LIST_MS, true, out, &complaint, &code, err))
+    if (!run_raw(ctx, a, &args, NULL, (struct str){0}, lines > 0 ? CTR_LIST_MS : CTR_LOGS_ALL_MS, true, out, &complaint, &code, err))
         return false;
     return code == 0 || complain(ctx, STR("logs"), str_trim(*out), err);
 }

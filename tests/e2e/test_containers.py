@@ -343,6 +343,21 @@ def test_container_that_does_not_come_up(box, engine, app, path, env, expected):
     wait_for(lambda: not engine.running(box.home, prod) and not engine.running(box.home, stage), "the failed container to be stopped")
 
 
+def test_last_words_that_are_written_in_parts(box, engine, path, folder):
+    """As Python writes the reason for which it ends: the text, and then the end of the line."""
+    engines.ensure(engine, "alpine")
+    words = "CMD echo one; echo two; printf 'no module ' >&2; sleep 0.2; printf 'named app' >&2; sleep 0.2; echo >&2; exit 3\n"
+    source = folder({"Containerfile": "FROM alpine\nEXPOSE 8080\n" + words})
+    box.cli("app", "create", "--spec", "container", "--approve", "--conf", "container.deploy_health_attempts=3", str(source), path)
+    error = box.fails("app", "reload", path)
+    assert "exited with code 3" in error and "one\ntwo\nno module named app" in error, error
+    (id,) = engine.containers(box.home, f"label=dev.openrun.app.id={ids(box, path)[1]}")
+    name = engine.inspect(id)["Name"].lstrip("/")
+    for tail, lines in ((1, ["no module named app"]), (2, ["two", "no module named app"]), (100, ["one", "two", "no module named app"])):
+        for how in ([], ["--since", "1d"]):
+            assert box.cli("container", "logs", "--tail", str(tail), *how, name).splitlines()[-len(lines):] == lines
+
+
 def test_failure_is_cured_by_a_reload(box, app, path):
     conf = ["--conf", "container.deploy_health_attempts=2"]
     box.cli("app", "create", "--spec", "container", "--approve", *conf, app(EXIT_CODE=1), path)
