@@ -27,12 +27,24 @@ struct http_upstream {
     bool skip_tls_verify;
     socklen_t addr_len;         /* 0: `host` is a name, resolved on the loop (and kept 30 s) */
     struct sockaddr_storage addr;
+    struct str who;             /* see http_upstream_run(); empty: whoever is there */
+    uint16_t generation;
 };
 
 /* Parses "http://host[:port][/path][?query]", "https://..." or "unix:/path/of/socket". Does not resolve
  * names, and never blocks. Texts live in `a`. */
 bool http_upstream_parse(struct arena *a, struct str url, bool skip_tls_verify, struct http_upstream *out,
                          struct err *err);
+
+/* Says who is at the address: one run of something of that name which comes and goes. Its connections are shared with no
+ * other run, nor with whoever has the address before or after. Before `u` is used. */
+void http_upstream_run(struct arena *a, struct http_upstream *u, struct str who, uint16_t generation);
+/* The runs of `who` up to that one are over. Nobody may close their connections: what vanishes with its network says nothing.
+ * So unused ones are closed, requests that wait for one fail as if it had been refused, and those in flight, and tunnels,
+ * are ended when nothing has come for HTTP_OVER_MS: what is already on its way arrives. A request that may be
+ * repeated goes to on_connect_failed then. On the loop's thread. */
+enum { HTTP_OVER_MS = 1000 };
+void http_upstreams_over(struct http_loop *loop, struct str who, uint16_t generation);
 
 /* ---- How -------------------------------------------------------------------------------------------- */
 
@@ -50,8 +62,8 @@ struct http_proxy_result {
 
 /* All optional; called on the request's loop. */
 struct http_proxy_events {
-    /* No connection could be made, or a new one was closed before any answer to a request that may be repeated. True:
-     * the callee now owns the request and answers it or calls http_proxy() again; on_done is not called for this
+    /* No connection could be made, or a new one was closed before any answer to a request that may be repeated, or the
+     * upstream is over (http_upstreams_over()). True: the callee now owns the request and answers it or calls http_proxy() again; on_done is not called for this
      * try. False: a 502 (504 for a timeout) is sent. */
     bool (*on_connect_failed)(struct http_req *req, const char *why, void *arg);
     /* Body bytes moved since the last call; on tunnels all bytes. For activity counters. */

@@ -87,7 +87,8 @@ struct exchange {
     unsigned infos;
     uint64_t left;
     struct http_chunked chunked;
-    bool any_byte;                  /* of a response to this request */
+    size_t reads;                   /* that brought bytes of a response to this request */
+    size_t reads_told;              /* one more than `reads` when the upstream was last said to be over; 0: it was not */
     bool is_paused;                 /* the client's side has too much waiting */
     bool can_keep;                  /* the response allows another request on this connection */
     bool was_retried;
@@ -205,7 +206,7 @@ static bool is_idempotent(enum http_method m)
  * or acting on it twice is harmless and there is no body to repeat. */
 static bool can_repeat(const struct exchange *x)
 {
-    if (x->any_byte)
+    if (x->reads > 0)
         return false;
     if (x->req->content_length == 0)
         return is_idempotent(x->req->method);
@@ -218,7 +219,7 @@ static bool lost(struct exchange *x, const char *why)
 {
     if (!can_repeat(x))
         return give_up(x, 502, why);
-    if (!x->conn->is_reused) {
+    if (!x->conn->is_reused || x->conn->is_over) {
         over(x, false);
         return no_connection(x, 502, why);
     }
@@ -733,7 +734,7 @@ static bool ended(struct exchange *x, bool is_orderly)
         return complete(x);
     if (x->phase == P_BODY)
         return give_up(x, 502, "the application ended its response early");
-    if (x->any_byte)
+    if (x->reads > 0)
         return give_up(x, 502, "the application closed the connection within its response head");
     return lost(x, "the application closed the connection without a response");
 }
@@ -766,7 +767,7 @@ static bool on_readable(struct exchange *x)
             break;
         if (n <= 0)
             return ended(x, n == HTTP_EOF);
-        x->any_byte = true;
+        x->reads++;
         x->len += (size_t)n;
         if (x->phase == P_HEAD) {
             if (!take_head(x))
@@ -791,13 +792,35 @@ static bool on_readable(struct exchange *x)
     return true;
 }
 
+/* Nobody is there any more, and nobody may say so: what has arrived is taken, and more is waited for until nothing has come
+ * from one time to the next. What a client does not take is no silence. */
+static bool on_over(struct exchange *x)
+{
+    if (!on_readable(x))
+        return false;
+    if (x->is_paused || x->reads_told != x->reads + 1) {
+        x->reads_told = x->reads + 1;
+        return true;
+    }
+    if (x->phase == P_BODY)
+        return give_up(x, 502, "the application has ended in the middle of its response");
+    if (!can_repeat(x))
+        return give_up(x, 502, "the application has ended before it answered");
+    over(x, false);
+    return no_connection(x, 502, "the application has ended before it answered");
+}
+
 static void on_conn_ready(struct upconn *conn, unsigned events)
 {
     struct exchange *x = conn->owner;
     if (events & HTTP_WRITABLE)
         on_writable(x);
-    if ((events & (HTTP_READABLE | HTTP_HANGUP)) && !on_readable(x))
+    if (events & (HTTP_READABLE | HTTP_HANGUP)) {
+        if (!on_readable(x))
+            return;
+    } else if (UNLIKELY(events == UPCONN_OVER) && !on_over(x)) {
         return;
+    }
     want(x);
 }
 

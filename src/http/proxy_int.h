@@ -39,17 +39,23 @@ void upconn_acquire(struct http_loop *loop, struct upconn_wish *a);
 /* Nothing is called afterwards. For one that has not ended. */
 void upconn_cancel(struct upconn_wish *a);
 
+/* An event of its own, never with others: the upstream is over. Told once when it is known, then every HTTP_OVER_MS, until the
+ * owner, to whom nothing has come in between, lets go. */
+enum { UPCONN_OVER = 16 };
+
 struct upconn {
     struct http_stream stream;
     struct uppool *pool;
     void (*on_ready)(struct upconn *conn, unsigned events);   /* the owner's */
     void *owner;
     bool is_reused;                 /* it has served an exchange before the present one */
+    bool is_over;                   /* nobody is there any more */
     int keep_ms;                    /* the upstream closes it when unused for so long; 0: it did not say */
 
     /* The pool's. */
     bool is_idle;
     struct upconn *next, **link; /* in the pool's idle list */
+    struct upconn *next_open, **open_link; /* in the list of all that are open */
     struct http_timer timer;        /* idle expiry */
 };
 /* Gives a busy connection back. Reusable: nothing is under way in either direction. The reader's interest may be

@@ -6,7 +6,8 @@
  * 1. A flow reads only while it has nothing pending, so at most one block waits per direction and a slow
  *    side stops the other one. An idle tunnel holds no block.
  * 2. The end of one direction is passed on (half-close) after what came before it; the tunnel ends when
- *    both directions have ended, when either side breaks, or LINGER_MS after one ended and the other rests.
+ *    both directions have ended, when either side breaks, or LINGER_MS after one ended and the other rests; and when
+ *    the upstream is over and nothing more has come from it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_int.h"
 
@@ -36,6 +37,7 @@ struct tunnel {
     struct flow up, down;   /* client to upstream, upstream to client */
     struct tunnel_end end;
     struct http_timer linger;
+    uint64_t down_told;     /* one more than down.bytes when the upstream was last said to be over; 0: it was not */
 };
 
 static void finish(struct tunnel *t)
@@ -115,6 +117,18 @@ static unsigned wanted(const struct flow *out_of, const struct flow *into)
     return (out_of->pending.len == 0 && !out_of->saw_eof ? HTTP_READABLE : 0) | (into->pending.len > 0 ? HTTP_WRITABLE : 0);
 }
 
+/* Told that nobody is there any more: whether nothing has come since the last time. What the client does not take is
+ * no silence. */
+static bool is_silent(struct tunnel *t)
+{
+    if (t->down.pending.len > 0)
+        return false;
+    if (t->down_told == t->down.bytes + 1)
+        return true;
+    t->down_told = t->down.bytes + 1;
+    return false;
+}
+
 static void move(struct tunnel *t, unsigned events)
 {
     struct http_loop *loop = t->conn->stream.loop;
@@ -122,6 +136,8 @@ static void move(struct tunnel *t, unsigned events)
     bool is_broken = (events & HTTP_CUT) || !pump(&t->up, loop) || !pump(&t->down, loop);
     if (t->end.on_bytes && (t->up.bytes != up || t->down.bytes != down))
         t->end.on_bytes(t->end.arg, t->up.bytes - up, t->down.bytes - down);
+    if (!is_broken && events == UPCONN_OVER)
+        is_broken = is_silent(t);
     if (is_broken || (t->up.is_ended && t->down.is_ended)) {
         finish(t);
         return;

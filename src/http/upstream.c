@@ -8,6 +8,8 @@
  * 5. A rush of requests is no rush of connections: BURST are opened at once, and as many again each BURST_MS only while
  *    those that are open take longer than that. A quick app is served sooner over the few, and a crowd before an app that
  *    has just started does not overflow its backlog.
+ * 6. A pool that is over gives out nothing new. It looks at its connections every HTTP_OVER_MS until there are none: owners
+ *    of busy ones give up, and what came back is closed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_int.h"
 
@@ -57,7 +59,15 @@ struct uppool {
     unsigned burst;                  /* opened and not closed since burst_ms */
     int64_t burst_ms;
     uint64_t burst_reused;           /* stats.reused at that time */
+    struct upconn *conns;            /* all that are open, newest first */
+    struct upconn *cursor;           /* the next one in a walk through them */
+    struct str who;                  /* of the upstream */
+    uint16_t generation;
+    bool is_over;
+    struct http_timer over_timer;    /* inv. 6 */
 };
+
+static const char over_why[] = "the application has ended";
 
 struct http_upstreams {
     struct http_loop *loop;
@@ -118,6 +128,14 @@ bool http_upstream_parse(struct arena *a, struct str url, bool skip_tls_verify, 
     return true;
 }
 
+void http_upstream_run(struct arena *a, struct http_upstream *u, struct str who, uint16_t generation)
+{
+    u->who = str_dup(a, who);
+    u->generation = generation;
+    u->key = str_printf(a, STR_FMT " " STR_FMT " %u", STR_ARG(u->key), STR_ARG(who), generation);
+    u->key_hash = str_hash(u->key);
+}
+
 /* ---- Pools ---- */
 
 static void free_all(struct http_loop *loop, void *arg);
@@ -147,9 +165,14 @@ static struct uppool *pool_of(struct http_loop *loop, const struct http_upstream
     struct uppool **p = find_pool(all, to->key, to->key_hash);
     if (LIKELY(*p))
         return *p;
-    struct uppool *pool = xcalloc(1, sizeof *pool + to->key.len);
-    memcpy(pool + 1, to->key.ptr, to->key.len);
-    pool->key = str_of(pool + 1, to->key.len);
+    struct uppool *pool = xcalloc(1, sizeof *pool + to->key.len + to->who.len);
+    char *texts = (char *)(pool + 1);
+    memcpy(texts, to->key.ptr, to->key.len);
+    pool->key = str_of(texts, to->key.len);
+    if (to->who.len > 0)
+        memcpy(texts + to->key.len, to->who.ptr, to->who.len);
+    pool->who = str_of(texts + to->key.len, to->who.len);
+    pool->generation = to->generation;
     pool->hash = to->key_hash;
     pool->all = all;
     pool->queue_end = &pool->queue;
@@ -167,6 +190,7 @@ static void on_tend(struct http_soon *soon)
         return;
     *find_pool(pool->all, pool->key, pool->hash) = pool->next; /* inv. 1 */
     http_timer_stop(&pool->burst_timer);
+    http_timer_stop(&pool->over_timer);
     free(pool);
 }
 
@@ -216,8 +240,14 @@ static void on_conn_closed(struct http_stream *s, void *arg)
 
 static void close_conn(struct upconn *conn)
 {
-    conn->pool->stats.open--;
-    conn->pool->burst -= conn->pool->burst > 0;
+    struct uppool *pool = conn->pool;
+    pool->stats.open--;
+    pool->burst -= pool->burst > 0;
+    *conn->open_link = conn->next_open;
+    if (conn->next_open)
+        conn->next_open->open_link = conn->open_link;
+    if (pool->cursor == conn)
+        pool->cursor = conn->next_open;
     http_timer_stop(&conn->timer);
     http_stream_close(&conn->stream, on_conn_closed);
 }
@@ -421,6 +451,11 @@ static bool connect_to(struct upconn_wish *a, const struct sockaddr *addr, sockl
     conn->pool = pool;
     conn->owner = a;
     a->conn = conn;
+    conn->next_open = pool->conns;
+    conn->open_link = &pool->conns;
+    if (conn->next_open)
+        conn->next_open->open_link = &conn->next_open;
+    pool->conns = conn;
     pool->stats.open++;
     pool->stats.opened++;
     pool->burst++;
@@ -603,6 +638,10 @@ void upconn_acquire(struct http_loop *loop, struct upconn_wish *a)
         a->on_conn(a, conn);
         return;
     }
+    if (UNLIKELY(pool->is_over)) {
+        fail(a, over_why, false);
+        return;
+    }
     http_timer_start(&a->timer, loop, a->opts->connect_timeout_ms > 0 ? a->opts->connect_timeout_ms : DEFAULT_CONNECT_MS,
                      on_acquire_timeout);
     if (!may_open(pool, a->opts)) {
@@ -662,6 +701,49 @@ void upconn_release(struct upconn *conn, const struct http_proxy_opts *opts, boo
         tend_soon(pool);
 }
 
+/* ---- Upstreams that are over ---- */
+
+static void tell_over(struct uppool *pool);
+
+static void on_over_timer(struct http_timer *t)
+{
+    tell_over(CONTAINER_OF(t, struct uppool, over_timer));
+}
+
+/* inv. 6. Whoever is told may end others too, and ask for a connection again. */
+static void tell_over(struct uppool *pool)
+{
+    for (unsigned n = pool->stats.waiting; n > 0 && pool->queue; n--)
+        fail(pool->queue, over_why, false);
+    for (pool->cursor = pool->conns; pool->cursor;) {
+        struct upconn *conn = pool->cursor;
+        pool->cursor = conn->next_open;
+        conn->is_over = true;
+        if (conn->is_idle)
+            close_idle(conn);
+        else if (conn->on_ready == on_connecting || conn->on_ready == on_handshaking)
+            fail(conn->owner, over_why, false);
+        else
+            conn->on_ready(conn, UPCONN_OVER);
+    }
+    http_timer_start(&pool->over_timer, pool->all->loop, HTTP_OVER_MS, on_over_timer);
+    tend_soon(pool);
+}
+
+void http_upstreams_over(struct http_loop *loop, struct str who, uint16_t generation)
+{
+    struct http_upstreams *all = *http_loop_upstreams(loop);
+    for (size_t i = 0; all && i < POOL_BUCKETS; i++) {
+        for (struct uppool *pool = all->buckets[i]; pool; pool = pool->next) {
+            bool is_later = (int16_t)(uint16_t)(pool->generation - generation) > 0; /* they count on over the end */
+            if (pool->is_over || is_later || pool->who.len == 0 || !str_eq(pool->who, who))
+                continue;
+            pool->is_over = true;
+            tell_over(pool);
+        }
+    }
+}
+
 static void free_all(struct http_loop *loop, void *arg)
 {
     struct http_upstreams *all = *http_loop_upstreams(loop);
@@ -676,6 +758,7 @@ static void free_all(struct http_loop *loop, void *arg)
             }
             http_soon_stop(loop, &pool->soon);
             http_timer_stop(&pool->burst_timer);
+            http_timer_stop(&pool->over_timer);
             all->buckets[i] = pool->next;
             free(pool);
         }
