@@ -98,12 +98,12 @@ void proxy_release(struct app *app)
         upstream_put(app->upstreams[i]);
 }
 
-/* The container's address as this loop knows it, parsed anew only when it has moved. */
+/* The container's address as this loop knows it, made anew only when it has moved or been started. */
 static struct container_upstream *upstream_get(struct app *app, unsigned loop, const struct ctr_endpoint *at,
                                                struct err *err)
 {
     struct container_upstream *u = app->upstreams[loop];
-    if (LIKELY(u && u->at.ip == at->ip && u->at.port == at->port)) {
+    if (LIKELY(u && memcmp(&u->at, at, sizeof *at) == 0)) {
         u->refs++;
         return u;
     }
@@ -116,6 +116,7 @@ static struct container_upstream *upstream_get(struct app *app, unsigned loop, c
         upstream_put(u);
         return NULL;
     }
+    http_upstream_run(&u->arena, &u->to, ctr_service_run(app->service)->name, at->generation);
     upstream_put(app->upstreams[loop]);
     app->upstreams[loop] = u;
     u->refs++;

@@ -151,7 +151,7 @@ const char *ctr_status_name(enum ctr_status s);
 struct ctr_endpoint {
     uint32_t ip;                        /* IPv4, host byte order; 0: nowhere */
     uint16_t port;                      /* host byte order */
-    uint16_t generation;                /* changes with each start; for ctr_service_suspect() */
+    uint16_t generation;                /* counts on with each start and look; for ctr_service_suspect(), http_upstream_run() */
 };
 
 struct ctr_info {

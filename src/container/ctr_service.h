@@ -22,6 +22,7 @@
 #include "ctr_engine.h"
 
 struct http_loop;
+struct http_loops;
 struct ctr_manager;
 struct ctr_service;
 
@@ -29,6 +30,7 @@ struct ctr_manager_config {
     struct str container_command;       /* system.container_command */
     struct str home;                    /* $OPENRUN_HOME, absolute: label of what is ours */
     int loop_count;                     /* loop indexes are below it */
+    struct http_loops *loops;           /* told when a run of a container is over, by http_upstreams_over(); NULL: none */
     int max_concurrent_builds;          /* system.max_concurrent_builds, at least 1 */
     int max_build_wait_secs;            /* system.max_build_wait_secs */
     int64_t paused_bytes_max;           /* system.paused_memory_mb: of all paused containers; <= 0: no limit */
@@ -45,6 +47,8 @@ bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manage
 /* Ends waiting and building, joins the threads. Containers keep running; the next server adopts them. If
  * anybody still waits, the loops must still run; a service that is still referenced is lost. NULL is fine. */
 void ctr_manager_close(struct ctr_manager *m);
+/* The loops are about to close, and nobody waits any more: nothing is posted to them from now on. NULL is fine. */
+void ctr_manager_leave_loops(struct ctr_manager *m);
 struct ctr_engine *ctr_manager_engine(struct ctr_manager *m);
 /* The loaded service of the container `name`, with a reference, or NULL. */
 struct ctr_service *ctr_manager_find(struct ctr_manager *m, struct str name);

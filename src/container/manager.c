@@ -407,6 +407,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->hooks = *hooks;
     m->home = xstrdup(str_z(&a, config->home));
     m->loop_count = MAX(config->loop_count, 1);
+    m->loops = config->loops;
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
     m->image_wait_ms = IMAGE_WAIT_MS;
@@ -450,6 +451,15 @@ bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manage
         return false;
     }
     return true;
+}
+
+void ctr_manager_leave_loops(struct ctr_manager *m)
+{
+    if (!m)
+        return;
+    pthread_mutex_lock(&m->lock);
+    m->loops = NULL;
+    pthread_mutex_unlock(&m->lock);
 }
 
 void ctr_manager_close(struct ctr_manager *m)

@@ -1,5 +1,6 @@
 /* container/service.c: the state machine of a service: its door, its waiters, its operations.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "http.h"
 #include "jobs.h"
 #include "log.h"
 #include "service_int.h"
@@ -252,6 +253,31 @@ static const unsigned legal[] = {
     [CTR_FAILED] = TO(CTR_STARTING) | TO(CTR_STOPPING),
 };
 
+struct run_over {
+    uint16_t generation;
+    struct str name;
+};
+
+static void on_run_over(struct http_loop *loop, void *arg)
+{
+    struct run_over *r = arg;
+    http_upstreams_over(loop, r->name, r->generation);
+    free(r);
+}
+
+/* What ran up to now is over: connections to it end, on every loop. Its door is closed: who has entered by it has come to the
+ * proxy before this message does. (L) */
+static void run_over(struct ctr_service *svc)
+{
+    struct ctr_manager *m = svc->m;
+    for (unsigned i = 0; m->loops && svc->at.ip != 0 && i < http_loops_len(m->loops); i++) {
+        struct run_over *r = xmalloc(sizeof *r + svc->run.name.len);
+        memcpy(r + 1, svc->run.name.ptr, svc->run.name.len);
+        *r = (struct run_over){svc->at.generation, str_of(r + 1, svc->run.name.len)};
+        m->hooks.post(http_loops_at(m->loops, i), on_run_over, r);
+    }
+}
+
 static void enter_ready(struct ctr_service *svc)
 {
     int64_t now = clock_ms();
@@ -288,6 +314,15 @@ void svc_phase(struct ctr_service *svc, const char *phase)
     svc_log_line(svc, str_printf(&a, CTR_PHASE_MARK "%s", phase));
 }
 
+/* Somebody has come within the time after which it would have been put to sleep. Its starts do not count: one that crashes
+ * every minute would never sleep. */
+static bool is_in_use(const struct ctr_service *svc)
+{
+    struct use u = use_count(svc);
+    return svc->tune.idle_ms <= 0 || u.in_flight > 0 || u.tunnels > 0 ||
+           clock_ms() - MAX(u.last_ms, svc->wanted_ms) < svc->tune.idle_ms;
+}
+
 /* --- Operations ----------------------------------------------------------------------------------- */
 
 static int64_t backoff_ms(int fail_count)
@@ -308,10 +343,29 @@ static void op_end(struct ctr_service *svc)
     svc_free(dead);
 }
 
+/* It was up and has ended. After a crash it is started at once if it is in use, else by the next request. */
+static void note_end(struct ctr_service *svc, bool is_crash)
+{
+    svc->has_ended = true;
+    svc->revive_wanted = is_crash && !svc->is_retired && is_in_use(svc);
+    svc_set_state(svc, CTR_UNKNOWN);
+    run_over(svc);
+}
+
+void svc_run_begins(struct ctr_service *svc)
+{
+    pthread_mutex_lock(&svc->m->lock);
+    svc->began_ns = wall_ns();
+    svc->died = false;
+    pthread_mutex_unlock(&svc->m->lock);
+}
+
 /* A start has ended: READY and all in, or FAILED and all told. */
 static void start_ended(struct ctr_service *svc, struct start_result *res)
 {
     int64_t now = clock_ms();
+    if (res->is_over)
+        run_over(svc);
     svc->starts += !res->was_running;
     if (res->has_crashed)
         svc->crash_streak = svc->begin_ms - svc->ready_ms < SVC_STABLE_MS ? svc->crash_streak + 1 : 1;
@@ -325,7 +379,12 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
         if (svc->crash_streak < SVC_CRASHES)
             svc->fail_count = 0;
         svc_set_state(svc, CTR_READY);
-        settle_all(svc, NULL);
+        if (svc->died) { /* between the answer to the last probe and now, or we have seen our own doing: a look tells */
+            log_warn("container has ended as it got ready", LOG_STR("container", svc->run.name));
+            note_end(svc, svc->died_crashing);
+        } else {
+            settle_all(svc, NULL);
+        }
         return;
     }
     if (res->cancelled) {
@@ -356,6 +415,7 @@ static void start_job(void *arg)
         svc_wait(svc->m, &svc->m->changed, INT64_MAX);
     bool is_restart = svc->is_restart;
     svc->began_ns = wall_ns();
+    svc->died = false;
     svc->begin_ms = clock_ms();
     svc->log_from = svc->log_end;
     pthread_mutex_unlock(&svc->m->lock);
@@ -389,6 +449,8 @@ static void stop_job(void *arg)
     if (!ok)
         log_warn("container did not stop", LOG_STR("container", svc->run.name), LOG_ERR(&err));
     svc_set_state(svc, ok ? CTR_STOPPED : CTR_UNKNOWN);
+    if (ok)
+        run_over(svc);
     op_end(svc);
 }
 
@@ -666,25 +728,10 @@ void svc_tick(struct ctr_service *svc, int64_t now)
 
 enum { EXIT_BY_TERM = 128 + 15 };
 
-/* Somebody has come within the time after which it would have been put to sleep. Its starts do not count: one that crashes
- * every minute would never sleep. */
-static bool is_in_use(const struct ctr_service *svc)
+/* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once. */
+static bool is_crash(const struct ctr_event *event)
 {
-    struct use u = use_count(svc);
-    return svc->tune.idle_ms <= 0 || u.in_flight > 0 || u.tunnels > 0 ||
-           clock_ms() - MAX(u.last_ms, svc->wanted_ms) < svc->tune.idle_ms;
-}
-
-/* Who stops it by hand wants it stopped; what dies by itself, or for want of memory, is missed at once, and requests that
- * are with one that was paused would wait for ever. */
-static bool is_missed(const struct ctr_service *svc, const struct ctr_event *event)
-{
-    struct use u = use_count(svc);
-    if (svc->is_retired || svc->state != CTR_READY)
-        return false;
-    return event->kind == CTR_EVENT_PAUSED ? u.in_flight > 0 || u.tunnels > 0
-                                           : event->kind == CTR_EVENT_DIED && event->exit_code != 0 &&
-                                                 event->exit_code != EXIT_BY_TERM && is_in_use(svc);
+    return event->kind == CTR_EVENT_DIED && event->exit_code != 0 && event->exit_code != EXIT_BY_TERM;
 }
 
 void svc_event(struct ctr_service *svc, const struct ctr_event *event)
@@ -702,13 +749,26 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event)
         svc_set_state(svc, CTR_READY); /* it was healthy, and is where it was */
         return;
     }
-    if (!(svc->state == CTR_READY && !is_up) && !(svc->state == CTR_PAUSED && is_end && svc->op == OP_NONE))
-        return; /* our own doing */
-    log_warn(event->kind == CTR_EVENT_PAUSED ? "container was paused" : "container has ended",
-             LOG_STR("container", svc->run.name), LOG_INT("in_flight", use_count(svc).in_flight));
-    svc->has_ended = svc->state == CTR_READY && is_end;
-    svc->revive_wanted = is_missed(svc, event);
-    svc_set_state(svc, CTR_UNKNOWN);
+    if (!(svc->state == CTR_READY && !is_up) && !(svc->state == CTR_PAUSED && is_end && svc->op == OP_NONE)) {
+        if (is_end) /* our own doing, mostly; whoever did it, that run is over */
+            run_over(svc);
+        svc->died_crashing = is_crash(event) || (svc->died && svc->died_crashing);
+        svc->died |= is_end && svc->op == OP_START;
+        return;
+    }
+    struct use u = use_count(svc);
+    log_warn(is_end ? "container has ended" : "container was paused", LOG_STR("container", svc->run.name),
+             LOG_INT("in_flight", u.in_flight));
+    if (is_end && svc->state == CTR_READY) {
+        note_end(svc, is_crash(event));
+    } else {
+        /* Requests that are with one that was paused would wait for ever. */
+        svc->revive_wanted = !is_end && !svc->is_retired && (u.in_flight > 0 || u.tunnels > 0);
+        svc->has_ended = false;
+        svc_set_state(svc, CTR_UNKNOWN);
+        if (is_end)
+            run_over(svc);
+    }
     svc_kick(svc);
 }
 

@@ -134,6 +134,8 @@ struct ctr_service {
     bool revive_wanted;                   /* it has crashed: started again although nobody waits */
     bool has_ended;                       /* by itself or somebody else's hand: the next start is a restart */
     int64_t began_ns;                     /* of the newest start, wall clock: older events are history */
+    bool died;                            /* since then, while the start was still at it */
+    bool died_crashing;                   /* and nobody's hand did it */
     int64_t stop_drain_until_ms;
     uint64_t stops_done;
     char *stop_error;                     /* of the last stop; NULL: it went well */
@@ -165,6 +167,7 @@ struct ctr_manager {
     struct jobs *jobs;
     struct ctr_hooks hooks;
     char *home;
+    struct http_loops *loops;             /* (L) may be NULL */
     int loop_count, max_builds, build_wait_secs, sweep_secs;
 
     pthread_mutex_t lock;
@@ -220,6 +223,7 @@ void svc_event(struct ctr_service *svc, const struct ctr_event *event); /* (L) s
 void svc_look(struct ctr_service *svc);                                 /* (L) something may have */
 /* The current version of an app, asked for once (`known`: id -> it): empty if the app is gone, NULL if that is not known. */
 const struct str *svc_app_version(struct ctr_manager *m, struct arena *a, struct map *known, struct str id, struct err *err);
+void svc_run_begins(struct ctr_service *svc);   /* takes the lock; the engine is about to be told to start it */
 /* Claims a container that no service knows, against starts of it, until svc_claim_end(); false when one does. */
 bool svc_claim(struct ctr_manager *m, struct str name);
 void svc_claim_end(struct ctr_manager *m);
@@ -236,6 +240,7 @@ struct start_result {
     bool was_running;             /* adopted: it was up already, nothing was started */
     bool has_crashed;             /* a restart, and it was found dead */
     struct failure *why;          /* when !ok; one reference */
+    bool is_over;                 /* what ran before is gone, or as good as */
     bool cancelled;
 };
 void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result *out);

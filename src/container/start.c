@@ -48,6 +48,7 @@ struct start {
     int64_t begin_ms;
     int64_t engine_ms; /* of a wake: how long the engine's own start took */
     bool is_fresh; /* made or started by us: stopped again on failure */
+    bool is_over;  /* what ran before is not there any more */
     struct str last_probe;
     struct ctr_info info;
 };
@@ -87,6 +88,7 @@ static bool check_cancel(const struct start *st, struct err *err)
 static bool start_again(struct start *st, struct err *err)
 {
     const struct ctr_run *run = &st->svc->run;
+    svc_run_begins(st->svc);
     return ctr_mounts_check(run->mounts, run->n_mounts, err) && ctr_container_start(st->engine, run->name, err);
 }
 
@@ -120,6 +122,7 @@ static bool create_held(struct start *st, bool *is_gone, struct err *err)
     phase(st, "creating the container");
     scoped_err e = {0}, ignored = {0};
     st->is_fresh = true;
+    svc_run_begins(svc);
     if (ctr_container_run(st->engine, &svc->run, &e))
         return true;
     *is_gone = e.code == ERR_NOT_FOUND && ctr_image_inspect(st->engine, &st->arena, svc->run.image, &exists, NULL, &ignored) &&
@@ -148,7 +151,10 @@ static bool create(struct start *st, struct err *err)
 static bool recreate(struct start *st, struct err *err)
 {
     phase(st, "removing the old container");
-    return ctr_container_remove(st->engine, st->svc->run.name, err) && create(st, err);
+    if (!ctr_container_remove(st->engine, st->svc->run.name, err))
+        return false;
+    st->is_over = true;
+    return create(st, err);
 }
 
 /* True, with the error, when the container keeps ending soon after it got ready: starting it over and over
@@ -180,6 +186,13 @@ static bool unpause(struct start *st)
     return true;
 }
 
+/* What was found cannot be what ran before. */
+static bool is_another_run(const struct start *st)
+{
+    bool has_moved = st->info.at.ip != 0 && (st->info.at.ip != st->at.ip || st->info.at.port != st->at.port);
+    return has_moved || (st->info.status != CTR_STATUS_RUNNING && st->info.status != CTR_STATUS_PAUSED);
+}
+
 /* From whatever there is to a running container with an address; *was_running if nothing was to do, *was_dead
  * if it had ended. */
 static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool *was_dead, struct err *err)
@@ -197,7 +210,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
         int64_t begin = clock_ms();
         if (start_again(st, &e)) {
             st->engine_ms = clock_ms() - begin;
-            st->is_fresh = true;
+            st->is_fresh = st->is_over = true;
             return inspect(st, err);
         }
         if (e.code == ERR_FORBIDDEN)
@@ -207,6 +220,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     phase(st, "looking for the container");
     if (!inspect(st, err))
         return false;
+    st->is_over = is_another_run(st);
     /* One that is not there at all was removed: no crash. */
     *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
     if (is_restart && *was_dead && is_crash_loop(st, err))
@@ -223,6 +237,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     case CTR_STATUS_PAUSED:
         phase(st, "unpausing the container");
         ok = ctr_container_unpause(st->engine, st->svc->run.name, err);
+        st->is_over |= !ok;
         break;
     case CTR_STATUS_EXITED:
     case CTR_STATUS_CREATED:
@@ -277,10 +292,11 @@ static bool exited(struct start *st, struct err *err)
 
 static bool check_running(struct start *st, struct err *err)
 {
+    bool is_running = st->info.status == CTR_STATUS_RUNNING || st->info.status == CTR_STATUS_RESTARTING;
+    st->is_over |= !is_running;
     if (st->info.status == CTR_STATUS_NONE)
         return err_set(err, ERR_UPSTREAM, "the container was removed while it started");
-    return st->info.status == CTR_STATUS_RUNNING || st->info.status == CTR_STATUS_RESTARTING ||
-           exited(st, err);
+    return is_running || exited(st, err);
 }
 
 /* One question to the app. True when it is up: *slow counts connections that were taken and not answered. */
@@ -425,6 +441,7 @@ static void give_up(struct start *st, bool was_running)
     pthread_mutex_unlock(&m->lock);
     if (leave || !(st->is_fresh || was_running) || st->info.status == CTR_STATUS_NONE)
         return;
+    st->is_over = true;
     if (!ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, &err))
         log_warn("stopping a container that did not get ready", LOG_STR("container", st->svc->run.name),
                  LOG_ERR(&err));
@@ -441,7 +458,7 @@ static bool revive(struct start *st, struct err *err)
     log_warn("container does not answer and is started anew", LOG_STR("container", st->svc->run.name),
              LOG_ERR(&e));
     phase(st, "restarting the container");
-    st->is_fresh = true;
+    st->is_fresh = st->is_over = true;
     return ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, err) &&
            start_again(st, err) && inspect(st, err) &&
            wait_healthy(st, st->tune.start_attempts, err);
@@ -478,6 +495,7 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
         svc_log_line(svc, str_from(out->why->summary));
         give_up(&st, was_running);
     }
+    out->is_over = st.is_over;
     start_release(&st);
 }
 

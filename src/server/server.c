@@ -194,6 +194,7 @@ static bool open_containers(struct server *s, struct err *err)
         .container_command = config_str(c, "system.container_command"),
         .home = s->home->dir,
         .loop_count = (int)http_loops_len(s->loops),
+        .loops = s->loops,
         .max_concurrent_builds = (int)MAX(1, config_int(c, "system.max_concurrent_builds")),
         .max_build_wait_secs = (int)config_int(c, "system.max_build_wait_secs"),
         .paused_bytes_max = MIN(config_int(c, "system.paused_memory_mb"), INT64_MAX >> 20) * (1 << 20),
@@ -507,6 +508,7 @@ static void finish(struct server *s)
     deploy_close(s->deploy);
     src_cache_close(s->git_cache);
     site_unref(s->site); /* the loops have theirs; apps end while the loops are still there */
+    ctr_manager_leave_loops(s->containers);
     http_loops_close(s->loops);
     webhooks_close(s->webhooks);
     operations_close(s->operations);

@@ -49,19 +49,36 @@ static struct ctr_service_config config_of(const char *name)
     return c;
 }
 
+/* How often its container ends just after it has answered, before the start that asked is through. */
+static struct ctr_service *dying;
+static atomic_int deaths;
+
+static void probe(const struct probe_ask *ask, struct probe_answer *out)
+{
+    fake_probe(ask, out);
+    if (!out->is_up || atomic_fetch_sub(&deaths, 1) <= 0)
+        return;
+    fake_happen(fake_now, "clc-a", CTR_EVENT_DIED, 0);
+    for (bool is_known = false; !is_known; fake_sleep(1)) {
+        pthread_mutex_lock(&dying->m->lock);
+        is_known = dying->died;
+        pthread_mutex_unlock(&dying->m->lock);
+    }
+}
+
 static void world_open_with(struct world *w, int build_wait_secs)
 {
-    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = fake_probe};
+    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = probe};
     scoped_err err = {0};
     memset(w, 0, sizeof *w);
-    fetches = releases = 0;
+    fetches = releases = deaths = 0;
     pthread_mutex_init(&w->fake.lock, NULL);
     w->fake.seed = 1;
     fake_now = &w->fake;
     w->loops = http_loops_open(LOOPS, &err);
     assert_non_null(w->loops);
     struct ctr_manager_config c = {.home = STR("/home"), .loop_count = LOOPS, .max_concurrent_builds = 1,
-                                   .max_build_wait_secs = build_wait_secs};
+                                   .max_build_wait_secs = build_wait_secs, .loops = w->loops};
     struct ctr_engine *e = ctr_engine_open_with(CTR_DOCKER, &fake_backend, &w->fake);
     assert_true(ctr_manager_open_with(&c, e, &hooks, &w->m, &err));
 }
@@ -1290,6 +1307,35 @@ static void a_crash_is_mended_at_once_and_a_stop_is_not(void **state)
     }
 }
 
+/* The end is told while the start still runs, and never again. */
+static void one_that_ends_between_its_answer_and_the_end_of_the_start_is_started_again(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    dying = service(&w, "clc-a");
+    wait_for(w.fake.streams == 1);
+    atomic_store(&deaths, 1);
+    crowd_wake(&w, dying, 1);
+    wait_for(crowd.ok == 2); /* they wait for the second start */
+    assert_int_equal(w.fake.starts, 1);
+    ctr_service_unref(dying);
+    world_close(&w);
+    /* One that always does so is a crash loop. */
+    world_open(&w);
+    w.fake.has_image = true;
+    dying = service(&w, "clc-a");
+    wait_for(w.fake.streams == 1);
+    atomic_store(&deaths, 1000);
+    crowd_wake(&w, dying, 1);
+    wait_for(crowd.failed == 2);
+    assert_non_null(strstr(crowd.detail, "keeps ending"));
+    atomic_store(&deaths, 0);
+    ctr_service_unref(dying);
+    world_close(&w);
+}
+
 /* They would wait for an answer until somebody else comes. */
 static void who_is_in_a_container_that_others_pause_is_not_left_there(void **state)
 {
@@ -1501,6 +1547,7 @@ int main(void)
         cmocka_unit_test(a_container_that_fails_its_checks_is_stopped),
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
         cmocka_unit_test(a_crash_is_mended_at_once_and_a_stop_is_not),
+        cmocka_unit_test(one_that_ends_between_its_answer_and_the_end_of_the_start_is_started_again),
         cmocka_unit_test(who_is_in_a_container_that_others_pause_is_not_left_there),
         cmocka_unit_test(a_restart_stops_and_starts_and_a_recreation_makes_it_anew),
         cmocka_unit_test(news_from_before_the_start_is_no_more_than_a_reason_to_look),

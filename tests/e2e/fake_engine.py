@@ -91,6 +91,7 @@ class Container:
         self.memory, self.cpu_ns = 32 << 20, 0
         self.server, self.port, self.tasks, self.connections = None, 0, set(), set()
         self.gate = asyncio.Event()      # open while it is not paused
+        self.vanishes = False            # its connections do not end with it: they say nothing more
         self.ended = asyncio.Event()
 
     def say(self, text, stream=1):
@@ -137,7 +138,8 @@ class Container:
             self.server.close()
         self.server, self.port = None, 0
         for writer in list(self.connections):
-            writer.transport.abort()
+            if not self.vanishes:
+                writer.transport.abort()
         mine = asyncio.current_task()
         for task in list(self.tasks):
             if task is not mine:
@@ -153,11 +155,12 @@ class Container:
             writer.transport.abort()
             return
         self.connections.add(writer)
+        run = self.starts
         try:
             while True:
-                await self.gate.wait()
+                await self.alive(run)
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                await self.gate.wait()
+                await self.alive(run)
                 first, *lines = head.split("\r\n")
                 method, target, _ = first.split(" ", 2)
                 fields = {k.strip().lower(): v.strip() for k, v in (x.split(":", 1) for x in lines if ":" in x)}
@@ -166,7 +169,7 @@ class Container:
                 self.probes += is_probe
                 self.requests += not is_probe
                 status, text = await self.answer(method, target, fields, body)
-                await self.gate.wait()
+                await self.alive(run)
                 data = text.encode()
                 keep = "close" not in fields.get("connection", "").lower()
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
@@ -179,6 +182,12 @@ class Container:
         finally:
             self.connections.discard(writer)
             writer.close()
+
+    async def alive(self, run):
+        """Returns when that run goes on; never, once it has ended."""
+        await self.gate.wait()
+        if self.starts != run or self.status not in ("running", "paused"):
+            await asyncio.Event().wait()
 
     @staticmethod
     async def body(reader, fields):
@@ -194,7 +203,8 @@ class Container:
     async def answer(self, method, target, fields, body):
         path, _, query = target.partition("?")
         args = dict(urllib.parse.parse_qsl(query))
-        if path == "/slow":
+        run = f"{self.id}.{self.starts}"
+        if path == "/slow" and args.get("run", run) == run:
             await asyncio.sleep(int(args.get("ms", 100)) / 1000)
         if path == "/exit":
             self.later(self.end(int(args.get("code", 1))))

@@ -3,9 +3,12 @@
 import concurrent.futures
 import os
 import re
+import shutil
+import subprocess
 import threading
 
 import pytest
+import websockets
 
 import engines
 import sources
@@ -321,6 +324,30 @@ def test_container_that_dies_is_started_again(box, engine, app, path):
             assert r.status_code in (200, 500, 502, 503), r.text
             return r.status_code == 200 and r.json()["env"]["CL_APP_PATH"] == path
         wait_for(is_back, f"the app to be back after {how}", timeout=30)
+
+
+def test_container_whose_network_vanishes(box, engine, app, path):
+    """Neither the end of a connection nor a refusal comes from it: what is in flight ends when the engine tells of its death."""
+    if os.geteuid() != 0 or not shutil.which("nsenter") or not shutil.which("ip"):
+        pytest.skip("root, nsenter and ip are needed to take a container's network away")
+    box.cli("app", "create", "--spec", "container", "--approve", app(), path)
+    assert version(box, path) == "1"
+    info, = engine.running(box.home, ids(box, path)[0])
+    with concurrent.futures.ThreadPoolExecutor(20) as pool, web.websocket(box.url(path + "/ws").replace("https", "wss")) as ws:
+        ws.send("there")
+        assert ws.recv() == "there"
+        list(pool.map(lambda _: box.get(path + "/slow?ms=300"), range(8)))   # connections for the pool
+        asks = [("GET", 3000, {}), ("GET", 3000, {}), ("POST", 600000, {}), ("POST", 600000, {"data": b"x"})]
+        futures = [pool.submit(box.request, method, f"{path}/slow?ms={ms}&say=1", timeout=100, **more) for method, ms, more in asks]
+        wait_for(lambda: engine.run("logs", info["Id"]).count("slow ") == 4, "all to have arrived")
+        subprocess.run(["nsenter", "--net", "--target", str(info["State"]["Pid"]), "ip", "link", "set", "eth0", "down"], check=True)
+        engine.run("kill", info["Id"])
+        answers = [f.result() for f in futures]
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            ws.recv(timeout=100)
+        assert [r.status_code for r in answers] == [200, 200, 502, 502]
+        assert all("the application has ended before it answered" in r.text for r in answers[2:])
+        assert {r.status_code for r in pool.map(lambda _: box.get(path + "/json"), range(20))} == {200}
 
 
 # --- failures explain themselves ---

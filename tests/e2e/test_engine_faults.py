@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import collections
+import concurrent.futures
 import os
 import random
 import threading
@@ -254,6 +255,60 @@ def test_container_changed_by_hand(box, fake, deeds):
     assert len(fake.containers(box.home, "running")) == 1
     for _ in range(20):
         assert box.get("/x/json").status_code == 200
+    no_leaks(box, fake)
+
+
+def in_flight(pool, box, fake, *asks):
+    """Sends them, and returns their futures when all have arrived."""
+    name, = fake.containers(box.home)
+    c = fake.containers()[name]
+    slow = f"/x/slow?ms=600000&run={c['id']}.{c['starts']}"   # in this run only
+    futures = [pool.submit(box.request, method, slow, timeout=90, **more) for method, more in asks]
+    wait_for(lambda: fake.containers()[name]["requests"] == c["requests"] + len(asks), "the requests to arrive")
+    return futures
+
+
+@pytest.mark.parametrize("deeds", [["kill"], ["remove"], ["pause", "kill"]], ids="-".join)
+def test_container_that_vanishes_with_its_network(box, fake, deeds):
+    """Nobody closes its connections. What is in flight ends with it: it is repeated where that is harmless, else answered
+    with 502; what was pooled is used for nothing more."""
+    create(box, "/x")
+    served(box)
+    name, = fake.containers(box.home)
+    fake.ask("set", name=name, values={"vanishes": True})
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: box.get("/x/slow?ms=200"), range(8)))   # connections for the pool
+        asks = [("GET", {}), ("GET", {}), ("PUT", {}), ("POST", {}), ("POST", {"data": b"x" * 1000}), ("PUT", {"data": b"x"})]
+        futures = in_flight(pool, box, fake, *asks)
+        for deed in deeds:
+            fake.by_hand(deed, name, force="1")
+        answers = [f.result() for f in futures]
+        again = list(pool.map(lambda _: box.get("/x/json"), range(20)))
+    lost = "the application has ended before it answered"
+    starts = 1 if "remove" in deeds else 2    # of the container that is there now
+    assert [(r.status_code, r.json()["start"] if r.status_code == 200 else r.text.strip()) for r in answers[:3] + again] == [(200, starts)] * 23
+    assert [r.status_code for r in answers[3:]] == [502] * 3 and all(lost in r.text for r in answers[3:])
+    no_leaks(box, fake)
+
+
+def test_container_paused_by_hand_with_requests_in_flight(box, fake):
+    """They are as good a reason to wake it as the next one; when it does not wake they end."""
+    create(box, "/x")
+    served(box)
+    name, = fake.containers(box.home)
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        future = pool.submit(box.get, "/x/slow?ms=1000")
+        wait_for(lambda: fake.containers()[name]["requests"] == 2, "the request to arrive")
+        fake.by_hand("pause", name)
+        assert future.result().json()["start"] == 1
+        assert fake.containers()[name]["status"] == "running"
+        fake.faults({"call": "unpause", "status": 500, "message": "cannot thaw"})
+        futures = in_flight(pool, box, fake, ("GET", {}), ("POST", {}))
+        fake.by_hand("pause", name)
+        for f in futures:
+            assert f.result().status_code in (500, 502, 503)
+    fake.faults()
+    served(box)
     no_leaks(box, fake)
 
 

@@ -5,6 +5,7 @@
  *     /             text: "hello from <HOSTNAME>"
  *     /json, other  JSON: method, path, body bytes, headers, and the environment
  *     /status/N     status N                      /slow?ms=N    answers after N milliseconds
+ *                                                 (&say=N writes "slow N" to stdout first)
  *     /stream?n=N   N lines, chunked, one each 100 ms
  *     /bytes?n=N    N bytes of 'x'                /echo         the body of the request
  *     /exit?code=N  ends the process              /sse          three server-sent events, then stays open
@@ -450,6 +451,8 @@ static bool page(struct conn *c)
         fprintf(stderr, "asked to exit\n");
         _exit((int)query_long(c, "code", 1));
     } else if (strcmp(c->path, "/slow") == 0) {
+        if (query_long(c, "say", 0) > 0)
+            printf("slow %ld\n", query_long(c, "say", 0));
         sleep_ms(query_long(c, "ms", 1000));
         ok = read_body(&copy, NULL, 0) >= 0 && answer(c, 200, "text/plain", "slow\n", 5);
     } else if (strcmp(c->path, "/stream") == 0) {
