@@ -63,6 +63,7 @@ def test_volumes(box, engine, alpine, folder):
     ('["data:/"]', [], "target must be an absolute path"),
     ('["cl_secret:nothing"]', [], "must be cl_secret:<template>:<target>"),
     ("[]", ["--copt", "command.privileged=true"], 'container argument "privileged" is not allowed'),
+    ("[]", ["--copt", "command.add-host="], 'container argument "add-host" needs a value'),
     ("[]", ["--copt", "memory=much"], 'memory "much" must be a size'),
     ("[]", ["--copt", "cpus=-1"], 'cpus "-1" must be a number'),
     ("[]", ["--cvol", "/etc/shadow:/x"], "is not within an allowed mount directory"),
@@ -76,6 +77,19 @@ def test_what_is_refused(box, alpine, folder, request, volumes, args, says):
         assert r.status_code == 500 and says in r.text, r.text
     else:
         assert says in result.err, result
+
+
+def test_a_link_that_a_container_has_made(box, alpine, folder, request):
+    request.addfinalizer(lambda: box.try_cli("app", "delete", "/link"))
+    outer = box.home / "mounts" / "outer"
+    (outer / "inner").mkdir(parents=True)
+    box.cli("app", "create", "--approve", str(folder(tool_app(f'["{outer}:/outer", "{outer}/inner:/inner"]'))), "/link")
+    sh(box, "/link", "rmdir /outer/inner && ln -s /etc /outer/inner")
+    r = box.get("/link/run", params={"sh": "ls /inner"})
+    assert "mounts at /inner has been replaced by a link" in r.json()["error"], r.text
+    (outer / "inner").unlink()
+    (outer / "inner").mkdir()
+    assert sh(box, "/link", "ls /inner") == []
 
 
 def test_root_may_be_forbidden(new_box, docker, folder):
