@@ -68,6 +68,11 @@ struct ctr_mount_policy {
     const struct str_list *allowed; /* security.allowed_mounts, env-expanded */
 };
 
+/* An entry of security.allowed_mounts: an absolute path, $VAR expanded as above. A variable that is not set is an error: what is
+ * left without it would be another folder, maybe one with much more in it. */
+bool ctr_mount_folder_parse(struct arena *a, struct str entry, const char *(*getvar)(const char *name), struct str *out,
+                            struct err *err);
+
 /* A mount as the engine gets it. */
 struct ctr_mount {
     struct str source;           /* volume name, or absolute host path with symlinks resolved; empty: a volume of the

@@ -21,6 +21,20 @@ static struct str lookup_var(void *arg, struct str name)
     return str_from(value);
 }
 
+bool ctr_mount_folder_parse(struct arena *a, struct str entry, const char *(*getvar)(const char *name), struct str *out,
+                            struct err *err)
+{
+    struct lookup l = {.arena = a, .getvar = getvar};
+    struct str path = str_expand(a, entry, lookup_var, &l);
+    if (l.missing.len > 0)
+        return err_set(err, ERR_INVALID, "\"" STR_FMT "\": the variable " STR_FMT " is not set in the server's environment",
+                       STR_ARG(entry), STR_ARG(l.missing));
+    if (!path_is_abs(path))
+        return err_set(err, ERR_INVALID, "\"" STR_FMT "\" must be an absolute path", STR_ARG(entry));
+    *out = path;
+    return true;
+}
+
 static bool has_control(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {

@@ -213,6 +213,20 @@ static unsigned task_limit(const struct config *c, const char *key)
     return (unsigned)MIN(MAX(config_int(c, key), (int64_t)1), (int64_t)TASK_THREADS);
 }
 
+static struct str_list allowed_mounts(const struct config *c, struct arena *a)
+{
+    struct str_list entries = config_list(c, a, "security.allowed_mounts"), out = {0};
+    vec_foreach (entry, &entries) {
+        scoped_err err = {0};
+        struct str path;
+        if (ctr_mount_folder_parse(a, *entry, NULL, &path, &err))
+            str_list_add(a, &out, path);
+        else
+            log_warn("an entry of security.allowed_mounts allows nothing", LOG_ERR(&err));
+    }
+    return out;
+}
+
 static bool fill_env(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
@@ -220,9 +234,7 @@ static bool fill_env(struct server *s, struct err *err)
     struct plugin_rules *rules;
     if (!plugin_rules_new(a, config_value(c, "permissions"), &rules, err))
         return err_wrap(err, "permissions");
-    struct str_list mounts = config_list(c, a, "security.allowed_mounts");
-    vec_foreach (mount, &mounts)
-        *mount = str_expand_env(a, *mount);
+    struct str_list mounts = allowed_mounts(c, a);
     s->env = (struct app_env){
         .home = s->home->dir,
         .default_domain = config_str(c, "system.default_domain"),

@@ -221,6 +221,31 @@ static void binds_stay_within_what_is_allowed(void **state)
     assert_true(fs_remove_tree(top, &err));
 }
 
+static void a_folder_that_is_allowed_is_the_one_that_was_meant(void **state)
+{
+    static const struct {
+        const char *entry, *path, *error;
+    } cases[] = {
+        {"/srv/mounts", "/srv/mounts", NULL},
+        {"$DATA/mounts", "/srv/data/mounts", NULL},
+        {"${DATA}", "/srv/data", NULL},
+        {"$UNSET/", NULL, "the variable UNSET is not set"},
+        {"$UNSET", NULL, "the variable UNSET is not set"},
+        {"/srv/$UNSET", NULL, "the variable UNSET is not set"},
+        {".", NULL, "must be an absolute path"},
+        {"$NAME/x", NULL, "must be an absolute path"},
+        {"", NULL, "must be an absolute path"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        scoped_arena a = {0};
+        scoped_err err = {0};
+        struct str path = {0};
+        bool ok = ctr_mount_folder_parse(&a, str_from(cases[i].entry), test_var, &path, &err);
+        if (ok != (cases[i].path != NULL) || (ok && !str_eq_z(path, cases[i].path)) || (!ok && !strstr(err_msg(&err), cases[i].error)))
+            fail_msg("\"%s\": %.*s %s", cases[i].entry, STR_ARG(path), err_msg(&err));
+    }
+}
+
 /* Links that a container has put where another of its mounts, or another version's, begins. */
 static void what_we_have_made_is_mounted_as_we_have_made_it(void **state)
 {
@@ -287,6 +312,7 @@ int main(void)
         cmocka_unit_test(volume_entries_are_bound_named_unnamed_or_secret),
         cmocka_unit_test(later_volumes_replace_earlier_ones_at_the_same_target),
         cmocka_unit_test(binds_stay_within_what_is_allowed),
+        cmocka_unit_test(a_folder_that_is_allowed_is_the_one_that_was_meant),
         cmocka_unit_test(what_we_have_made_is_mounted_as_we_have_made_it),
         cmocka_unit_test(a_mount_that_has_become_a_link_is_noticed),
     };
