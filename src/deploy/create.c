@@ -119,7 +119,9 @@ static void warn_unloadable(struct op *op, struct unit *u)
 {
     scoped_err err = {0};
     struct entry *e = &u->main;
-    bool is_known = op->opts->verify || e->app->is_dev || e->loaded;
+    bool is_known = op->opts->verify || e->loaded;
+    if (e->app->is_dev && op->opts->is_dry_run) /* whose folder gets files of the spec when it is loaded */
+        return;
     if (is_known || !op->opts->approve)
         return;
     if (check_load(op, e, &err)) { /* nothing was started: the first request loads it again */

@@ -82,6 +82,14 @@ def test_who_makes_an_app_that_cannot_be_served_is_told(box, folder):
     assert made.code == 0 and made.err == "", made
 
 
+def test_who_makes_a_development_app_that_cannot_be_served_is_told(box, folder):
+    source = folder({"app.star": 'load("container.in", "container")\napp = ace.app("d", container=container.config("auto", '
+                                 'dev_settings={"dir": "here"}), permissions=[ace.permission("container.in", "config", ["auto"])])\n',
+                     "Containerfile": "FROM scratch\nEXPOSE 8080\n"})
+    made = box.try_cli("app", "create", "--dev", "--approve", str(source), "/x")
+    assert made.code == 0 and "Warning: app /x cannot be served as it is: dev_settings: dir must be absolute" in made.err, made
+
+
 def test_mistyped_app_config_is_told(box, folder):
     source = str(folder({"Containerfile": "FROM scratch\nEXPOSE 8080\n"}))
     says = 'app config "container.idle_shutdown_sec" is not known (did you mean "container.idle_shutdown_secs"?)'
