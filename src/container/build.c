@@ -10,6 +10,10 @@
 
 enum { TAIL_MAX = 8 << 10, LINE_MAX_BYTES = 4096, TAIL_LINES = 40 };
 
+/* Docker's program only passes on what the daemon does, and lives with 2 MB. Go's runtime collects garbage from 4 MB on,
+ * which is twice while it begins: 5 ms of CPU of a build of 110 ms. This is from 16 MB on. */
+#define CLIENT_GOGC "GOGC=400"
+
 /* Output of a build, a line at a time: to the caller, and into a tail for the error. */
 struct lines {
     ctr_line_fn *on_line;
@@ -162,6 +166,8 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
         add(&a, &spec.argv, "--target");
         str_list_add(&a, &spec.argv, b->target);
     }
+    if (p->kind == CTR_DOCKER && !getenv("GOGC"))
+        add(&a, &spec.env, CLIENT_GOGC);
     build_args(&a, b, &spec.argv, &spec.env);
     /* Clients before 23 have BuildKit but do not use it unless told; later ones choose it themselves when the
      * plugin is there, and fail when told to use one that is not. */

@@ -872,7 +872,7 @@ bool ctr_service_start(struct ctr_service *svc, ctr_line_fn *on_line, void *line
         }
         svc_log_pump(svc, &at, &line, on_line, line_arg);
         if (!w.is_done)
-            svc_wait(m, &m->changed, clock_ms() + 100);
+            svc_wait(m, &m->changed, clock_ms() + SVC_FOLLOW_MS);
     }
     if (w.is_done)
         svc_log_pump(svc, &at, &line, on_line, line_arg);

@@ -32,6 +32,7 @@ enum {
     SVC_SAMPLES = 16,             /* of the byte counter in one idle window */
     SVC_BUCKETS = 1024,
 };
+    SVC_FOLLOW_MS = 100,          /* who follows the output of a start gets it so often */
 
 /* What one probe brought. */
 struct probe_answer {
@@ -172,6 +173,7 @@ struct ctr_manager {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;               /* any state, waiter, log or slot changed */
+    uint64_t log_told;                    /* of them when those who follow were last woken */
     pthread_cond_t timer_cond;
     pthread_t timer, events;
     pthread_cond_t events_cond;

@@ -31,7 +31,12 @@ void svc_log_line(struct ctr_service *svc, struct str line)
     pthread_mutex_lock(&svc->m->lock);
     log_put(svc, str_slice(line, 0, SVC_LOG_MAX / 4));
     log_put(svc, STR("\n"));
-    pthread_cond_broadcast(&svc->m->changed);
+    /* Who follows looks every SVC_FOLLOW_MS and at each change of state. Woken at each line they would take the processor
+     * from the very build that they watch; they are when they might miss something. */
+    if (svc->log_end - svc->log_told >= SVC_LOG_MAX / 4) {
+        svc->log_told = svc->log_end;
+        pthread_cond_broadcast(&svc->m->changed);
+    }
     pthread_mutex_unlock(&svc->m->lock);
 }
 

@@ -62,12 +62,12 @@ static bool remove_file(struct arena *a, struct str dir, struct str name, struct
     return true;
 }
 
-static bool is_still(struct str path, const struct kept *k, const struct src_file *f)
+/* *info is set then. */
+static bool is_still(struct str path, const struct kept *k, const struct src_file *f, struct fs_info *info)
 {
-    struct fs_info info;
     scoped_err none = {0};
-    return k && str_eq(k->sha, f->sha) && fs_lstat(path, &info, &none) && info.kind == FS_FILE &&
-           info.mtime_ns == k->mtime_ns && (uint64_t)info.size == f->size;
+    return k && str_eq(k->sha, f->sha) && fs_lstat(path, info, &none) && info->kind == FS_FILE &&
+           info->mtime_ns == k->mtime_ns && (uint64_t)info->size == f->size;
 }
 
 /* Makes the folder hold the files; `before` says what it holds. */
@@ -84,10 +84,8 @@ static bool bring_up(struct arena *a, const struct src_files *s, struct str dir,
         struct str path = path_join(a, dir, f->name);
         struct str sha = f->sha;
         struct fs_info info;
-        if (!is_still(path, map_get(before, f->name), f) &&
-            (!fs_remove(path, err) || !src_file_extract(f, dir, a, &sha, err)))
-            return false;
-        if (!fs_lstat(path, &info, err))
+        if (!is_still(path, map_get(before, f->name), f, &info) &&
+            (!fs_remove(path, err) || !src_file_extract(f, dir, a, &sha, err) || !fs_lstat(path, &info, err)))
             return false;
         buf_printf(index, STR_FMT " %lld " STR_FMT, STR_ARG(sha), (long long)info.mtime_ns, STR_ARG(f->name));
         buf_add_char(index, '\0');
