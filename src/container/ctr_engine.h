@@ -168,6 +168,7 @@ struct ctr_info {
     /* of an inspect only */
     struct str command, health;
     int restart_count;
+    int pid;                            /* of its first process, as the engine's machine counts; 0: it does not run */
     struct ctr_mount_info {
         struct str type, source, target;
         bool is_writable;

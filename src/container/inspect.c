@@ -193,6 +193,7 @@ bool ctr_info_from_json(struct arena *a, const json_t *j, uint16_t port, struct 
         .command = command_line(a, j),
         .health = get_dup(a, json_get(state, "Health"), "Status"),
         .restart_count = (int)json_get_int(j, "RestartCount", 0),
+        .pid = (int)json_get_int(state, "Pid", 0),
     };
     mounts(a, json_get(j, "Mounts"), &info);
     labels(a, json_get(config, "Labels"), &info.labels);

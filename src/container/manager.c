@@ -442,7 +442,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
 
 bool ctr_manager_open(const struct ctr_manager_config *config, struct ctr_manager **out, struct err *err)
 {
-    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = ctr_probe};
+    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = ctr_probe, .freezer = freezer_open};
     struct ctr_engine *engine;
     if (!ctr_engine_open(config->container_command, &engine, err))
         return false;

@@ -360,6 +360,25 @@ void svc_run_begins(struct ctr_service *svc)
     pthread_mutex_unlock(&svc->m->lock);
 }
 
+void svc_ready(struct ctr_service *svc, struct ctr_endpoint at, bool is_direct)
+{
+    uint16_t generation = svc->at.generation;
+    svc->at = at;
+    svc->at.generation = (uint16_t)(generation + 1);
+    svc->is_direct = is_direct;
+    svc->suspect_ok_ms = clock_ms() + SVC_SUSPECT_PAUSE_MS;
+    svc->retry_at_ms = 0;
+    if (svc->crash_streak < SVC_CRASHES)
+        svc->fail_count = 0;
+    svc_set_state(svc, CTR_READY);
+    if (svc->died) { /* between the answer to the last probe and now, or we have seen our own doing: a look tells */
+        log_warn("container has ended as it got ready", LOG_STR("container", svc->run.name));
+        note_end(svc, svc->died_crashing);
+    } else {
+        settle_all(svc, NULL);
+    }
+}
+
 /* A start has ended: READY and all in, or FAILED and all told. */
 static void start_ended(struct ctr_service *svc, struct start_result *res)
 {
@@ -369,22 +388,10 @@ static void start_ended(struct ctr_service *svc, struct start_result *res)
     svc->starts += !res->was_running;
     if (res->has_crashed)
         svc->crash_streak = svc->begin_ms - svc->ready_ms < SVC_STABLE_MS ? svc->crash_streak + 1 : 1;
+    svc->process = res->process;
     if (res->ok) {
-        uint16_t generation = svc->at.generation;
-        svc->at = res->at;
-        svc->at.generation = (uint16_t)(generation + 1);
-        svc->is_direct = res->is_direct;
-        svc->suspect_ok_ms = now + SVC_SUSPECT_PAUSE_MS;
-        svc->retry_at_ms = 0;
-        if (svc->crash_streak < SVC_CRASHES)
-            svc->fail_count = 0;
-        svc_set_state(svc, CTR_READY);
-        if (svc->died) { /* between the answer to the last probe and now, or we have seen our own doing: a look tells */
-            log_warn("container has ended as it got ready", LOG_STR("container", svc->run.name));
-            note_end(svc, svc->died_crashing);
-        } else {
-            settle_all(svc, NULL);
-        }
+        if (!res->has_let_in)
+            svc_ready(svc, res->at, res->is_direct);
         return;
     }
     if (res->cancelled) {

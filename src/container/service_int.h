@@ -6,6 +6,7 @@
  *     start.c     the start operation: image, container, probe; and the check of a running one
  *     prune.c     what newer versions have replaced
  *     image.c     images made once: build slots; buildlog.c keeps what their builds wrote
+ *     freezer.c   sees a paused container go on
  *     task.c      single commands
  *     probe.c     asks an app whether it is up
  *
@@ -31,8 +32,8 @@ enum {
     SVC_FIRST_CHECK_MS = 60000,
     SVC_SAMPLES = 16,             /* of the byte counter in one idle window */
     SVC_BUCKETS = 1024,
-};
     SVC_FOLLOW_MS = 100,          /* who follows the output of a start gets it so often */
+};
 
 /* What one probe brought. */
 struct probe_answer {
@@ -50,10 +51,20 @@ struct probe_ask {
 };
 void ctr_probe(const struct probe_ask *ask, struct probe_answer *out);
 
+/* freezer.c */
+enum freezer { FREEZER_UNKNOWN, FREEZER_FROZEN, FREEZER_THAWED };
+/* The file that tells it of the container `id` whose process is `pid`; -1 where there is none. The caller closes it. */
+int freezer_open(int pid, struct str id);
+enum freezer freezer_read(int fd);
+enum freezer freezer_parse(struct str text);
+/* Its path, from /proc/PID/cgroup; false if the process is not in a group of the container, or that is not told. */
+bool freezer_path(struct arena *a, struct str cgroups, struct str id, struct str *path);
+
 /* What tests replace. */
 struct ctr_hooks {
     void (*post)(struct http_loop *loop, void (*fn)(struct http_loop *, void *), void *arg);
     void (*probe)(const struct probe_ask *ask, struct probe_answer *out);
+    int (*freezer)(int pid, struct str id);   /* NULL: there is none */
 };
 
 /* Per loop, on its own cache line: written by that loop, and by the manager for waiters that it lets in. */
@@ -74,6 +85,12 @@ struct failure {
 void failure_unref(struct failure *f);
 
 enum svc_op { OP_NONE, OP_START, OP_STOP, OP_CHECK, OP_PAUSE };
+
+/* The first process of a container. */
+struct svc_process {
+    int pid;                      /* 0: not known */
+    char id[65];                  /* of the container */
+};
 
 struct ctr_waiter {
     struct ctr_service *svc;      /* holds a reference */
@@ -127,6 +144,7 @@ struct ctr_service {
     bool pause_wanted;
     bool was_paused;                      /* the running start began in PAUSED */
     bool is_direct;                       /* `at` is the container's own address */
+    struct svc_process process;           /* of the last start */
     int64_t paused_ms, paused_bytes;      /* in PAUSED: since when, and what it keeps */
     bool was_stopped;                     /* the running start began in STOPPED */
     bool is_restart;                      /* the running start looks after a suspicion */
@@ -154,6 +172,7 @@ struct ctr_service {
     char *log;                            /* ring of SVC_LOG_MAX, smaller while it has not been full */
     size_t log_size;
     uint64_t log_end;                     /* bytes ever written */
+    uint64_t log_told;                    /* of them when those who follow were last woken */
     uint64_t log_from;                    /* of them before the newest start */
     int64_t begin_ms;                     /* when it began, clock_ms() */
 };
@@ -173,7 +192,6 @@ struct ctr_manager {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;               /* any state, waiter, log or slot changed */
-    uint64_t log_told;                    /* of them when those who follow were last woken */
     pthread_cond_t timer_cond;
     pthread_t timer, events;
     pthread_cond_t events_cond;
@@ -234,11 +252,16 @@ void *svc_events_thread(void *manager);                                 /* event
 void svc_free(struct ctr_service *svc);                                 /* without the lock; NULL is fine */
 struct failure *failure_new(enum err_code code, struct str summary, struct str detail);
 
+/* Opens the door to `at` and lets all in who wait. (L) */
+void svc_ready(struct ctr_service *svc, struct ctr_endpoint at, bool is_direct);
+
 /* start.c; on a job thread, without the lock. */
 struct start_result {
     bool ok;
     struct ctr_endpoint at;
     bool is_direct;
+    struct svc_process process;
+    bool has_let_in;              /* svc_ready() has been called; the state may have changed since */
     bool was_running;             /* adopted: it was up already, nothing was started */
     bool has_crashed;             /* a restart, and it was found dead */
     struct failure *why;          /* when !ok; one reference */

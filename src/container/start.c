@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A container that has ended leaves an address where nobody even refuses a connection, and one that is being
  * plugged in may miss the first packet, which the kernel repeats after a second: at its own address an app gets
@@ -22,6 +23,7 @@ enum {
     ATTEMPT_SLEEP_MAX_MS = 2000,
     MAX_PHASES = 16,
     LOGS_SHOWN_MAX = 48 << 10,
+    THAW_LOOK_US = 250, THAW_SOON_MS = 100, THAW_LATE_LOOK_US = 2000,
     LOGS_EARLY_MS = 125, LOGS_LATE_MS = 4000 /* after its end a container's output is complete */
 };
 
@@ -38,6 +40,9 @@ struct start {
     bool is_awake;    /* only went on: an accepted connection is enough */
     struct ctr_endpoint at; /* where it was */
     bool is_direct;
+    struct svc_process process;
+    bool has_let_in; /* svc_ready() has been called before the engine's answer */
+    int64_t thaw_ms; /* then: how long that took */
     int crash_streak;
     int64_t ready_ms;
     struct {
@@ -52,6 +57,17 @@ struct start {
     struct str last_probe;
     struct ctr_info info;
 };
+
+static void sleep_us(int64_t us)
+{
+    struct timespec t = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+    nanosleep(&t, NULL);
+}
+
+static void sleep_ms(int64_t ms)
+{
+    sleep_us(ms * 1000);
+}
 
 static void phase(struct start *st, const char *name)
 {
@@ -71,6 +87,8 @@ static bool inspect(struct start *st, struct err *err)
     if (!ctr_container_inspect(st->engine, &st->look, st->svc->run.name, st->svc->run.port, &info, err))
         return false;
     st->info = info;
+    st->process.pid = info.pid;
+    snprintf(st->process.id, sizeof st->process.id, STR_FMT, STR_ARG(info.id));
     return true;
 }
 
@@ -172,18 +190,99 @@ static bool is_crash_loop(struct start *st, struct err *err)
     return true;
 }
 
+static bool probe_once(struct start *st, int64_t since_ms, int64_t left_ms, int *slow);
+
+/* Sees a paused container go on, which is some milliseconds before the engine says so: by then its runtime has ended, and
+ * those between have told each other. */
+struct thaw {
+    struct start *st;
+    int fd; /* of freezer_open() */
+    int64_t begin_ms;
+    atomic_bool is_answered;
+    pthread_t thread;
+};
+
+/* Its processes run: it is ready when it takes a connection, as after the engine's answer. */
+static void let_in(struct start *st, int64_t begin_ms)
+{
+    struct ctr_service *svc = st->svc;
+    int slow = 0;
+    if (!probe_once(st, 0, st->tune.health_timeout_secs * 1000LL, &slow))
+        return;
+    pthread_mutex_lock(&svc->m->lock);
+    if (svc->state == CTR_STARTING && !svc->m->is_closing && !is_cancelled(st)) {
+        svc_ready(svc, st->info.at, st->info.is_direct);
+        st->has_let_in = true;
+        st->thaw_ms = MAX(clock_ms() - begin_ms, 1);
+    }
+    pthread_mutex_unlock(&svc->m->lock);
+}
+
+static void *thaw_thread(void *arg)
+{
+    struct thaw *t = arg;
+    enum freezer state;
+    while ((state = freezer_read(t->fd)) == FREEZER_FROZEN && !atomic_load(&t->is_answered))
+        sleep_us(clock_ms() - t->begin_ms < THAW_SOON_MS ? THAW_LOOK_US : THAW_LATE_LOOK_US);
+    if (state == FREEZER_THAWED)
+        let_in(t->st, t->begin_ms);
+    return NULL;
+}
+
+/* False where it cannot be seen. */
+static bool thaw_begin(struct thaw *t, struct start *st)
+{
+    const struct svc_process *p = &st->process;
+    *t = (struct thaw){.st = st, .begin_ms = clock_ms()};
+    t->fd = st->svc->m->hooks.freezer && p->pid > 0 ? st->svc->m->hooks.freezer(p->pid, str_from(p->id)) : -1;
+    if (t->fd < 0)
+        return false;
+    /* What is not frozen now was let go on by somebody else, or is no such container: the engine knows. */
+    if (freezer_read(t->fd) == FREEZER_FROZEN && pthread_create(&t->thread, NULL, thaw_thread, t) == 0)
+        return true;
+    close(t->fd);
+    return false;
+}
+
+static void thaw_end(struct thaw *t)
+{
+    atomic_store(&t->is_answered, true);
+    pthread_join(t->thread, NULL);
+    close(t->fd);
+}
+
+/* The engine has not said yes after all: it may have ended, or hang, which takes nothing from a container that went on and
+ * took a connection. What it says when asked again counts. */
+static void look_again(struct start *st, const struct err *why)
+{
+    log_warn("the engine did not say that a container goes on, although it does", LOG_STR("container", st->svc->run.name),
+             LOG_ERR(why));
+    pthread_mutex_lock(&st->svc->m->lock);
+    st->svc->check_wanted = true;
+    pthread_mutex_unlock(&st->svc->m->lock);
+}
+
 /* A container that we paused is where it was. False leaves it to a closer look. */
 static bool unpause(struct start *st)
 {
-    scoped_err ignored = {0};
+    scoped_err err = {0};
+    struct thaw thaw;
     phase(st, "unpausing the container");
     int64_t begin = clock_ms();
-    if (!ctr_container_unpause(st->engine, st->svc->run.name, &ignored))
-        return false;
-    st->engine_ms = clock_ms() - begin;
-    st->is_fresh = st->is_awake = true;
+    st->is_awake = true;
     st->info = (struct ctr_info){.status = CTR_STATUS_RUNNING, .at = st->at, .is_direct = st->is_direct};
-    return true;
+    bool is_watched = thaw_begin(&thaw, st);
+    bool ok = ctr_container_unpause(st->engine, st->svc->run.name, &err);
+    if (is_watched)
+        thaw_end(&thaw);
+    st->is_awake = st->is_fresh = ok || st->has_let_in;
+    if (!ok && st->has_let_in)
+        look_again(st, &err);
+    if (st->is_awake)
+        st->engine_ms = clock_ms() - begin;
+    else
+        st->info = (struct ctr_info){.status = CTR_STATUS_NONE};
+    return st->is_awake;
 }
 
 /* What was found cannot be what ran before. */
@@ -273,12 +372,6 @@ static int64_t budget_ms(int attempts)
 static int64_t probe_pause_ms(int64_t since_ms)
 {
     return since_ms < 100 ? 1 : since_ms < 500 ? 5 : since_ms < 3000 ? 20 : since_ms < 15000 ? 100 : 250;
-}
-
-static void sleep_ms(int64_t ms)
-{
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
 }
 
 static bool exited(struct start *st, struct err *err)
@@ -419,6 +512,7 @@ static void start_init(struct start *st, struct ctr_service *svc)
     st->was_paused = svc->was_paused;
     st->at = svc->at;
     st->is_direct = svc->is_direct;
+    st->process = svc->process;
     st->crash_streak = svc->crash_streak;
     st->ready_ms = svc->ready_ms;
     pthread_mutex_unlock(&svc->m->lock);
@@ -477,11 +571,13 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
     bool ok = bring_up(&st, is_restart, &was_running, &was_dead, &err);
     if (ok && svc->run.port == 0)
         ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");
-    if (ok)
+    if (ok && !st.has_let_in)
         ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
     *out = (struct start_result){.ok = ok,
                                  .at = st.info.at,
                                  .is_direct = st.info.is_direct,
+                                 .process = st.process,
+                                 .has_let_in = st.has_let_in,
                                  .was_running = was_running && !st.is_fresh,
                                  .has_crashed = is_restart && was_dead,
                                  .cancelled = err.code == ERR_CANCELLED};
@@ -489,7 +585,8 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
     if (ok) {
         svc_log_line(svc, str_printf(&st.arena, "ready after %lld ms", (long long)took));
         log_info(out->was_running ? "container adopted" : "container started",
-                 LOG_STR("container", svc->run.name), LOG_INT("ms", took), LOG_INT("engine_ms", st.engine_ms));
+                 LOG_STR("container", svc->run.name), LOG_INT("ms", took), LOG_INT("engine_ms", st.engine_ms),
+                 LOG_INT("thaw_ms", st.thaw_ms));
     } else {
         out->why = explain(&st, &err);
         svc_log_line(svc, str_from(out->why->summary));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { FAKE_MAX = 16 };
 
@@ -39,6 +40,9 @@ struct fake {
     unsigned seed;
     _Atomic bool is_dead;
     bool run_fails, build_fails, stop_fails, never_up, exits_at_once;
+    int freezer;                      /* file that says whether the container is paused; 0: none */
+    _Atomic int unpauses_held;        /* the answer to an unpause, which has been done, waits for 0 */
+    _Atomic int unpause_fails_one_in; /* and is then a failure, so often; 0: never */
     int probes_until_up;
     /* what a stop must find: nobody inside */
     _Atomic int inside;
@@ -54,6 +58,9 @@ struct fake {
     _Atomic int streams;
     bool is_stream_cut;
 };
+
+/* The hooks ask the one fake engine of the running test. */
+static struct fake *fake_now;
 
 static inline void fake_sleep(int ms)
 {
@@ -226,6 +233,8 @@ static inline bool fake_inspect(void *ctx, struct arena *a, struct str name, uin
         *out = (struct ctr_info){.status = f->list[i].status,
                                  .started_at = str_from(f->list[i].started),
                                  .name = str_dup(a, name),
+                                 .id = STR("0123456789abcdef"),
+                                 .pid = 7,
                                  .exit_code = 3,
                                  .at = {.ip = 0x0A000000u + f->list[i].ip_tail, .port = port}};
     }
@@ -273,6 +282,13 @@ static inline bool fake_stop(void *ctx, struct str name, int grace_secs, struct 
     return ok;
 }
 
+/* Both have seven bytes: whoever reads sees the one or the other. */
+static inline void fake_freezer_say(struct fake *f, const char *state)
+{
+    if (f->freezer > 0 && pwrite(f->freezer, state, 7, 0) != 7)
+        abort();
+}
+
 static inline bool fake_freeze(struct fake *f, struct str name, enum ctr_status from, enum ctr_status to, _Atomic int *count,
                                struct err *err)
 {
@@ -283,9 +299,15 @@ static inline bool fake_freeze(struct fake *f, struct str name, enum ctr_status 
     if (ok) {
         f->list[i].status = to;
         (*count)++;
+        fake_freezer_say(f, to == CTR_STATUS_PAUSED ? "FROZEN\n" : "THAWED\n");
     }
     pthread_mutex_unlock(&f->lock);
     return ok || err_set(err, ERR_CONFLICT, "not in the state for that");
+}
+
+static inline int fake_freezer(int pid, struct str id)
+{
+    return fake_now->freezer > 0 && pid == 7 && str_eq(id, STR("0123456789abcdef")) ? dup(fake_now->freezer) : -1;
 }
 
 static inline bool fake_pause(void *ctx, struct str name, struct err *err)
@@ -299,7 +321,13 @@ static inline bool fake_pause(void *ctx, struct str name, struct err *err)
 static inline bool fake_unpause(void *ctx, struct str name, struct err *err)
 {
     struct fake *f = ctx;
-    return fake_freeze(f, name, CTR_STATUS_PAUSED, CTR_STATUS_RUNNING, &f->unpauses, err);
+    bool ok = fake_freeze(f, name, CTR_STATUS_PAUSED, CTR_STATUS_RUNNING, &f->unpauses, err);
+    if (f->freezer > 0 && f->slow_ms)
+        fake_sleep((int)fake_random(f, (unsigned)f->slow_ms + 1));
+    while (atomic_load(&f->unpauses_held))
+        fake_sleep(1);
+    int one_in = atomic_load(&f->unpause_fails_one_in);
+    return ok && (one_in == 0 || fake_random(f, (unsigned)one_in) > 0 || err_set(err, ERR_UNAVAILABLE, "the engine has ended"));
 }
 
 static inline bool fake_remove(void *ctx, struct str name, struct err *err)
@@ -470,9 +498,6 @@ static const struct ctr_backend fake_backend = {
     .events = fake_events,
     .subnet = fake_subnet,
 };
-
-/* The probe hook asks the one fake engine of the running test. */
-static struct fake *fake_now;
 
 static inline void fake_probe(const struct probe_ask *ask, struct probe_answer *out)
 {

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 #include <uv.h>
@@ -68,7 +69,7 @@ static void probe(const struct probe_ask *ask, struct probe_answer *out)
 
 static void world_open_with(struct world *w, int build_wait_secs)
 {
-    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = probe};
+    static const struct ctr_hooks hooks = {.post = http_loop_post, .probe = probe, .freezer = fake_freezer};
     scoped_err err = {0};
     memset(w, 0, sizeof *w);
     fetches = releases = deaths = 0;
@@ -805,7 +806,7 @@ static bool wake_ok(struct ctr_service *svc)
     return ctr_service_start(svc, NULL, NULL, NULL, &err);
 }
 
-static void race(bool pauses)
+static void race(bool pauses, int freezer)
 {
     struct world w;
     static struct racer racers[LOOPS * RACE_CLIENTS];
@@ -813,6 +814,8 @@ static void race(bool pauses)
     w.fake.has_image = true;
     w.fake.slow_ms = 2;
     w.fake.guard_stops = true;
+    w.fake.freezer = freezer;
+    w.fake.unpause_fails_one_in = freezer > 0 ? 8 : 0;
     struct ctr_service *svc = service(&w, "clc-a");
     idle_set(svc, 2, 1000);
     pthread_mutex_lock(&w.m->lock);
@@ -828,7 +831,8 @@ static void race(bool pauses)
     assert_int_equal(wrong_status, 0);
     assert_int_equal(failed_wakes, 0);
     assert_int_equal(w.fake.stopped_with_inside, 0);
-    wait_for(state_of(svc) == CTR_STOPPED);
+    /* To stop what is paused this engine lets it go on first, which may be one that fails. */
+    wait_for(state_of(svc) == CTR_STOPPED || (freezer > 0 && state_of(svc) == CTR_UNKNOWN));
     print_message("%d requests, %d stops, %d pauses\n", LOOPS * RACE_CLIENTS * RACE_REQUESTS, w.fake.stops, w.fake.pauses);
     assert_true(pauses ? w.fake.pauses > 1 && w.fake.unpauses > 0 : w.fake.stops > 1);
     ctr_service_unref(svc);
@@ -838,13 +842,21 @@ static void race(bool pauses)
 static void a_request_never_gets_a_container_that_is_being_stopped(void **state)
 {
     (void)state;
-    race(false);
+    race(false, 0);
 }
 
 static void a_request_never_gets_a_container_that_is_being_paused(void **state)
 {
     (void)state;
-    race(true);
+    race(true, 0);
+}
+
+/* It is let in before the engine has answered, which says no one time in eight although the container went on. */
+static void a_request_never_gets_a_container_that_is_frozen(void **state)
+{
+    (void)state;
+    scoped_fd int freezer = memfd_create("freezer", MFD_CLOEXEC);
+    race(true, freezer);
 }
 
 static struct ctr_service *pausing(struct world *w, const char *name, int idle_stop_secs)
@@ -1531,6 +1543,7 @@ int main(void)
         cmocka_unit_test(an_idle_container_is_stopped_but_not_a_used_one),
         cmocka_unit_test(a_request_never_gets_a_container_that_is_being_stopped),
         cmocka_unit_test(a_request_never_gets_a_container_that_is_being_paused),
+        cmocka_unit_test(a_request_never_gets_a_container_that_is_frozen),
         cmocka_unit_test(an_idle_container_is_paused_and_goes_on_with_one_call),
         cmocka_unit_test(a_paused_container_is_stopped_after_a_while_or_by_a_deploy),
         cmocka_unit_test(paused_containers_have_a_ceiling_for_their_memory),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import concurrent.futures
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -242,6 +243,25 @@ def test_asleep_it_is_paused_and_later_stopped(box, engine, app, path):
     assert engine.run("logs", container).count("webapp: starting") == 1, "it went on where it was"
     wait_for(lambda: engine.inspect(container)["State"]["Status"] == "exited", "the container to stop")
     assert version(box, path) == "1"
+
+
+def test_a_paused_one_is_seen_to_go_on(box, engine, app, path):
+    """Where the kernel tells, requests need not wait until the engine has said so."""
+    app_id = idle_app(box, app, path, "--conf-str", "container.idle_action=pause")
+    (container,) = engine.containers(box.home, f"label=dev.openrun.app.id={app_id}")
+    about = engine.inspect(container)
+    groups = pathlib.Path(f"/proc/{about['State']['Pid']}/cgroup").read_text()
+    seen = []
+    while not any(seen) and len(seen) < 10:    # the engine may be faster, once
+        wait_for(lambda: engine.inspect(container)["State"]["Status"] == "paused", "the container to be paused")
+        assert version(box, path) == "1"
+        wait_for(lambda: engine.inspect(container)["State"]["Status"] == "running", "the engine to know, too")
+        def wakes():
+            return [line["thaw_ms"] for line in box.log() if line["message"] == "container started" and app_id in line["container"]]
+        wait_for(lambda: len(wakes()) == len(seen) + 2, "the wake to be logged")     # noqa: B023
+        seen = wakes()[1:]
+    assert any(seen) == (about["Id"] in groups), (seen, groups)
+    assert engine.run("logs", container).count("webapp: starting") == 1
 
 
 def test_wake_by_a_client_that_leaves_early(box, engine, app, path):

@@ -1,7 +1,8 @@
-/* tests/fuzz/fuzz_container_engine.c: any bytes as what an engine says: its events, an inspect, statistics, lists, sizes.
+/* tests/fuzz/fuzz_container_engine.c: any bytes as what an engine says: its events, an inspect, statistics, lists, sizes;
+ * and as what the kernel says of its control groups.
  * links: container http
  * SPDX-License-Identifier: Apache-2.0 */
-#include "container_int.h"
+#include "service_int.h"
 
 #include <math.h>
 
@@ -28,6 +29,16 @@ static void check_stats(const struct ctr_stats *s)
         BUG("use below nothing");
 }
 
+/* Whatever the groups are called, only files of the kernel's own are opened. */
+static void check_freezer(struct arena *a, struct str text)
+{
+    struct str path, id = STR("0123456789ab");
+    freezer_parse(text);
+    if (freezer_path(a, text, id, &path) && (!str_starts(path, STR("/sys/fs/cgroup/")) || str_find(path, STR("/../")) != STR_NPOS ||
+                                            str_find(path, id) == STR_NPOS))
+        BUG("a freezer at %.*s", STR_ARG(path));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     scoped_arena a = {0};
@@ -46,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ctr_event_parse(&a, text, &event);
     if (ctr_size_parse(text) < 0)
         BUG("a size below nothing");
+    check_freezer(&a, text);
     scoped_json *j = json_parse(text, &err);
     if (!j)
         return 0;
