@@ -523,7 +523,8 @@ static void check_job(void *arg)
     struct failure *why = NULL;
     bool ok = svc_run_check(svc, &why);
     pthread_mutex_lock(&m->lock);
-    svc->next_check_ms = clock_ms() + svc->tune.check_interval_ms;
+    /* One that is only looked at when something may have happened is not checked over and over from then on. */
+    svc->next_check_ms = svc->tune.check_interval_ms > 0 ? clock_ms() + svc->tune.check_interval_ms : INT64_MAX;
     svc_due(svc, svc->next_check_ms);
     if (!ok && svc->state == CTR_READY && !m->is_closing) {
         log_warn("container is unhealthy and will be stopped", LOG_STR("container", svc->run.name),
