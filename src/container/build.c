@@ -113,12 +113,33 @@ static void build_args(struct arena *a, const struct ctr_build *b, struct str_li
         if (in_env)
             str_list_add(a, env, pair);
     }
+}
+
+static void build_labels(struct arena *a, const struct ctr_build *b, struct str_list *argv)
+{
     for (size_t i = 0; b->labels && i < b->labels->len; i++) {
         add(a, argv, "--label");
         str_list_add(a, argv,
                      str_printf(a, STR_FMT "=" STR_FMT, STR_ARG(b->labels->items[i].key),
                                 STR_ARG(b->labels->items[i].value)));
     }
+}
+
+/* Podman 4 looks for the labels of a build in its cache only when the last stage is built: an earlier one may come with those
+ * of another app or home, by which a prune would take it for theirs. Such an image gets its labels by a build of its own. */
+static bool add_labels(const struct ctr_program *p, const struct ctr_build *b, struct lines *l, struct err *err)
+{
+    scoped_arena a = {0};
+    struct proc_spec spec = {.timeout_ms = CTR_CHANGE_MS * 5, .cancel = (atomic_bool *)b->cancel, .cwd = b->dir};
+    static const char *const words[] = {"build", "--pull=never", "-f", "-", "-t"};
+    add(&a, &spec.argv, p->path);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        add(&a, &spec.argv, words[i]);
+    str_list_add(&a, &spec.argv, b->image);
+    build_labels(&a, b, &spec.argv);
+    add(&a, &spec.argv, ".");
+    spec.stdin_data = str_printf(&a, "FROM " STR_FMT "\n", STR_ARG(b->image));
+    return stream(p, &spec, l, "labelling image", b->image, err);
 }
 
 /* Says what to do about a failed build, if anything. False, as err_set(). */
@@ -169,6 +190,9 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
     if (p->kind == CTR_DOCKER && !getenv("GOGC"))
         add(&a, &spec.env, CLIENT_GOGC);
     build_args(&a, b, &spec.argv, &spec.env);
+    bool labels_apart = p->kind == CTR_PODMAN && b->target.len > 0 && b->labels && b->labels->len > 0;
+    if (!labels_apart)
+        build_labels(&a, b, &spec.argv);
     /* Clients before 23 have BuildKit but do not use it unless told; later ones choose it themselves when the
      * plugin is there, and fail when told to use one that is not. */
     if (p->kind == CTR_DOCKER && ctr_program_major(p) > 0 && ctr_program_major(p) < 23)
@@ -190,6 +214,7 @@ bool ctr_build_with_program(struct ctr_program *p, const struct ctr_build *b, st
         err_release(&first);
         ok = stream(p, &spec, &l, "building image", b->image, &first);
     }
+    ok = ok && (!labels_apart || add_labels(p, b, &l, &first));
     if (!ok) {
         add_hint(&a, b, lines_tail(&l), &first);
         err_move(err, &first);

@@ -336,6 +336,38 @@ static void a_build_whose_layers_are_removed_runs_once_more(void **state)
     }
 }
 
+static void an_earlier_stage_gets_its_labels_apart_on_podman(void **state)
+{
+    static const struct {
+        enum ctr_kind kind;
+        const char *target, *expected;
+    } cases[] = {
+        {CTR_PODMAN, "", "build -t cli-1:x -f Containerfile --label home=/h .\n"},
+        {CTR_PODMAN, "tools", "build -t cli-1:x -f Containerfile --target tools .\nbuild --pull=never -f - -t cli-1:x --label home=/h .\n"
+                              "FROM cli-1:x\n"},
+        {CTR_DOCKER, "tools", "build -t cli-1:x -f Containerfile --target tools --label home=/h .\n"},
+    };
+    struct ctr_kv label = {STR("home"), STR("/h")};
+    struct ctr_kv_list labels = {&label, 1, 1};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        scoped_arena a = {0};
+        scoped_err err = {0};
+        char dir[] = "/tmp/openrun-build-XXXXXX", name[] = "engine";
+        struct str said;
+        assert_non_null(mkdtemp(dir));
+        struct str path = path_join(&a, str_from(dir), STR("engine"));
+        assert_true(fs_write_atomic(path, STR("#!/bin/sh\necho \"$@\" >>said\ncat >>said\n"), 0700, &err));
+        struct ctr_program p = {.kind = cases[i].kind, .path = xstrdup(str_z(&a, path)), .name = name, .major = 30};
+        struct ctr_build b = {.image = STR("cli-1:x"), .dir = str_from(dir), .file = STR("Containerfile"), .labels = &labels,
+                              .target = str_from(cases[i].target)};
+        assert_true(ctr_build_with_program(&p, &b, &err));
+        assert_true(fs_read_all(&a, path_join(&a, str_from(dir), STR("said")), 4096, &said, &err));
+        assert_string_equal(str_z(&a, said), cases[i].expected);
+        free(p.path);
+        fs_remove_tree(str_from(dir), &(struct err){0});
+    }
+}
+
 int main(void)
 {
 #define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -345,6 +377,7 @@ int main(void)
         IMAGE_TEST(what_was_loaded_since_it_was_listed_stays),
         IMAGE_TEST(a_server_that_stops_waits_for_neither),
         IMAGE_TEST(an_image_that_vanishes_is_made_again_once),
+        cmocka_unit_test(an_earlier_stage_gets_its_labels_apart_on_podman),
         cmocka_unit_test(a_build_whose_layers_are_removed_runs_once_more),
     };
     return cmocka_run_group_tests_name("container/image", tests, NULL, NULL);

@@ -47,6 +47,7 @@ def test_the_source_is_mounted_and_a_change_starts_it_again(box, engine, path, s
     first = container(box, engine, path)
     assert [(m["Source"], m["RW"]) for m in first["Mounts"] if m["Destination"] == "/src"] == [(str(source), True)]
     assert first["Config"]["WorkingDir"] == "/src" and first["Config"]["Labels"]["dev.openrun.dev"] == "true"
+    assert first["Config"]["Labels"]["dev.openrun.image.home"] == str(box.home), "another home would take the image for its own"
     assert box.get(path + "/file/hello.txt").text == "one"
     (source / "hello.txt").write_text("two")
     assert box.get(path + "/file/hello.txt").text == "two", "no copy of it"
