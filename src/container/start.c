@@ -103,11 +103,16 @@ static bool check_cancel(const struct start *st, struct err *err)
                                         STR_ARG(st->svc->run.name));
 }
 
+/* Asked before a container is started again. A failure is no reason to make it anew: that would mount the same. */
+static bool check_mounts(const struct start *st, struct err *err)
+{
+    return ctr_mounts_check(st->svc->run.mounts, st->svc->run.n_mounts, err);
+}
+
 static bool start_again(struct start *st, struct err *err)
 {
-    const struct ctr_run *run = &st->svc->run;
     svc_run_begins(st->svc);
-    return ctr_mounts_check(run->mounts, run->n_mounts, err) && ctr_container_start(st->engine, run->name, err);
+    return ctr_container_start(st->engine, st->svc->run.name, err);
 }
 
 static void to_state(struct start *st, enum ctr_state s)
@@ -307,13 +312,13 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
         /* Through a program each look costs 40 ms: start first, and look only if that fails. */
         phase(st, "starting the container");
         int64_t begin = clock_ms();
+        if (!check_mounts(st, err))
+            return false;
         if (start_again(st, &e)) {
             st->engine_ms = clock_ms() - begin;
             st->is_fresh = st->is_over = true;
             return inspect(st, err);
         }
-        if (e.code == ERR_FORBIDDEN)
-            return err_move(err, &e);
         err_release(&e);
     }
     phase(st, "looking for the container");
@@ -342,9 +347,9 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     case CTR_STATUS_CREATED:
         phase(st, "starting the container");
         st->is_fresh = true;
+        if (!check_mounts(st, err))
+            return false;
         if (!start_again(st, &e)) {
-            if (e.code == ERR_FORBIDDEN)
-                return err_move(err, &e);
             log_warn("an existing container does not start and is made anew",
                      LOG_STR("container", st->svc->run.name), LOG_ERR(&e));
             ok = recreate(st, err);
@@ -554,7 +559,7 @@ static bool revive(struct start *st, struct err *err)
     phase(st, "restarting the container");
     st->is_fresh = st->is_over = true;
     return ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, err) &&
-           start_again(st, err) && inspect(st, err) &&
+           check_mounts(st, err) && start_again(st, err) && inspect(st, err) &&
            wait_healthy(st, st->tune.start_attempts, err);
 }
 

@@ -480,7 +480,7 @@ static void a_container_is_not_started_over_a_link(void **state)
 {
     struct world w;
     scoped_arena a = {0};
-    scoped_err err = {0}, why = {0};
+    scoped_err err = {0}, why = {0}, gone = {0};
     struct str top, real;
     struct ctr_service_config c = config_of("clc-a");
     assert_true(fs_temp_dir(&a, STR("ctr-test-"), &top, &err) && fs_real_path(&a, top, &real, &err));
@@ -495,9 +495,11 @@ static void a_container_is_not_started_over_a_link(void **state)
         assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
         assert_true(ctr_service_stop(svc, 0, &err));
     }
-    assert_int_equal(rmdir(str_z(&a, mount.source)), 0);
-    assert_int_equal(symlink("/", str_z(&a, mount.source)), 0);
     int starts = w.fake.starts, runs = w.fake.runs;
+    assert_int_equal(rmdir(str_z(&a, mount.source)), 0);
+    assert_false(ctr_service_start(svc, NULL, NULL, NULL, &gone));
+    assert_non_null(strstr(err_msg(&gone), "mounts at /data is no longer there"));
+    assert_int_equal(symlink("/", str_z(&a, mount.source)), 0);
     assert_false(ctr_service_start(svc, NULL, NULL, NULL, &why));
     assert_non_null(strstr(err_msg(&why), "mounts at /data has been replaced by a link"));
     assert_true(w.fake.starts == starts && w.fake.runs == runs && str_is_empty(str_from(w.fake.removed)));
