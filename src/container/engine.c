@@ -13,9 +13,10 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SOCKET_TRY_MS = 2000 };
+enum { SOCKET_TRY_MS = 2000, REMOVAL_WAIT_MS = 10000, REMOVAL_LOOK_MS = 50 };
 
 struct ctr_engine {
     enum ctr_kind kind;
@@ -582,9 +583,20 @@ bool ctr_container_unpause(struct ctr_engine *e, struct str name, struct err *er
     return check_name(e, name, err) && e->ops->unpause(e->ctx, name, err);
 }
 
+/* Docker refuses to remove what it is removing for somebody else; in a moment that is done. */
 bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err)
 {
-    return check_name(e, name, err) && e->ops->remove(e->ctx, name, err);
+    int64_t until = clock_ms() + REMOVAL_WAIT_MS;
+    if (!check_name(e, name, err))
+        return false;
+    for (;;) {
+        scoped_err why = {0};
+        if (e->ops->remove(e->ctx, name, &why))
+            return true;
+        if (clock_ms() >= until || !strstr(err_msg(&why), "is already in progress"))
+            return err_move(err, &why);
+        nanosleep(&(struct timespec){.tv_nsec = REMOVAL_LOOK_MS * 1000000L}, NULL);
+    }
 }
 
 static bool read_logs(struct ctr_engine *e, struct arena *a, struct str name, int lines, int64_t since_ns, bool with_times,

@@ -149,10 +149,10 @@ static bool check_end(struct plugin_wait *w, const struct command *c, struct err
     if (c->end.timed_out)
         return err_set(err, ERR_TIMEOUT, "the command was ended after %lld s (timeout)",
                        (long long)c->run.timeout_ms / 1000);
+    w->error_code = c->end.exit_code;
     if (c->end.exit_code == 0 || (c->is_partial_fine && (c->out.len > 0 || c->has_output)))
         return true;
     struct str said = str_trim(buf_str(&c->said));
-    w->error_code = c->end.exit_code;
     return err_set(err, ERR_UPSTREAM, "exit status %d%s" STR_FMT, c->end.exit_code, said.len > 0 ? ": " : "",
                    STR_ARG(said));
 }

@@ -174,7 +174,7 @@ static enum star_ret call_guarded(struct star_run *run, const struct star_call *
         return begin_wait(run, b, call, request, out);
     star_v value = STAR_NONE;
     if (b->function->call(run, call, &value, &err))
-        *out = plugin_response_ok(a, value);
+        *out = plugin_response_ok(a, value, 0);
     else
         *out = plugin_response_failed(a, request, str_from(err_msg(&err)), 1);
     return STAR_OK; /* null is the memory error */

@@ -81,8 +81,8 @@ bool plugin_bind(struct star_run *run, const struct star_call *call, const struc
                  size_t n, star_v *out, struct err *err);
 
 /* The value that stands for a call: truth is success, `.value`, `.error`, `.error_code`. A failure becomes
- * the request's `failed`; `request` may be NULL. */
-star_v plugin_response_ok(struct arena *a, star_v value);
+ * the request's `failed`; `request` may be NULL. The code of a success is 0, but for one that is only partial. */
+star_v plugin_response_ok(struct arena *a, star_v value, int code);
 star_v plugin_response_stream(struct arena *a, struct plugin_stream *s);
 star_v plugin_response_failed(struct arena *a, struct plugin_request *request, struct str error, int code);
 

@@ -112,9 +112,9 @@ static star_v make(struct arena *a, const struct response *from)
     return star_host(a, &response_type, r);
 }
 
-star_v plugin_response_ok(struct arena *a, star_v value)
+star_v plugin_response_ok(struct arena *a, star_v value, int code)
 {
-    return star_is_null(value) ? value : make(a, &(struct response){.value = value});
+    return star_is_null(value) ? value : make(a, &(struct response){.value = value, .code = code});
 }
 
 star_v plugin_response_stream(struct arena *a, struct plugin_stream *s)

@@ -49,7 +49,7 @@ void plugin_wait_end(struct plugin_wait *w, struct star_run *run)
     struct plugin_request *request = star_run_user(run);
     star_v value = STAR_NONE;
     bool ok = w->is_ok && w->finish(w, run, &value, &w->err);
-    star_run_complete(run, ok ? plugin_response_ok(star_run_arena(run), value)
+    star_run_complete(run, ok ? plugin_response_ok(star_run_arena(run), value, w->error_code)
                               : plugin_response_failed(star_run_arena(run), request, str_from(err_msg(&w->err)),
                                                        w->error_code > 0 ? w->error_code : 1));
     plugin_wait_free(w);

@@ -29,6 +29,7 @@ struct fake {
     struct ctr_volume_info volumes[FAKE_MAX];
     size_t volume_count;
     bool volume_remove_fails;
+    int removals_by_others; /* so many calls find that it is being removed */
     struct {
         char name[128], home[32], app[48], path[32], volume[240]; /* of the last one that was wanted */
     } wanted;
@@ -335,6 +336,11 @@ static inline bool fake_remove(void *ctx, struct str name, struct err *err)
     struct fake *f = ctx;
     if (!fake_call(f, err))
         return false;
+    if (f->removals_by_others > 0) {
+        f->removals_by_others--;
+        pthread_mutex_unlock(&f->lock);
+        return err_set(err, ERR_CONFLICT, "removal of container " STR_FMT " is already in progress", STR_ARG(name));
+    }
     int i = fake_find(f, name);
     size_t n = strlen(f->removed);
     snprintf(f->removed + n, sizeof f->removed - n, "%.*s ", STR_ARG(name));

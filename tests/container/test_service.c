@@ -1370,6 +1370,23 @@ static void who_is_in_a_container_that_others_pause_is_not_left_there(void **sta
     world_close(&w);
 }
 
+static void a_container_that_others_are_removing_is_made_anew(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    assert_true(wake_ok(svc));
+    w.fake.removals_by_others = 2;
+    assert_true(ctr_service_restart(svc, true, 0, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 2);
+    assert_int_equal(w.fake.removals_by_others, 0);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 static void a_restart_stops_and_starts_and_a_recreation_makes_it_anew(void **state)
 {
     struct world w;
@@ -1563,6 +1580,7 @@ int main(void)
         cmocka_unit_test(what_others_do_to_a_container_shows_at_once),
         cmocka_unit_test(a_crash_is_mended_at_once_and_a_stop_is_not),
         cmocka_unit_test(one_that_ends_between_its_answer_and_the_end_of_the_start_is_started_again),
+        cmocka_unit_test(a_container_that_others_are_removing_is_made_anew),
         cmocka_unit_test(who_is_in_a_container_that_others_pause_is_not_left_there),
         cmocka_unit_test(a_restart_stops_and_starts_and_a_recreation_makes_it_anew),
         cmocka_unit_test(news_from_before_the_start_is_no_more_than_a_reason_to_look),

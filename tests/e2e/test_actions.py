@@ -236,6 +236,11 @@ def test_image_cmd(box, engine, command_path):
     assert said == {"status": "Command completed", "values": [{"a": 1}], "report": "TABLE", "param_errors": {}}
     said = box.post(command_path, data={"command": "echo no", "json": "true"}, headers=JSON).json()
     assert "not JSON" in said["status"]
+    # What a command that fails has said is shown, too.
+    said = box.post(command_path, data={"command": "ls /nothing"}, headers=JSON).json()
+    assert said["status"] == "exit status 1" and "/nothing: No such file" in said["values"][0], said
+    said = box.post(command_path, data={"command": "ls /nothing", "json": "true"}, headers=JSON).json()
+    assert said["status"].startswith("exit status 1: ") and "/nothing: No such file" in said["status"], said
 
     r = box.post(command_path, data={"command": "cat /<script>"})
     assert r.status_code == 200 and "exit status 1" in r.text and "&lt;script&gt;" in r.text and "/<script>" not in r.text
