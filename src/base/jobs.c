@@ -6,6 +6,7 @@
  *    jobs wait in lane->queue only while it is that many.
  * 3. Work goes to the thread that has become idle last. So those that are not needed stay idle, and end, even if a job
  *    comes every second; and a job finds warm caches.
+ * 4. A thread that ends joins the one that ended before it, so at most one stack waits for that.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "jobs.h"
 
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAITING_MAX = 65536, IDLE_MS = 10000 };
+enum { WAITING_MAX = 65536, IDLE_MS = 10000, LIFE_MS = 20000 };
 
 struct job {
     struct job *next;
@@ -37,12 +38,12 @@ struct jobs_lane {
 };
 
 struct job_thread {
-    pthread_t thread;
     struct jobs *jobs;
     pthread_cond_t wake;           /* it is no longer idle, or closing */
     bool is_idle;                  /* in jobs->idle_first */
     struct job_thread *next, **at; /* there */
-    enum { THREAD_NONE, THREAD_LIVE, THREAD_ENDED /* to be joined */ } state;
+    bool is_live;
+    int64_t born_ms;
 };
 
 struct jobs {
@@ -53,8 +54,12 @@ struct jobs {
     struct jobs_lane *lanes;
     atomic_bool closing;
     unsigned idle, live, max;   /* idle: or told to wake, and not yet awake */
+    pthread_cond_t all_ended;   /* live is 0 */
+    bool has_ended;             /* one has, and nobody has joined it */
+    pthread_t ended;            /* that */
     struct job_thread *idle_first; /* newest first */
-    int64_t idle_ms;            /* after so long without work a thread ends */
+    int64_t idle_ms;            /* after so long without work a thread ends, */
+    int64_t life_ms;            /*   or so long after its start: what the C library keeps for it is freed then */
     char name[16];
     struct job_thread threads[]; /* [max] */
 };
@@ -107,9 +112,11 @@ static void wake_one(struct jobs *j)
     pthread_cond_signal(&t->wake);
 }
 
-/* Waits for work; false when there was none for idle_ms. */
+/* Waits for work; false when there was none for idle_ms, or the thread is old. */
 static bool wait_for_work(struct jobs *j, struct job_thread *t)
 {
+    if (clock_ms() - t->born_ms >= j->life_ms)
+        return false;
     int64_t until_ns = clock_ns() + j->idle_ms * 1000000;
     bool is_time_left = true;
     j->idle++;
@@ -154,9 +161,16 @@ static void *thread_main(void *arg)
         pthread_mutex_lock(&j->lock);
         finish(j, lane);
     }
-    j->live--;
-    t->state = THREAD_ENDED;
+    bool has_before = j->has_ended;
+    pthread_t before = j->ended;
+    j->has_ended = true;
+    j->ended = pthread_self();
+    t->is_live = false;
+    if (--j->live == 0)
+        pthread_cond_signal(&j->all_ended);
     pthread_mutex_unlock(&j->lock);
+    if (has_before)
+        pthread_join(before, NULL); /* it has left its last critical section, so this does not wait for long */
     return NULL;
 }
 
@@ -169,7 +183,8 @@ static int create_thread(struct job_thread *t)
     for (size_t i = 0; i < ARRAY_LEN(faults); i++)
         sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(&t->thread, NULL, thread_main, t);
+    pthread_t thread;
+    int e = pthread_create(&thread, NULL, thread_main, t);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return e;
 }
@@ -178,17 +193,13 @@ static bool start_thread(struct jobs *j)
 {
     for (unsigned i = 0; i < j->max; i++) {
         struct job_thread *t = &j->threads[i];
-        if (t->state == THREAD_LIVE)
+        if (t->is_live)
             continue;
-        /* It has left its last critical section, so this does not wait for long. */
-        if (t->state == THREAD_ENDED)
-            pthread_join(t->thread, NULL);
         t->jobs = j;
-        t->state = create_thread(t) == 0 ? THREAD_LIVE : THREAD_NONE;
-        if (t->state == THREAD_NONE)
-            return false;
-        j->live++;
-        return true;
+        t->born_ms = clock_ms();
+        t->is_live = create_thread(t) == 0;
+        j->live += t->is_live;
+        return t->is_live;
     }
     return false;
 }
@@ -199,9 +210,11 @@ struct jobs *jobs_open(const char *name, unsigned max_threads)
     struct jobs *j = xcalloc(1, sizeof *j + max * sizeof j->threads[0]);
     j->max = max;
     j->idle_ms = IDLE_MS;
+    j->life_ms = LIFE_MS;
     snprintf(j->name, sizeof j->name, "%s", name);
     for (unsigned i = 0; i < max; i++)
         pthread_cond_init(&j->threads[i].wake, NULL);
+    pthread_cond_init(&j->all_ended, NULL);
     pthread_mutex_init(&j->lock, NULL);
     return j;
 }
@@ -272,16 +285,13 @@ void jobs_close(struct jobs *j)
     atomic_store(&j->closing, true);
     while (j->idle_first)
         wake_one(j);
+    /* Nothing can be submitted any more, so no thread starts, and the live ones end by themselves; the last one has joined
+     * all others, in turn (inv. 4). */
+    while (j->live > 0)
+        pthread_cond_wait(&j->all_ended, &j->lock);
     pthread_mutex_unlock(&j->lock);
-    /* Nothing can be submitted any more, so no thread starts, and the live ones end by themselves. A slot's
-     * state changes under the lock only. */
-    for (unsigned i = 0; i < j->max; i++) {
-        pthread_mutex_lock(&j->lock);
-        bool started = j->threads[i].state != THREAD_NONE;
-        pthread_mutex_unlock(&j->lock);
-        if (started)
-            pthread_join(j->threads[i].thread, NULL);
-    }
+    if (j->has_ended)
+        pthread_join(j->ended, NULL);
     while (j->lanes) {
         struct jobs_lane *l = j->lanes;
         j->lanes = l->next;
@@ -289,6 +299,7 @@ void jobs_close(struct jobs *j)
     }
     for (unsigned i = 0; i < j->max; i++)
         pthread_cond_destroy(&j->threads[i].wake);
+    pthread_cond_destroy(&j->all_ended);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }

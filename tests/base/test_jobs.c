@@ -174,6 +174,21 @@ static void idle_threads_end_and_new_ones_start(void **state)
     jobs_close(j);
 }
 
+static void old_threads_end_although_there_is_always_work(void **state)
+{
+    struct jobs *j = jobs_open("test", 3);
+    j->life_ms = 0;
+    for (int i = 0; i < 2000; i++) {
+        assert_true(jobs_submit(j, add_one, NULL));
+        if (i % 100 == 0)
+            WAIT_FOR(live(j) == 0); /* idle_ms is far away */
+    }
+    WAIT_FOR(live(j) == 0);
+    assert_int_equal(count, 2000);
+    assert_true(j->has_ended); /* one is left to be joined */
+    jobs_close(j);
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, reset)
 
 int main(void)
@@ -187,6 +202,7 @@ int main(void)
         CASE(the_queue_has_a_ceiling),
         CASE(nothing_new_is_taken_while_closing),
         CASE(idle_threads_end_and_new_ones_start),
+        CASE(old_threads_end_although_there_is_always_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
