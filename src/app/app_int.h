@@ -296,7 +296,7 @@ struct app {
     struct str static_root_cache_control;
     int headers_level;
 
-    struct held_files *held;               /* of an app with a container */
+    struct held_files *held;               /* of an app whose container's image is built */
     struct ctr_service *image;             /* of an app with a container: makes its image. The service, if there is one */
     struct ctr_service *service;           /* of an app whose container serves requests, else NULL */
     struct ctr_run run;                    /* what its containers are made of */
@@ -324,9 +324,9 @@ bool routes_check(const struct eval *e, struct err *err);
 bool statics_load(struct app *app, struct err *err);
 /* The index file of a static-only app. */
 bool statics_choose_index(struct app *app, struct err *err);
-/* Takes the container's service from `container` (the value of ace.app(container=)); or `kept`, whatever the sources, secrets
- * and images that it was made from have become. */
-bool service_load(struct app *app, star_v container, struct ctr_service *kept, struct err *err);
+/* Takes the container's service from `container` (the value of ace.app(container=)), with the files of the load; or `kept`,
+ * whatever the sources, secrets and images that it was made from have become. */
+bool service_load(struct app *app, star_v container, const struct src_files *given, struct ctr_service *kept, struct err *err);
 /* Serves `rel` (a path below the app without its first "/") as a static file; false: there is none. */
 bool static_serve(struct app *app, struct http_req *req, struct str rel);
 /* Static-only apps: every path. */

@@ -112,7 +112,7 @@ struct held_files {
 struct held_files *held_files_new(const struct app_env *env, const struct store_app *entry,
                                   const struct src_files *given)
 {
-    struct held_files *h = xcalloc(1, sizeof *h);
+    struct held_files *h = slab_zalloc(sizeof *h);
     atomic_init(&h->refs, 1);
     pthread_mutex_init(&h->lock, NULL);
     h->env = env;
@@ -134,7 +134,7 @@ void held_files_unref(struct held_files *h)
         return;
     pthread_mutex_destroy(&h->lock);
     arena_release(&h->arena);
-    free(h);
+    slab_free(h, sizeof *h);
 }
 
 void held_files_detach(struct held_files *h)

@@ -57,12 +57,8 @@ static bool load(struct app *app, const struct src_files *given, struct ctr_serv
         app->lone_proxy = NULL;
     if (app->is_static_only && !statics_choose_index(app, err))
         return false;
-    if (!star_is_none(container)) {
-        if (!kept)
-            app->held = held_files_new(env, &app->entry, given);
-        if (!service_load(app, container, kept, err))
-            return false;
-    }
+    if (!star_is_none(container) && !service_load(app, container, given, kept, err))
+        return false;
     return check_container(app, err) && jobs_load(app, err);
 }
 

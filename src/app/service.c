@@ -382,7 +382,7 @@ struct context {
 
 static struct context *context_new(struct held_files *files, struct str build_dir)
 {
-    struct context *c = xmalloc(sizeof *c + build_dir.len);
+    struct context *c = slab_alloc(sizeof *c + build_dir.len);
     c->files = held_files_ref(files);
     if (build_dir.len > 0)
         memcpy(c->text, build_dir.ptr, build_dir.len);
@@ -409,7 +409,7 @@ static void release(void *arg)
 {
     struct context *c = arg;
     held_files_unref(c->files);
-    free(c);
+    slab_free(c, sizeof *c + c->build_dir.len);
 }
 
 /* --- all together
@@ -448,7 +448,7 @@ static void fill_timing(struct plan *p)
 }
 
 /* The service as container.config() and the metadata describe it. */
-static bool make_service(struct plan *p, struct ctr_engine *engine, struct err *err)
+static bool make_service(struct plan *p, struct ctr_engine *engine, const struct src_files *given, struct err *err)
 {
     struct app *app = p->app;
     struct ctr_kv_list options = {0};
@@ -460,6 +460,7 @@ static bool make_service(struct plan *p, struct ctr_engine *engine, struct err *
     p->out.app_id = app->entry.id;
     p->out.build_args = p->build_args;
     if (!p->out.is_external_image) {
+        app->held = held_files_new(app->env, &app->entry, given);
         p->out.build_file = p->file_in_context;
         p->out.build_target = p->dev.target;
         p->out.source = (struct ctr_source){fetch, drop, release, context_new(app->held, p->build_dir)};
@@ -468,7 +469,7 @@ static bool make_service(struct plan *p, struct ctr_engine *engine, struct err *
     return true;
 }
 
-bool service_load(struct app *app, star_v container, struct ctr_service *kept, struct err *err)
+bool service_load(struct app *app, star_v container, const struct src_files *given, struct ctr_service *kept, struct err *err)
 {
     struct ctr_engine *engine = ctr_manager_engine(app->env->containers);
     scoped_arena scratch = {0}; /* the service copies what it keeps */
@@ -500,7 +501,7 @@ bool service_load(struct app *app, star_v container, struct ctr_service *kept, s
                        STR_ARG(page));
     if (kept)
         app->image = ctr_service_ref(kept);
-    else if (!make_service(&p, engine, err))
+    else if (!make_service(&p, engine, given, err))
         return false;
     app->service = p.is_command ? NULL : app->image;
     app->run = *ctr_service_run(app->image);

@@ -42,6 +42,7 @@ struct app_slot {
     struct ctr_service *kept; /* of the app that was unloaded; NULL: none */
     int64_t kept_revision;    /* of its entry */
     bool kept_serves;         /* it is app->service, not only app->image */
+    size_t size;         /* of this with `texts` */
     char texts[];        /* of the entry */
 };
 
@@ -62,7 +63,9 @@ static size_t own_texts(struct store_brief *entry, char *room)
 struct app_slot *app_slot_new(const struct app_env *env, const struct store_brief *entry)
 {
     struct store_brief own = *entry;
-    struct app_slot *slot = xcalloc(1, sizeof *slot + own_texts(&own, NULL));
+    size_t size = sizeof(struct app_slot) + own_texts(&own, NULL);
+    struct app_slot *slot = slab_zalloc(size);
+    slot->size = size;
     atomic_init(&slot->refs, 1);
     atomic_init(&slot->app, NULL);
     pthread_mutex_init(&slot->lock, NULL);
@@ -88,7 +91,7 @@ void app_slot_unref(struct app_slot *slot)
     ctr_service_unref(slot->kept);
     pthread_mutex_destroy(&slot->lock);
     err_release(&slot->failure);
-    free(slot);
+    slab_free(slot, slot->size);
 }
 
 const struct store_brief *app_slot_entry(const struct app_slot *slot)

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "arena.h"
 
+#include "slab.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -20,16 +22,17 @@ enum { MAY_MAP = 0 }; /* LeakSanitizer looks for pointers in allocated memory on
 enum { MAY_MAP = 1 };
 #endif
 
-enum { ARENA_ALIGN = 16, SMALL_MIN = 512, CHUNK_MIN = 4096, CHUNK_MAX = 1 << 20, MAP_MIN = 64 << 10 };
+enum { ARENA_ALIGN = 16, SMALL = 512, CHUNK_MIN = 4096, CHUNK_MAX = 1 << 20, MAP_MIN = 64 << 10 };
 
 struct arena_chunk {
     struct arena_chunk *next; /* older */
-    size_t size;              /* with this header; a multiple of ARENA_ALIGN, and 1 more if it is mapped */
+    size_t size;              /* with this header; a multiple of ARENA_ALIGN, and one of these more */
 };
+enum { IS_MAPPED = 1, IS_SLAB = 2 };
 
 static inline size_t size_of(const struct arena_chunk *c)
 {
-    return c->size & ~(size_t)1;
+    return c->size & ~(size_t)(IS_MAPPED | IS_SLAB);
 }
 
 static inline char *end_of(struct arena_chunk *c)
@@ -75,8 +78,10 @@ static void free_chunks(struct arena_chunk *c)
     while (c) {
         struct arena_chunk *older = c->next;
         UNPOISON(c, size_of(c));
-        if (c->size & 1)
+        if (c->size & IS_MAPPED)
             munmap(c, size_of(c));
+        else if (c->size & IS_SLAB)
+            slab_free(c, size_of(c));
         else
             free(c);
         c = older;
@@ -113,6 +118,11 @@ void arena_reset(struct arena *a)
 /* Whole pages, from the system if the arena has its own; NULL when there is no memory. */
 static struct arena_chunk *chunk_new(const struct arena *a, size_t size)
 {
+    if (a->is_small && size <= SLAB_MAX) {
+        struct arena_chunk *c = slab_alloc(size);
+        c->size = size | IS_SLAB;
+        return c;
+    }
     if (!MAY_MAP || !a->has_own_pages || size % CHUNK_MIN != 0) {
         struct arena_chunk *c = malloc(size);
         if (c)
@@ -122,15 +132,23 @@ static struct arena_chunk *chunk_new(const struct arena *a, size_t size)
     struct arena_chunk *c = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (c == MAP_FAILED)
         return NULL;
-    c->size = size | 1;
+    c->size = size | IS_MAPPED;
     return c;
+}
+
+/* The usual size of the next chunk. */
+static size_t next_size(const struct arena *a)
+{
+    if (a->is_small && a->used < CHUNK_MIN)
+        return SMALL;
+    if (!a->chunks)
+        return a->has_own_pages ? MAP_MIN : CHUNK_MIN;
+    return MIN(size_of(a->chunks) * 2, (size_t)CHUNK_MAX);
 }
 
 static void *alloc_slow(struct arena *a, size_t size)
 {
-    size_t least = a->has_own_pages ? MAP_MIN : a->is_small ? SMALL_MIN : CHUNK_MIN;
-    size_t want = a->chunks ? MIN(size_of(a->chunks) * 2, (size_t)CHUNK_MAX) : least;
-    size_t need = size + sizeof(struct arena_chunk);
+    size_t want = next_size(a), need = size + sizeof(struct arena_chunk);
     if (need < size)
         return NULL;
     if (want < need)

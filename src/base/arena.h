@@ -19,7 +19,7 @@ struct arena {
     struct arena_deferred *deferred;  /* newest first; run before memory goes */
     size_t used;                      /* bytes taken from the system, headers included */
     size_t limit;                     /* ceiling for `used`; 0 is none */
-    bool has_own_pages, is_small;
+    bool has_own_pages, is_small;     /* arena_own_pages(), arena_small() */
 };
 
 /* Starts an empty arena (no memory taken yet) with at most `limit` bytes, 0 for no limit.
@@ -29,7 +29,8 @@ void arena_init(struct arena *a, size_t limit);
  * them. So it goes back to the system at its end, whatever has come to lie around it; for what is large, lives long,
  * and ends at a time of its own. */
 void arena_own_pages(struct arena *a);
-/* The same for one of which many live long with little in them: the first chunk is 512 bytes instead of 4 KiB. */
+/* The same for one of which many live long with little in them: the first chunks have 512 bytes instead of 4 KiB, and lie in a
+ * slab (slab.h). */
 void arena_small(struct arena *a);
 /* Runs what was deferred, newest first, and frees everything. The arena is empty and usable again. */
 void arena_release(struct arena *a);

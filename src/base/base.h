@@ -6,6 +6,7 @@
 #include "util.h"
 #include "str.h"
 #include "arena.h"
+#include "slab.h"
 #include "err.h"
 #include "buf.h"
 #include "vec.h"

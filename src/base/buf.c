@@ -11,6 +11,16 @@ void buf_release(struct buf *b)
     buf_init(b, b->max);
 }
 
+void buf_fit(struct buf *b)
+{
+    if (b->len == 0) {
+        buf_release(b);
+        return;
+    }
+    b->cap = b->len + 1;
+    b->ptr = xrealloc(b->ptr, b->cap);
+}
+
 bool buf_reserve(struct buf *b, size_t more)
 {
     if (more > b->max || b->len > b->max - more) {

@@ -24,6 +24,7 @@ static inline void buf_init(struct buf *b, size_t max)
 #define BUF_INIT(ceiling) {.max = (ceiling)}
 
 void buf_release(struct buf *b);                    /* frees; empty and usable again */
+void buf_fit(struct buf *b);                        /* frees what is not in use */
 static inline void buf_clear(struct buf *b)         /* keeps the memory */
 {
     b->len = 0;

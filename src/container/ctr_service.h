@@ -247,7 +247,7 @@ struct ctr_service_status {
 void ctr_service_status(struct ctr_service *svc, struct arena *a, struct ctr_service_status *out);
 /* A line of it that begins so names a phase ("building the image"). */
 #define CTR_PHASE_MARK "==> "
-/* Build and start output since offset *at of a ring of the last 64 KiB; moves *at on. */
+/* Build and start output since offset *at of a ring of the last 64 KiB; moves *at on. It is gone once the container sleeps. */
 struct str ctr_service_log(struct ctr_service *svc, struct arena *a, uint64_t *at);
 
 #endif

@@ -120,10 +120,10 @@ void svc_free(struct ctr_service *svc)
         svc->source.release(svc->source.arg);
     failure_unref(svc->failure);
     free(svc->stop_error);
-    free(svc->log);
-    free(svc->lanes);
+    slab_free(svc->log, svc->log_size);
+    slab_free(svc->lanes, sizeof *svc->lanes * (size_t)svc->m->loop_count);
     arena_release(&svc->arena);
-    free(svc);
+    slab_free(svc, sizeof *svc);
 }
 
 const struct ctr_run *ctr_service_run(const struct ctr_service *svc)
@@ -154,9 +154,9 @@ void ctr_service_unref(struct ctr_service *svc)
 
 static struct ctr_kv_list kv_copy(struct arena *a, const struct ctr_kv_list *l)
 {
-    struct ctr_kv_list out = {0};
+    struct ctr_kv_list out = {.items = arena_array(a, struct ctr_kv, l->len), .len = l->len, .cap = l->len};
     for (size_t i = 0; i < l->len; i++)
-        *vec_push(a, &out) = (struct ctr_kv){str_dup(a, l->items[i].key), str_dup(a, l->items[i].value)};
+        out.items[i] = (struct ctr_kv){str_dup(a, l->items[i].key), str_dup(a, l->items[i].value)};
     return out;
 }
 
@@ -213,13 +213,8 @@ static void tune(struct ctr_service *svc, const struct ctr_service_config *c)
 
 static struct ctr_service *service_new(struct ctr_manager *m, const struct ctr_service_config *c)
 {
-    struct ctr_service *svc = aligned_alloc(64, (sizeof *svc + 63) / 64 * 64);
-    struct lane *lanes = aligned_alloc(64, sizeof *lanes * (size_t)m->loop_count);
-    if (!svc || !lanes)
-        BUG("out of memory");
-    memset(svc, 0, sizeof *svc);
-    memset(lanes, 0, sizeof *lanes * (size_t)m->loop_count);
-    svc->lanes = lanes;
+    struct ctr_service *svc = slab_zalloc(sizeof *svc);
+    svc->lanes = slab_zalloc(sizeof *svc->lanes * (size_t)m->loop_count);
     arena_small(&svc->arena);
     svc->m = m;
     svc->run = run_copy(&svc->arena, &c->run);

@@ -458,6 +458,7 @@ static void stop_job(void *arg)
     svc_set_state(svc, ok ? CTR_STOPPED : CTR_UNKNOWN);
     if (ok)
         run_over(svc);
+    svc_log_drop(svc);
     op_end(svc);
 }
 
@@ -504,6 +505,7 @@ static void pause_job(void *arg)
         svc->began_ns = wall_ns();
         svc->begin_ms = now;
         svc->log_from = svc->log_end;
+        svc_log_drop(svc);
         svc_set_state(svc, CTR_PAUSED);
         svc_due(svc, now);
         trim_paused(m);

@@ -21,7 +21,7 @@
 #include <pthread.h>
 
 enum {
-    SVC_LOG_MIN = 512,
+    SVC_LOG_MIN = 128,
     SVC_LOG_MAX = 64 << 10,       /* a power of two times SVC_LOG_MIN */
     SVC_MAX_WAITERS = 20000,
     SVC_BACKOFF_MIN_MS = 1000,
@@ -171,6 +171,7 @@ struct ctr_service {
     int64_t next_sample_ms;
     char *log;                            /* ring of SVC_LOG_MAX, smaller while it has not been full */
     size_t log_size;
+    uint64_t log_base;                    /* bytes ever written, when log[0] was */
     uint64_t log_end;                     /* bytes ever written */
     uint64_t log_told;                    /* of them when those who follow were last woken */
     uint64_t log_from;                    /* of them before the newest start */
@@ -235,6 +236,7 @@ void svc_kick(struct ctr_service *svc);                                 /* (L) b
 void svc_set_state(struct ctr_service *svc, enum ctr_state to);         /* (L) */
 void svc_phase(struct ctr_service *svc, const char *phase);             /* takes the lock */
 void svc_log_line(struct ctr_service *svc, struct str line);            /* takes the lock */
+void svc_log_drop(struct ctr_service *svc);                             /* (L) a container that sleeps keeps none */
 /* Hands over log lines written since *at; the lock is let go meanwhile. (L) */
 void svc_log_pump(struct ctr_service *svc, uint64_t *at, struct buf *line, ctr_line_fn *on_line, void *arg);
 void svc_fail_waiters(struct ctr_service *svc, struct failure *why);    /* (L) */

@@ -6,12 +6,16 @@
  * wrapped, so it can be moved.) */
 static void log_grow(struct ctr_service *svc, size_t more)
 {
-    size_t want = (size_t)MIN(svc->log_end + more, (uint64_t)SVC_LOG_MAX), size = MAX(svc->log_size, (size_t)SVC_LOG_MIN);
+    size_t want = (size_t)MIN(svc->log_end - svc->log_base + more, (uint64_t)SVC_LOG_MAX), size = MAX(svc->log_size, (size_t)SVC_LOG_MIN);
     while (size < want)
         size *= 2;
     if (size == svc->log_size)
         return;
-    svc->log = xrealloc(svc->log, size);
+    char *log = slab_alloc(size);
+    if (svc->log)
+        memcpy(log, svc->log, svc->log_size);
+    slab_free(svc->log, svc->log_size);
+    svc->log = log;
     svc->log_size = size;
 }
 
@@ -19,7 +23,7 @@ static void log_put(struct ctr_service *svc, struct str s)
 {
     log_grow(svc, s.len);
     for (size_t i = 0; i < s.len;) {
-        size_t at = svc->log_end % SVC_LOG_MAX, n = MIN(s.len - i, SVC_LOG_MAX - at);
+        size_t at = (svc->log_end - svc->log_base) % SVC_LOG_MAX, n = MIN(s.len - i, SVC_LOG_MAX - at);
         memcpy(svc->log + at, s.ptr + i, n);
         svc->log_end += n;
         i += n;
@@ -40,16 +44,24 @@ void svc_log_line(struct ctr_service *svc, struct str line)
     pthread_mutex_unlock(&svc->m->lock);
 }
 
+void svc_log_drop(struct ctr_service *svc)
+{
+    slab_free(svc->log, svc->log_size);
+    svc->log = NULL;
+    svc->log_size = 0;
+    svc->log_base = svc->log_end;
+}
+
 struct str ctr_service_log(struct ctr_service *svc, struct arena *a, uint64_t *at)
 {
     pthread_mutex_lock(&svc->m->lock);
-    uint64_t end = svc->log_end, from = MIN(*at, end);
+    uint64_t end = svc->log_end, from = MAX(MIN(*at, end), svc->log_base);
     if (end - from > SVC_LOG_MAX)
         from = end - SVC_LOG_MAX;
     size_t n = (size_t)(end - from);
     char *text = arena_alloc(a, n + 1);
     for (size_t i = 0; i < n;) {
-        size_t p = (from + i) % SVC_LOG_MAX, part = MIN(n - i, SVC_LOG_MAX - p);
+        size_t p = (from - svc->log_base + i) % SVC_LOG_MAX, part = MIN(n - i, SVC_LOG_MAX - p);
         memcpy(text + i, svc->log + p, part);
         i += part;
     }

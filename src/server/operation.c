@@ -30,7 +30,7 @@ struct operation {
     struct operation *newer, *older;  /* in the list, while listed */
     unsigned refs;                    /* the list's included */
 
-    struct arena arena;               /* of the texts, which do not change */
+    struct arena arena;               /* of this and of the texts, which do not change */
     struct str id, target, user_id;
     const char *name;
     atomic_bool cancel;
@@ -41,7 +41,7 @@ struct operation {
     struct buf ring;                  /* the last lines, each ended by a line feed */
     struct operation_place first;     /* of the ring */
     uint64_t line_count;              /* ever */
-    struct buf reply;                 /* JSON text, once done */
+    struct str reply;                 /* JSON text, once done */
     struct err err;                   /* once failed or cancelled */
     struct operation_listener *listeners;
 };
@@ -77,11 +77,10 @@ void operations_keep_notes(struct operations *all, struct str dir)
 
 static void free_operation(struct operation *op)
 {
+    struct arena arena = op->arena;
     buf_release(&op->ring);
-    buf_release(&op->reply);
     err_release(&op->err);
-    arena_release(&op->arena);
-    free(op);
+    arena_release(&arena);
 }
 
 static void put(struct operation *op)
@@ -127,19 +126,28 @@ static void list(struct operation *op)
     all->newest = op;
 }
 
-struct operation *operation_new(struct operations *all, const char *name, struct str target, struct str user_id)
+/* With what every operation has. The id is taken as it is. */
+static struct operation *make(struct operations *all, struct arena arena, struct str id, struct str target, struct str user_id)
 {
-    struct operation *op = xcalloc(1, sizeof *op);
+    struct operation *op = arena_new(&arena, struct operation);
+    op->arena = arena;
     op->all = all;
-    arena_small(&op->arena);
-    op->name = name;
-    op->id = str_cat(&op->arena, STR("op_"), id_ksuid(&op->arena));
+    op->id = id;
     op->target = str_dup(&op->arena, str_slice(target, 0, TARGET_MAX));
     op->user_id = str_dup(&op->arena, user_id);
+    buf_init(&op->ring, RING_MAX + LINE_LEN_MAX + 1);
+    return op;
+}
+
+struct operation *operation_new(struct operations *all, const char *name, struct str target, struct str user_id)
+{
+    struct arena arena = {0};
+    arena_small(&arena);
+    struct str id = str_cat(&arena, STR("op_"), id_ksuid(&arena));
+    struct operation *op = make(all, arena, id, target, user_id);
+    op->name = name;
     op->create_ns = wall_ns();
     op->refs = 2;
-    buf_init(&op->ring, RING_MAX + LINE_LEN_MAX + 1);
-    buf_init(&op->reply, REPLY_MAX);
     pthread_mutex_lock(&all->lock);
     list(op);
     all->active_count++;
@@ -149,19 +157,16 @@ struct operation *operation_new(struct operations *all, const char *name, struct
 
 void operation_add_past(struct operations *all, const struct operation_past *past)
 {
-    struct operation *op = xcalloc(1, sizeof *op);
-    op->all = all;
+    struct arena arena = {0};
+    arena_small(&arena);
+    struct str id = str_dup(&arena, past->id);
+    struct operation *op = make(all, arena, id, past->target, past->user_id);
     op->name = str_z(&op->arena, past->name);
-    op->id = str_dup(&op->arena, past->id);
-    op->target = str_dup(&op->arena, str_slice(past->target, 0, TARGET_MAX));
-    op->user_id = str_dup(&op->arena, past->user_id);
     op->create_ns = past->create_ns;
     op->start_ns = past->start_ns;
     op->state = OP_INTERRUPTED;
     op->is_done = past->is_done;
     op->refs = 1;
-    buf_init(&op->ring, RING_MAX + LINE_LEN_MAX + 1);
-    buf_init(&op->reply, REPLY_MAX);
     err_set(&op->err, ERR_UNAVAILABLE, "%s",
             past->is_done ? "the server ended in the middle, but after the change was committed: it is done"
                           : "the server ended in the middle: nothing has been changed");
@@ -304,20 +309,23 @@ void operation_line(void *arg, struct str line)
 void operation_finish(struct operation *op, const json_t *reply, const struct err *err)
 {
     struct operations *all = op->all;
+    scoped_buf text = BUF_INIT(REPLY_MAX);
     if (op->state == OP_RUNNING && !str_is_empty(all->notes)) /* only this thread changes the state */
         journal_end(all->notes, op->id);
+    if (reply && !err_is_set(err) && !json_text_to(&text, reply, JSON_STYLE_COMPACT)) {
+        buf_clear(&text);
+        buf_add_z(&text, "{}");
+        log_warn("the reply of an operation is too large to be kept", LOG_STR("operation", op->id));
+    }
     pthread_mutex_lock(&all->lock);
     if (err_is_set(err)) {
         op->state = err->code == ERR_CANCELLED ? OP_CANCELLED : OP_FAILED;
         err_set(&op->err, err->code, "%s", err_msg(err));
     } else {
         op->state = OP_DONE;
-        if (reply && !json_text_to(&op->reply, reply, JSON_STYLE_COMPACT)) {
-            buf_release(&op->reply);
-            buf_add_z(&op->reply, "{}");
-            log_warn("the reply of an operation is too large to be kept", LOG_STR("operation", op->id));
-        }
+        op->reply = str_dup(&op->arena, buf_str(&text));
     }
+    buf_fit(&op->ring);
     op->end_ns = wall_ns();
     all->active_count--;
     all->ended_count++;
@@ -357,7 +365,7 @@ static void add_end(const struct operation *op, struct buf *out)
     int status = status_of(op);
     if (!err_is_set(&op->err)) {
         buf_printf(out, "{\"status\":%d,\"reply\":", status);
-        buf_add_str(out, op->reply.len > 0 ? buf_str(&op->reply) : STR("{}"));
+        buf_add_str(out, op->reply.len > 0 ? op->reply : STR("{}"));
         buf_add_z(out, "}\n");
         return;
     }
@@ -437,7 +445,7 @@ json_t *operation_json(struct operation *op)
     json_t *o = summary(op), *lines = json_array();
     json_set_int(o, "dropped_count", (int64_t)op->first.line);
     buf_add_str(&ring, buf_str(&op->ring));
-    buf_add_str(&reply, buf_str(&op->reply));
+    buf_add_str(&reply, op->reply);
     pthread_mutex_unlock(&op->all->lock);
     struct str rest = buf_str(&ring), line;
     while (rest.len > 0) {

@@ -42,6 +42,7 @@ struct site *site_new(struct str default_domain, bool fallback_unknown_domains)
     struct site *site = xcalloc(1, sizeof *site);
     atomic_init(&site->refs, 1);
     site->fallback_unknown_domains = fallback_unknown_domains;
+    arena_own_pages(&site->arena);
     site->default_domain = str_lower(&site->arena, default_domain);
     map_init(&site->domains, &site->arena);
     site->index = arena_new(&site->arena, struct site_index);

@@ -1537,6 +1537,33 @@ static void the_log_ring_keeps_the_newest_lines(void **state)
     world_close(&w);
 }
 
+static void a_container_that_sleeps_keeps_no_log(void **state)
+{
+    struct world w;
+    scoped_arena a = {0};
+    struct ctr_service *svc = world_open_ready(&w);
+    uint64_t at = 0;
+    svc_log_line(svc, STR("a line"));
+    assert_true(str_ends(ctr_service_log(svc, &a, &at), STR("\na line\n")));
+    uint64_t end = at;
+    idle_set(svc, 600000, 1000);
+    tick_at(svc, clock_ms() + 700000);
+    wait_for(state_of(svc) == CTR_STOPPED);
+    pthread_mutex_lock(&w.m->lock);
+    assert_null(svc->log);
+    pthread_mutex_unlock(&w.m->lock);
+    at = 0;
+    assert_int_equal(ctr_service_log(svc, &a, &at).len, 0);
+    assert_int_equal(at, end); /* who has read so far goes on there */
+    for (int i = 0; i < 3000; i++)
+        svc_log_line(svc, STR("a line of the next start"));
+    struct str text = ctr_service_log(svc, &a, &at);
+    assert_int_equal(text.len, SVC_LOG_MAX);
+    assert_true(str_ends(text, STR("\na line of the next start\n")));
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1588,6 +1615,7 @@ int main(void)
         cmocka_unit_test(lines_of_the_event_stream),
         cmocka_unit_test(the_sweep_stops_what_no_app_uses),
         cmocka_unit_test(the_log_ring_keeps_the_newest_lines),
+        cmocka_unit_test(a_container_that_sleeps_keeps_no_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
