@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # sleeping [APPS [SECONDS]]: on the fake engine of the tests, so that the engine itself costs nothing. Targets: < 15 MB resident,
 # < 0.1 % of a CPU, 0 calls. Memory is told for apps that were served once and sleep now, and after a restart of the server.
+# The server gives memory back when it has been idle for some 45 seconds, so SECONDS (60) should not be much less.
 import asyncio
 import http.client
 import json

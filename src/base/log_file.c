@@ -269,6 +269,10 @@ static void *writer_main(void *arg)
         pthread_mutex_lock(&f->lock);
         f->done += n;
         pthread_cond_broadcast(&f->written);
+        if (f->pending.len == 0) { /* little is logged now */
+            buf_release(&f->pending);
+            buf_release(&batch);
+        }
     }
     pthread_mutex_unlock(&f->lock);
     report_drops(f);

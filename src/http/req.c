@@ -5,7 +5,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-enum { REQUESTS_KEPT = 64 /* per loop and server */ };
+enum { REQUESTS_KEPT = 64, REQUESTS_KEPT_MIN = 4 }; /* per loop and server: as many as connections are open, within these */
 
 struct request *request_new(struct http_conn *c)
 {
@@ -40,6 +40,22 @@ void request_free(struct request *r)
     r->next_free = home->free_requests;
     home->free_requests = r;
     home->free_count++;
+}
+
+void requests_trim(struct server_loop *home, unsigned keep)
+{
+    while (home->free_count > keep) {
+        struct request *r = home->free_requests;
+        home->free_requests = r->next_free;
+        home->free_count--;
+        arena_release(&r->arena);
+        free(r);
+    }
+}
+
+void requests_fewer(struct server_loop *home)
+{
+    requests_trim(home, MAX(home->open_conns, (unsigned)REQUESTS_KEPT_MIN));
 }
 
 /* The host for routing: lower case, without port and final dot. */

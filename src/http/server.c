@@ -116,6 +116,7 @@ void server_conn_gone(struct server_loop *home)
     struct http_server *server = home->server;
     home->open_conns--;
     count_add(&home->conns_now, -1);
+    requests_fewer(home);
     if (home->is_full) {
         home->is_full = false;
         for (struct http_listener *l = server->listeners; l; l = l->next)
@@ -331,13 +332,7 @@ void http_server_keep_paths(struct http_server *s)
 static void free_requests(struct http_loop *loop, void *arg)
 {
     struct http_server *s = arg;
-    struct server_loop *home = &s->at[http_loop_index(loop)];
-    while (home->free_requests) {
-        struct request *r = home->free_requests;
-        home->free_requests = r->next_free;
-        arena_release(&r->arena);
-        free(r);
-    }
+    requests_trim(&s->at[http_loop_index(loop)], 0);
 }
 
 void http_server_close(struct http_server *s)

@@ -257,6 +257,9 @@ static inline struct request *request_of(const struct http_req *req)
 /* req.c */
 struct request *request_new(struct http_conn *c);
 void request_free(struct request *r); /* runs nothing; arena and object go back */
+/* Of those that are kept for the next to come, all but so many go; all but what the open connections may need. */
+void requests_trim(struct server_loop *home, unsigned keep);
+void requests_fewer(struct server_loop *home);
 void request_fill(struct request *r); /* public fields from r->head */
 void hooks_run(struct request *r, struct hook **list);
 struct str conn_peer(struct http_conn *c);

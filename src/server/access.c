@@ -32,7 +32,9 @@ static void hand_over(struct access_log *log)
 
 static void on_timer(struct http_timer *timer)
 {
-    hand_over(CONTAINER_OF(timer, struct access_log, timer));
+    struct access_log *log = CONTAINER_OF(timer, struct access_log, timer);
+    hand_over(log);
+    buf_release(&log->lines); /* a loop with little to log, maybe nothing for long */
 }
 
 struct access_log *access_log_new(struct http_loop *loop, struct log_file *file)
