@@ -147,7 +147,7 @@ def box(request, engine, tmp_path_factory):
 
 @pytest.fixture
 def new_box(new_server):
-    """Makes servers on an engine: new_box(engine, config={}); containers are removed at the end."""
+    """Makes servers on an engine: new_box(engine, config={}); what they made is removed at the end."""
     made = []
 
     def make(engine, config=None):

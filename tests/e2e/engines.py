@@ -1,10 +1,13 @@
 """Container engines for the tests: made ready through tests/images/engine, or the reason why there is none."""
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import pathlib
+import re
+import sqlite3
 import subprocess
 
 import pytest
@@ -42,18 +45,27 @@ class Engine:
     def clean(self, home):
         """Removes what a server on this home made: containers, their volumes and the images of its apps."""
         ids = self.containers(home)
-        images = {self.inspect(c).get("Config", {}).get("Image", "") for c in ids}
-        if self.name == "docker":   # podman's cache gives an image of one home to another, with its label
-            images |= set(self.run("images", "--filter", f"label=dev.openrun.image.home={home}", "--format",
-                                   "{{.Repository}}:{{.Tag}}").split())
         if ids:
             self.run("rm", "--force", "--volumes", *ids, check=False)
-        images = [i for i in images if i.removeprefix("localhost/").startswith("cli-")]
-        if images:   # not by force: podman would also remove the containers of builds that other tests do at this moment
+        # By the names: podman's cache gives an image of one home to another, with its label. And not by force: podman
+        # would also remove the containers of builds that other tests do at this moment.
+        apps = _apps_of(home)
+        images = [i for i in self.run("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+                  if re.sub(r"^(localhost/)?cli-|:.*$", "", i) in apps]
+        if images:
             self.run("rmi", *images, check=False)
         volumes = self.run("volume", "ls", "--quiet", "--filter", f"label=dev.openrun.server.home={home}").split()
         if volumes:
             self.run("volume", "rm", *volumes, check=False)
+
+
+def _apps_of(home):
+    """The last parts of the ids of all apps that a home has ever had, in lower case as in names of images."""
+    file = pathlib.Path(home, "metadata", "clace_audit.db")
+    if not file.exists():
+        return set()
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as audit:
+        return {row[0].rpartition("_")[2].lower() for row in audit.execute("SELECT DISTINCT app_id FROM audit") if row[0]}
 
 
 @functools.cache

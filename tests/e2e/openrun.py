@@ -138,7 +138,8 @@ class Server:
         defaults = {
             "http": {"port": 0}, "https": {"port": 0, "host": "127.0.0.1", "mkcert_path": "disable"},
             "security": {"admin_password_bcrypt": admin_hash(), "app_default_auth_type": "none"},
-            "system": {"container_command": ""},
+            "system": {"container_command": "", "max_build_wait_secs": 600},   # of machines that are slow
+            "app_config": {"container": {"wait_timeout_secs": 600}},
         }
         self.config = merged(defaults, config)
         (self.home / "openrun.toml").write_text(to_toml(self.config))
@@ -314,7 +315,7 @@ class Server:
         """One request on a connection of its own, redirects not followed."""
         with web.session() as s:
             kw.setdefault("allow_redirects", False)
-            kw.setdefault("timeout", 120)
+            kw.setdefault("timeout", 600)
             response = s.request(method, self.url(path, host, scheme), **kw)
             if not kw.get("stream"):
                 response.content

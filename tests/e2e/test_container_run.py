@@ -61,23 +61,28 @@ def test_commands(box, engine, alpine, folder, path):
         r = box.get(path + "/run", params={"sh": sh, **query})
         assert r.status_code == 200, r.text
         return r.json()
+
+    def value(sh, **query):
+        result = run(sh, **query)
+        assert result["error"] is None, result
+        return result["value"]
     # Lines, the app's environment whole, more of it, another folder.
-    assert run("echo one; echo; echo two; echo no >&2")["value"] == ["one", "", "two"]
-    assert run('printf %s "$TEXT"')["value"] == text.split("\n")
-    assert run("echo $X-$CL_APP_PATH", env="X=1 2;Y=3")["value"] == [f"1 2-{path}"]
-    assert run("pwd", cwd="/tmp")["value"] == ["/tmp"]
-    assert sorted(run("echo out; echo err >&2", stderr="1")["value"]) == ["err", "out"]
+    assert value("echo one; echo; echo two; echo no >&2") == ["one", "", "two"]
+    assert value('printf %s "$TEXT"') == text.split("\n")
+    assert value("echo $X-$CL_APP_PATH", env="X=1 2;Y=3") == [f"1 2-{path}"]
+    assert value("pwd", cwd="/tmp") == ["/tmp"]
+    assert sorted(value("echo out; echo err >&2", stderr="1")) == ["err", "out"]
     # Parsed, refused, failed.
-    assert run("""echo '{"a": [1, 2.5]}'""", parse="json")["value"] == [{"a": [1, 2.5]}]
-    assert run("""printf '{"a": 1}\\n{"a": 2}\\n'""", parse="jsonlines")["value"] == [{"a": 1}, {"a": 2}]
+    assert value("""echo '{"a": [1, 2.5]}'""", parse="json") == [{"a": [1, 2.5]}]
+    assert value("""printf '{"a": 1}\\n{"a": 2}\\n'""", parse="jsonlines") == [{"a": 1}, {"a": 2}]
     assert "not JSON" in run("echo no", parse="json")["error"]
     failed = run("echo it broke >&2; exit 7")
     assert failed["code"] == 7 and failed["error"] == "exit status 7: it broke"
     r = box.get(path + "/rm")
     assert r.status_code == 500 and "is not permitted to call container.in.run" in r.text
     # Volumes are the app's, and outlive the containers.
-    run("echo kept > /data/file")
-    assert run("cat /data/file")["value"] == ["kept"]
+    value("echo kept > /data/file")
+    assert value("cat /data/file") == ["kept"]
     # Nothing of any of it is left, and nothing serves.
     wait_for(lambda: not tasks(box, engine), "the containers of commands to go")
     assert not engine.containers(box.home)
@@ -122,7 +127,7 @@ def test_streams(box, engine, alpine, folder, path):
         assert next(lines) == b"second"
     # A client that leaves ends it.
     with box.get(path + "/text", params={"sh": "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"}, stream=True) as r:
-        lines = r.iter_lines() # its end would close the connection
+        lines = r.iter_lines()   # when it is collected, the connection is closed
         assert next(lines) == b"begun"
         assert tasks(box, engine)
     wait_for(lambda: not tasks(box, engine), "the container to go with its client")
