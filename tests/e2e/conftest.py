@@ -139,10 +139,7 @@ def box(request, engine, tmp_path_factory):
     config = openrun.merged({"system": {"container_command": engine.command}}, getattr(request.module, "CONFIG", {}))
     s = openrun.Server(tmp_path_factory.mktemp("home"), config, env=engine.env).start()
     yield s
-    try:
-        s.dispose()
-    finally:
-        engine.clean(s.home)
+    s.dispose(engine)
 
 
 @pytest.fixture
@@ -188,10 +185,7 @@ def lab(request, tmp_path_factory):
     s.engine = engine
     s.start().keep_ports()
     yield s
-    try:
-        s.dispose()
-    finally:
-        engine.clean(s.home)
+    s.dispose(engine)
 
 
 @pytest.fixture

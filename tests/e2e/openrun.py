@@ -349,11 +349,13 @@ class Server:
         path = self.home / "logs" / "openrun.json"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def dispose(self):
-        """Graceful stop when running; the home goes only when all was well."""
+    def dispose(self, engine=None):
+        """Graceful stop when running; then what was made on the engine goes, and the home when all was well."""
         try:
             self.stop()
         finally:
             if self.is_running():
                 self.process.kill()
+            if engine:
+                engine.clean(self.home)
         shutil.rmtree(self.home, ignore_errors=True)

@@ -61,7 +61,4 @@ def test_change_reload_promote(podman, tmp_path_factory):
         s.restart()
         assert s.get("/flask/").text == "version 1\n"
     finally:
-        try:
-            s.dispose()
-        finally:
-            podman.clean(s.home)
+        s.dispose(podman)

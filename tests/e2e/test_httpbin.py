@@ -41,10 +41,7 @@ def httpbin(docker, tmp_path_factory):
                                    **{**kw, "headers": {"X-Forwarded-Proto": "https", **kw.get("headers", {})}})
     s.direct = direct
     yield s
-    try:
-        s.dispose()
-    finally:
-        docker.clean(s.home)
+    s.dispose(docker)
 
 
 def normal(response):
