@@ -403,6 +403,7 @@ bool ctr_manager_open_with(const struct ctr_manager_config *config, struct ctr_e
     m->home = xstrdup(str_z(&a, config->home));
     m->loop_count = MAX(config->loop_count, 1);
     m->loops = config->loops;
+    m->has_forwarder = ctr_engine_kind(engine) == CTR_PODMAN && geteuid() != 0;
     m->max_builds = MAX(config->max_concurrent_builds, 1);
     m->build_wait_secs = MAX(config->max_build_wait_secs, 0);
     m->image_wait_ms = IMAGE_WAIT_MS;

@@ -38,6 +38,8 @@ static bool wait_for(int fd, short events, int64_t until_ms, const atomic_bool *
     }
 }
 
+static const char refused[] = "no connection: nothing listens there";
+
 /* A connection to `at`, or -1: ERR_UNAVAILABLE when nothing listens or nobody is there. */
 static int connect_to(struct ctr_endpoint at, int64_t timeout_ms, const atomic_bool *cancel, struct err *err)
 {
@@ -63,7 +65,7 @@ static int connect_to(struct ctr_endpoint at, int64_t timeout_ms, const atomic_b
         }
     }
     if (failed) {
-        err_set(err, ERR_UNAVAILABLE, failed == ECONNREFUSED ? "no connection: nothing listens there"
+        err_set(err, ERR_UNAVAILABLE, failed == ECONNREFUSED ? refused
                                                              : "no connection: nobody is at its address");
         return -1;
     }
@@ -202,6 +204,7 @@ void ctr_probe(const struct probe_ask *ask, struct probe_answer *out)
     *out = (struct probe_answer){0};
     scoped_fd int fd = connect_to(ask->at, ask->connect_ms, ask->cancel, &err);
     if (fd < 0) {
+        out->is_refused = err.code == ERR_UNAVAILABLE && strcmp(err_msg(&err), refused) == 0;
         snprintf(out->text, sizeof out->text, "%s", err_msg(&err));
         return;
     }

@@ -39,6 +39,7 @@ enum {
 struct probe_answer {
     bool is_up;
     bool is_accepted;             /* the connection was accepted, whatever came then */
+    bool is_refused;              /* nothing listens there */
     char text[200];               /* "status 503", "connection refused", ... */
 };
 struct probe_ask {
@@ -189,6 +190,7 @@ struct ctr_manager {
     struct ctr_hooks hooks;
     char *home;
     struct http_loops *loops;             /* (L) may be NULL */
+    bool has_forwarder;                   /* a program listens on each published port, whether the app does or not */
     int loop_count, max_builds, build_wait_secs, sweep_secs;
 
     pthread_mutex_t lock;

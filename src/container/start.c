@@ -22,6 +22,8 @@ enum {
     ATTEMPT_SLEEP_MS = 100,
     ATTEMPT_SLEEP_MAX_MS = 2000,
     MAX_PHASES = 16,
+    FORWARDER_LOST_MS = 1500, /* refused for so long where a program should listen for the app */
+    FORWARDER_TRIES = 3,
     LOGS_SHOWN_MAX = 48 << 10,
     THAW_LOOK_US = 250, THAW_SOON_MS = 100, THAW_LATE_LOOK_US = 2000,
     LOGS_EARLY_MS = 125, LOGS_LATE_MS = 4000 /* after its end a container's output is complete */
@@ -54,6 +56,8 @@ struct start {
     int64_t engine_ms; /* of a wake: how long the engine's own start took */
     bool is_fresh; /* made or started by us: stopped again on failure */
     bool is_over;  /* what ran before is not there any more */
+    int64_t refused_ms; /* since when its published port is refused; 0: it is not */
+    int forwarders_lost;
     struct str last_probe;
     struct ctr_info info;
 };
@@ -415,10 +419,32 @@ static bool probe_once(struct start *st, int64_t since_ms, int64_t left_ms, int 
     };
     st->svc->m->hooks.probe(&ask, &answer);
     st->last_probe = str_dup(&st->arena, str_from(answer.text));
+    st->refused_ms = !answer.is_refused || st->info.is_direct ? 0 : st->refused_ms ? st->refused_ms : begin;
     int64_t took = clock_ms() - begin;
     *slow += st->info.is_direct && answer.is_accepted && took > ask.connect_ms && took >= timeout * 9 / 10;
     /* An app that takes connections at its own address but is slow to draw its front page is up. */
     return answer.is_up || (*slow >= 2 && !st->tune.is_health_configured);
+}
+
+/* Rootless Podman forwards a port by a program that listens before the app is started. When a container is started while what
+ * its last run has left is still being cleaned up, that can take the new run's program away: the app runs, and nobody
+ * will ever come to it. */
+static bool is_forwarder_lost(const struct start *st)
+{
+    return st->svc->m->has_forwarder && !st->is_check && st->forwarders_lost < FORWARDER_TRIES && st->refused_ms != 0 &&
+           clock_ms() - st->refused_ms >= FORWARDER_LOST_MS;
+}
+
+static bool restart_forwarder(struct start *st, struct err *err)
+{
+    log_warn("the engine has lost the port of a container, which is started again", LOG_STR("container", st->svc->run.name));
+    phase(st, "restarting the container, whose port the engine has lost");
+    st->is_fresh = st->is_over = true;
+    st->refused_ms = 0;
+    if (!ctr_container_stop(st->engine, st->svc->run.name, st->tune.stop_grace_secs, err))
+        return false;
+    sleep_ms(FORWARDER_LOST_MS * ++st->forwarders_lost); /* for the engine to clean up */
+    return check_cancel(st, err) && start_again(st, err) && inspect(st, err);
 }
 
 /* Asks until the app is up, the container has ended or time is. */
@@ -448,6 +474,8 @@ static bool wait_healthy(struct start *st, int attempts, struct err *err)
                 return false;
             last_look = clock_ms();
         }
+        if (is_forwarder_lost(st) && !restart_forwarder(st, err))
+            return false;
         sleep_ms(probe_pause_ms(since));
     }
 }

@@ -518,6 +518,7 @@ static inline void fake_probe(const struct probe_ask *ask, struct probe_answer *
     }
     pthread_mutex_unlock(&f->lock);
     out->is_up = up;
+    out->is_refused = !up;
     snprintf(out->text, sizeof out->text, "%s", up ? "status 200" : "connection refused");
 }
 

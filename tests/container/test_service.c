@@ -1350,6 +1350,27 @@ static void one_that_ends_between_its_answer_and_the_end_of_the_start_is_started
     world_close(&w);
 }
 
+/* It runs, but the engine's program that forwards its port has gone. */
+static void one_whose_port_is_lost_is_started_again(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    w.fake.has_image = true;
+    w.fake.never_up = true;
+    w.m->has_forwarder = true;
+    struct ctr_service *svc = service(&w, "clc-a");
+    crowd_wake(&w, svc, 1);
+    wait_for(w.fake.starts == 1); /* after a stop */
+    pthread_mutex_lock(&w.fake.lock);
+    w.fake.never_up = false;
+    pthread_mutex_unlock(&w.fake.lock);
+    wait_for(crowd.ok == 2);
+    assert_int_equal(w.fake.runs, 1);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 /* They would wait for an answer until somebody else comes. */
 static void who_is_in_a_container_that_others_pause_is_not_left_there(void **state)
 {
@@ -1608,6 +1629,7 @@ int main(void)
         cmocka_unit_test(a_crash_is_mended_at_once_and_a_stop_is_not),
         cmocka_unit_test(one_that_ends_between_its_answer_and_the_end_of_the_start_is_started_again),
         cmocka_unit_test(a_container_that_others_are_removing_is_made_anew),
+        cmocka_unit_test(one_whose_port_is_lost_is_started_again),
         cmocka_unit_test(who_is_in_a_container_that_others_pause_is_not_left_there),
         cmocka_unit_test(a_restart_stops_and_starts_and_a_recreation_makes_it_anew),
         cmocka_unit_test(news_from_before_the_start_is_no_more_than_a_reason_to_look),
