@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SOCKET_TRY_MS = 2000, REMOVAL_WAIT_MS = 10000, REMOVAL_LOOK_MS = 50 };
+enum { SOCKET_TRY_MS = 2000, PASSING_MS = 10000, PASSING_LOOK_MS = 50 };
 
 struct ctr_engine {
     enum ctr_kind kind;
@@ -285,10 +285,31 @@ bool ctr_engine_ping(struct ctr_engine *e, struct arena *a, struct str *about, s
     return true;
 }
 
+/* True, some time later, where an engine is busy with the very thing and will be done in a moment: worth another try. */
+static bool is_passing(const struct err *why, const char *words, int64_t until_ms)
+{
+    if (clock_ms() >= until_ms || !strstr(err_msg(why), words))
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = PASSING_LOOK_MS * 1000000L}, NULL);
+    return true;
+}
+
+/* Podman 4 tells of an image before all that belongs to it is written, and while it is being removed. */
+static const char half_image[] = "locating item named";
+
 bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists,
                        struct str *digest, struct err *err)
 {
-    return check_image(e, image, err) && e->ops->image_inspect(e->ctx, a, image, exists, digest, err);
+    int64_t until_ms = clock_ms() + PASSING_MS;
+    if (!check_image(e, image, err))
+        return false;
+    for (;;) {
+        scoped_err why = {0};
+        if (e->ops->image_inspect(e->ctx, a, image, exists, digest, &why))
+            return true;
+        if (!is_passing(&why, half_image, until_ms))
+            return err_move(err, &why);
+    }
 }
 
 bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, bool *is_stale,
@@ -301,7 +322,7 @@ bool ctr_image_pull(struct ctr_engine *e, struct arena *a, struct str image, boo
     struct str d = {0};
     if (!pulled && pull.code == ERR_CANCELLED)
         return err_move(err, &pull);
-    if (!e->ops->image_inspect(e->ctx, a, image, &exists, &d, &ignored) || !exists) {
+    if (!ctr_image_inspect(e, a, image, &exists, &d, &ignored) || !exists) {
         if (pulled)
             return err_set(err, ERR_UPSTREAM, "image " STR_FMT " was pulled, but is not here",
                            STR_ARG(image));
@@ -586,16 +607,15 @@ bool ctr_container_unpause(struct ctr_engine *e, struct str name, struct err *er
 /* Docker refuses to remove what it is removing for somebody else; in a moment that is done. */
 bool ctr_container_remove(struct ctr_engine *e, struct str name, struct err *err)
 {
-    int64_t until = clock_ms() + REMOVAL_WAIT_MS;
+    int64_t until_ms = clock_ms() + PASSING_MS;
     if (!check_name(e, name, err))
         return false;
     for (;;) {
         scoped_err why = {0};
         if (e->ops->remove(e->ctx, name, &why))
             return true;
-        if (clock_ms() >= until || !strstr(err_msg(&why), "is already in progress"))
+        if (!is_passing(&why, "is already in progress", until_ms))
             return err_move(err, &why);
-        nanosleep(&(struct timespec){.tv_nsec = REMOVAL_LOOK_MS * 1000000L}, NULL);
     }
 }
 

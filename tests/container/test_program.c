@@ -163,6 +163,19 @@ static void a_build_does_not_ask_git_about_the_folder(void **state)
     assert_true(has_env("BUILDX_GIT_INFO=false") && has_env("TOKEN=s3cret") && index_of("s3cret") < 0 && index_of("TOKEN") > 0);
 }
 
+/* Podman 4's words for an image that another program is just making or removing. */
+static void an_image_that_is_half_there_is_looked_at_again(void **state)
+{
+    static const char script[] = "#!/bin/sh\nhere=${0%/*}\nif [ -e $here/seen ]; then echo '[{\"Id\": \"abc\"}]'; exit; fi\n"
+                                 ">$here/seen\necho 'Error: locating item named \"manifest\" for image with ID \"abc\": file does not "
+                                 "exist' >&2\nexit 125\n";
+    scoped_err err = {0};
+    bool exists = false;
+    assert_true(fs_write_atomic(str_from(box.program.path), str_from(script), 0755, &err));
+    assert_true(ctr_image_inspect(box.engine, &box.arena, STR("tool:1.2.3.4"), &exists, NULL, &err));
+    assert_true(exists);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_are_in_the_environment_and_what_steers_programs_is_not, open_box, close_box),
         cmocka_unit_test_setup_teardown(a_build_does_not_ask_git_about_the_folder, open_box, close_box),
         cmocka_unit_test_setup_teardown(names_that_would_be_something_else_are_refused, open_box, close_box),
+        cmocka_unit_test_setup_teardown(an_image_that_is_half_there_is_looked_at_again, open_box, close_box),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
