@@ -70,6 +70,17 @@ static inline void fake_sleep(int ms)
         nanosleep(&t, NULL);
 }
 
+/* Waits for a condition that other threads bring about. */
+#define wait_for(condition)                                              \
+    do {                                                                 \
+        int64_t until_ = clock_ms() + 60000;                             \
+        while (!(condition)) {                                           \
+            if (clock_ms() > until_)                                     \
+                fail_msg("waited in vain for: %s", #condition);          \
+            fake_sleep(1);                                               \
+        }                                                                \
+    } while (0)
+
 static inline unsigned fake_random(struct fake *f, unsigned below)
 {
     pthread_mutex_lock(&f->lock);

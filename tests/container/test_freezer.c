@@ -91,16 +91,6 @@ struct world {
     bool ok; /* of the wake */
 };
 
-#define wait_for(condition)                                                                             \
-    do {                                                                                                \
-        int64_t until_ = clock_ms() + 60000;                                                            \
-        while (!(condition)) {                                                                          \
-            if (clock_ms() > until_)                                                                    \
-                fail_msg("waited in vain for: %s", #condition);                                         \
-            fake_sleep(1);                                                                              \
-        }                                                                                               \
-    } while (0)
-
 static enum ctr_state state_of(struct world *w)
 {
     scoped_arena a = {0};

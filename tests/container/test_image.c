@@ -20,16 +20,6 @@ static atomic_bool is_shut;               /* builds and removals do not end */
 static atomic_bool is_cancelled;          /* of all starts */
 static _Atomic int vanishes;              /* so many times the image goes before its container is made */
 
-#define wait_for(condition)                                              \
-    do {                                                                 \
-        int64_t until_ = clock_ms() + 60000;                             \
-        while (!(condition)) {                                           \
-            if (clock_ms() > until_)                                     \
-                fail_msg("waited in vain for: %s", #condition);          \
-            fake_sleep(1);                                               \
-        }                                                                \
-    } while (0)
-
 static bool build(void *ctx, const struct ctr_build *b, struct err *err)
 {
     atomic_fetch_add(&building, 1);

@@ -121,17 +121,6 @@ static enum ctr_state state_of(struct ctr_service *svc)
     return s.state;
 }
 
-/* Waits for a condition that other threads bring about. */
-#define wait_for(condition)                                                                             \
-    do {                                                                                                \
-        int64_t until_ = clock_ms() + 20000;                                                            \
-        while (!(condition)) {                                                                          \
-            if (clock_ms() > until_)                                                                    \
-                fail_msg("waited in vain for: %s", #condition);                                         \
-            fake_sleep(1);                                                                              \
-        }                                                                                               \
-    } while (0)
-
 /* --- Waking from loops --- */
 
 struct crowd {
