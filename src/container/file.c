@@ -421,11 +421,12 @@ static bool do_expose(struct parser *p, struct str args)
             uint16_t port = port_parse(one);
             if (port == 0) {
                 bool is_expanded = !str_eq(one, word);
-                if (!str_ends(one, STR("/udp")) && !str_ends(one, STR("/sctp")))
-                    p->out->port_problem =
-                        str_printf(p->arena, "line %d: EXPOSE " STR_FMT "%s" STR_FMT "%s: not a port number", p->at,
-                                   STR_ARG(str_slice(all, 0, 80)), is_expanded ? " (" : "",
-                                   STR_ARG(str_slice(one, 0, is_expanded ? 80 : 0)), is_expanded ? ")" : "");
+                bool is_tcp = !str_ends(one, STR("/udp")) && !str_ends(one, STR("/sctp"));
+                p->out->port_problem =
+                    str_printf(p->arena, "line %d: EXPOSE " STR_FMT "%s" STR_FMT "%s: %s", p->at,
+                               STR_ARG(str_slice(all, 0, 80)), is_expanded ? " (" : "",
+                               STR_ARG(str_slice(one, 0, is_expanded ? 80 : 0)), is_expanded ? ")" : "",
+                               is_tcp ? "not a port number" : "apps are served over TCP");
                 continue;
             }
             if (sc->ports.len >= CTR_FILE_MAX_LIST)

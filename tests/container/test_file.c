@@ -49,7 +49,7 @@ static void ports_come_from_the_final_stage(void **state)
         {"in upper case", "from x\nexpose 80/TCP\n", 80, NULL},
         {"the first of a list", "FROM x\nEXPOSE 80 443\n", 80, NULL},
         {"the last instruction wins", "FROM x\nEXPOSE 80\nEXPOSE 81\n", 81, NULL},
-        {"only udp is none", "FROM x\nEXPOSE 53/udp\n", 0, NULL},
+        {"only udp is none", "FROM x\nEXPOSE 53/udp\n", 0, "line 2: EXPOSE 53/udp: apps are served over TCP"},
         {"udp before tcp", "FROM x\nEXPOSE 53/udp 8080/tcp\n", 8080, NULL},
         {"a range gives its start", "FROM x\nEXPOSE 7000-7010\n", 7000, NULL},
         {"an earlier stage does not count", "FROM x AS b\nEXPOSE 1\nFROM y\nEXPOSE 2\n", 2, NULL},
