@@ -25,7 +25,7 @@ static struct world {
     struct http_proxy_opts opts;
     struct fake_server up;
     atomic_int heads;               /* that the upstream has read */
-    atomic_bool is_over, is_released;
+    atomic_bool is_second, is_over, is_released; /* who comes now comes to the second run; it has been said so */
     atomic_int done, takeovers;
 } w;
 
@@ -67,7 +67,7 @@ static void play(struct fake_server *s, int fd, int nth)
 {
     char head[4096];
     while (fake_read_head(fd, head, sizeof head) > 0) {
-        bool is_late = atomic_load(&w.is_over);
+        bool is_late = atomic_load(&w.is_second);
         atomic_fetch_add(&w.heads, 1);
         if (is_late || strstr(head, "/ok")) {
             fake_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain");
@@ -183,6 +183,7 @@ static void over_on_loop(struct http_loop *loop, void *arg)
 
 static void say_over(void)
 {
+    atomic_store(&w.is_second, true);
     http_loops_run(w.loops, over_on_loop, NULL);
     atomic_store(&w.is_over, true);
 }
