@@ -295,7 +295,7 @@ static bool is_passing(const struct err *why, const char *words, int64_t until_m
 }
 
 /* Podman 4 tells of an image before all that belongs to it is written, and while it is being removed. */
-static const char half_image[] = "locating item named";
+static const char half_image[] = "locating item named", lost_image[] = "image not known";
 
 bool ctr_image_inspect(struct ctr_engine *e, struct arena *a, struct str image, bool *exists,
                        struct str *digest, struct err *err)
@@ -676,5 +676,12 @@ bool ctr_image_list(struct ctr_engine *e, struct arena *a, struct str key, struc
         return false;
     if (key.len == 0 || value.len == 0 || str_chr(value, '\0') != STR_NPOS)
         return err_set(err, ERR_INVALID, "images are listed by a label and its value");
-    return e->ops->image_list(e->ctx, a, key, value, out, err);
+    int64_t until_ms = clock_ms() + PASSING_MS;
+    for (;;) {
+        scoped_err why = {0};
+        if (e->ops->image_list(e->ctx, a, key, value, out, &why))
+            return true;
+        if (!is_passing(&why, half_image, until_ms) && !is_passing(&why, lost_image, until_ms))
+            return err_move(err, &why);
+    }
 }

@@ -55,6 +55,7 @@ struct start {
     int64_t begin_ms;
     int64_t engine_ms; /* of a wake: how long the engine's own start took */
     bool is_fresh; /* made or started by us: stopped again on failure */
+    bool has_adopted; /* it ran, or was paused, before */
     bool is_over;  /* what ran before is not there any more */
     int64_t refused_ms; /* since when its published port is refused; 0: it is not */
     int forwarders_lost;
@@ -115,6 +116,7 @@ static bool check_mounts(const struct start *st, struct err *err)
 
 static bool start_again(struct start *st, struct err *err)
 {
+    st->has_adopted = false;
     svc_run_begins(st->svc);
     return ctr_container_start(st->engine, st->svc->run.name, err);
 }
@@ -149,6 +151,7 @@ static bool create_held(struct start *st, bool *is_gone, struct err *err)
     phase(st, "creating the container");
     scoped_err e = {0}, ignored = {0};
     st->is_fresh = true;
+    st->has_adopted = false;
     svc_run_begins(svc);
     if (ctr_container_run(st->engine, &svc->run, &e))
         return true;
@@ -328,7 +331,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
     phase(st, "looking for the container");
     if (!inspect(st, err))
         return false;
-    st->is_over = is_another_run(st);
+    st->is_over |= is_another_run(st);
     /* One that is not there at all was removed: no crash. */
     *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
     if (is_restart && *was_dead && is_crash_loop(st, err))
@@ -339,10 +342,11 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
         if (st->info.is_direct && ctr_engine_direct(st->engine) == 0) {
             ok = recreate(st, err); /* made when its own address could be reached, and no longer can */
         } else {
-            *was_running = true;
+            *was_running = st->has_adopted = true;
         }
         break;
     case CTR_STATUS_PAUSED:
+        st->has_adopted = true;
         phase(st, "unpausing the container");
         ok = ctr_container_unpause(st->engine, st->svc->run.name, err);
         st->is_over |= !ok;
@@ -390,6 +394,11 @@ static bool exited(struct start *st, struct err *err)
                        STR_ARG(str_slice(st->info.error, 0, 500)));
     return err_set(err, ERR_UPSTREAM, "the app's container exited with code %d%s before it was ready",
                    st->info.exit_code, st->info.was_oom_killed ? " (out of memory)" : "");
+}
+
+static bool has_ended(const struct start *st)
+{
+    return st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD || st->info.status == CTR_STATUS_NONE;
 }
 
 static bool check_running(struct start *st, struct err *err)
@@ -594,7 +603,7 @@ static bool revive(struct start *st, struct err *err)
 void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result *out)
 {
     struct start st;
-    scoped_err err = {0};
+    scoped_err err = {0}, ignored = {0};
     bool was_running = false, was_dead = false;
     start_init(&st, svc);
     pthread_mutex_lock(&svc->m->lock);
@@ -606,6 +615,13 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
         ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");
     if (ok && !st.has_let_in)
         ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
+    if (!ok && st.has_adopted && !is_cancelled(&st) && inspect(&st, &ignored) && has_ended(&st)) {
+        /* What ended is not what we started: that is still to come. */
+        log_warn("container has ended as it was taken over", LOG_STR("container", svc->run.name), LOG_ERR(&err));
+        err_release(&err);
+        st.was_paused = st.was_stopped = false;
+        ok = bring_up(&st, is_restart, &was_running, &was_dead, &err) && wait_healthy(&st, st.tune.start_attempts, &err);
+    }
     *out = (struct start_result){.ok = ok,
                                  .at = st.info.at,
                                  .is_direct = st.info.is_direct,

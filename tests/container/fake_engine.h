@@ -524,7 +524,11 @@ static inline void fake_probe(const struct probe_ask *ask, struct probe_answer *
     bool up = false;
     f->probes++;
     for (int i = 0; i < f->count; i++) {
-        if (0x0A000000u + f->list[i].ip_tail == ask->at.ip && f->list[i].status == CTR_STATUS_RUNNING)
+        if (0x0A000000u + f->list[i].ip_tail != ask->at.ip || f->list[i].status != CTR_STATUS_RUNNING)
+            continue;
+        if (f->list[i].dies_in_probes > 0 && --f->list[i].dies_in_probes == 0)
+            f->list[i].status = CTR_STATUS_EXITED;
+        else
             up = f->probes > f->probes_until_up && !f->never_up;
     }
     pthread_mutex_unlock(&f->lock);

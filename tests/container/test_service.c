@@ -465,6 +465,26 @@ static void a_running_container_is_adopted_and_a_stopped_one_started(void **stat
     world_close(&w);
 }
 
+static void one_that_ends_as_it_is_adopted_is_started(void **state)
+{
+    struct world w;
+    scoped_err err = {0};
+    struct ctr_service *svc = world_open_ready(&w);
+    ctr_service_unref(svc);
+    w.fake.list[0].dies_in_probes = 1;
+    svc = service(&w, "clc-a");
+    assert_true(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.runs, 1);
+    assert_int_equal(w.fake.starts, 1);
+    /* What we have started and does not come up is started once. */
+    assert_true(ctr_service_stop(svc, 0, &err));
+    w.fake.list[0].dies_in_probes = 1;
+    assert_false(ctr_service_start(svc, NULL, NULL, NULL, &err));
+    assert_int_equal(w.fake.starts, 2);
+    ctr_service_unref(svc);
+    world_close(&w);
+}
+
 static void a_container_is_not_started_over_a_link(void **state)
 {
     struct world w;
@@ -1588,6 +1608,7 @@ int main(void)
         cmocka_unit_test(a_deploy_says_whose_build_it_waits_for),
         cmocka_unit_test(a_build_that_waits_too_long_for_its_turn_says_what_to_do),
         cmocka_unit_test(a_running_container_is_adopted_and_a_stopped_one_started),
+        cmocka_unit_test(one_that_ends_as_it_is_adopted_is_started),
         cmocka_unit_test(a_container_is_not_started_over_a_link),
         cmocka_unit_test(a_stop_waits_for_requests_in_flight),
         cmocka_unit_test(a_drain_has_an_end),

@@ -42,6 +42,16 @@ class Engine:
     def running(self, home, app_id):
         return [self.inspect(c) for c in self.containers(home, f"label=dev.openrun.app.id={app_id}", everything=False)]
 
+    def images(self):
+        """The names of all images. Podman fails to tell them while one is removed."""
+        for _ in range(100):
+            done = subprocess.run([self.command, "images", "--format", "{{.Repository}}:{{.Tag}}"], env={**os.environ, **self.env},
+                                  capture_output=True, text=True, timeout=600)
+            if done.returncode == 0 or "not known" not in done.stderr:
+                break
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
     def clean(self, home):
         """Removes what a server on this home made: containers, their volumes and the images of its apps."""
         ids = self.containers(home)
@@ -50,8 +60,7 @@ class Engine:
         # By the names: podman's cache gives an image of one home to another, with its label. And not by force: podman
         # would also remove the containers of builds that other tests do at this moment.
         apps = _apps_of(home)
-        images = [i for i in self.run("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-                  if re.sub(r"^(localhost/)?cli-|:.*$", "", i) in apps]
+        images = [i for i in self.images() if re.sub(r"^(localhost/)?cli-|:.*$", "", i) in apps]
         if images:
             self.run("rmi", *images, check=False)
         volumes = self.run("volume", "ls", "--quiet", "--filter", f"label=dev.openrun.server.home={home}").split()
