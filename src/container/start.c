@@ -297,6 +297,11 @@ static bool unpause(struct start *st)
     return st->is_awake;
 }
 
+static bool has_ended(const struct start *st)
+{
+    return st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
+}
+
 /* What was found cannot be what ran before. */
 static bool is_another_run(const struct start *st)
 {
@@ -333,7 +338,7 @@ static bool bring_up(struct start *st, bool is_restart, bool *was_running, bool 
         return false;
     st->is_over |= is_another_run(st);
     /* One that is not there at all was removed: no crash. */
-    *was_dead = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
+    *was_dead = has_ended(st);
     if (is_restart && *was_dead && is_crash_loop(st, err))
         return false;
     switch (st->info.status) {
@@ -394,11 +399,6 @@ static bool exited(struct start *st, struct err *err)
                        STR_ARG(str_slice(st->info.error, 0, 500)));
     return err_set(err, ERR_UPSTREAM, "the app's container exited with code %d%s before it was ready",
                    st->info.exit_code, st->info.was_oom_killed ? " (out of memory)" : "");
-}
-
-static bool has_ended(const struct start *st)
-{
-    return st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD || st->info.status == CTR_STATUS_NONE;
 }
 
 static bool check_running(struct start *st, struct err *err)
@@ -504,8 +504,7 @@ static struct str last_logs(struct start *st)
     if (st->tune.log_lines <= 0 || st->info.status == CTR_STATUS_NONE)
         return (struct str){0};
     struct str logs = read_logs(st), before;
-    bool has_ended = st->info.status == CTR_STATUS_EXITED || st->info.status == CTR_STATUS_DEAD;
-    for (int wait_ms = LOGS_EARLY_MS; has_ended && wait_ms < LOGS_LATE_MS; wait_ms *= 2) {
+    for (int wait_ms = LOGS_EARLY_MS; has_ended(st) && wait_ms < LOGS_LATE_MS; wait_ms *= 2) {
         before = logs;
         sleep_ms(wait_ms);
         logs = read_logs(st);
@@ -615,7 +614,8 @@ void svc_run_start(struct ctr_service *svc, bool is_restart, struct start_result
         ok = err_set(&err, ERR_INVALID, "the container has no port to send requests to");
     if (ok && !st.has_let_in)
         ok = is_restart && was_running ? revive(&st, &err) : wait_healthy(&st, st.tune.start_attempts, &err);
-    if (!ok && st.has_adopted && !is_cancelled(&st) && inspect(&st, &ignored) && has_ended(&st)) {
+    if (!ok && st.has_adopted && !is_cancelled(&st) && inspect(&st, &ignored) &&
+        (has_ended(&st) || st.info.status == CTR_STATUS_NONE)) {
         /* What ended is not what we started: that is still to come. */
         log_warn("container has ended as it was taken over", LOG_STR("container", svc->run.name), LOG_ERR(&err));
         err_release(&err);

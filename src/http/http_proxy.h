@@ -63,8 +63,8 @@ struct http_proxy_result {
 /* All optional; called on the request's loop. */
 struct http_proxy_events {
     /* No connection could be made, or a new one was closed before any answer to a request that may be repeated, or the
-     * upstream is over (http_upstreams_over()). True: the callee now owns the request and answers it or calls http_proxy() again; on_done is not called for this
-     * try. False: a 502 (504 for a timeout) is sent. */
+     * upstream is over (http_upstreams_over()). True: the callee now owns the request and answers it or calls http_proxy()
+     * again; on_done is not called for this try. False: a 502 (504 for a timeout) is sent. */
     bool (*on_connect_failed)(struct http_req *req, const char *why, void *arg);
     /* Body bytes moved since the last call; on tunnels all bytes. For activity counters. */
     void (*on_bytes)(struct http_req *req, uint64_t in, uint64_t out, void *arg);

@@ -1284,10 +1284,7 @@ static void what_others_do_to_a_container_shows_at_once(void **state)
     static const enum ctr_event_kind kinds[] = {CTR_EVENT_DIED, CTR_EVENT_REMOVED, CTR_EVENT_PAUSED};
     struct world w;
     (void)state;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(wake_ok(svc));
+    struct ctr_service *svc = world_open_ready(&w);
     wait_for(w.fake.streams == 1);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct ctr_endpoint at;
@@ -1386,10 +1383,7 @@ static void who_is_in_a_container_that_others_pause_is_not_left_there(void **sta
     struct world w;
     struct ctr_endpoint at;
     (void)state;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(wake_ok(svc));
+    struct ctr_service *svc = world_open_ready(&w);
     wait_for(w.fake.streams == 1);
     assert_true(ctr_service_enter(svc, 0, &at));
     fake_happen(&w.fake, "clc-a", CTR_EVENT_PAUSED, 0);
@@ -1405,10 +1399,7 @@ static void a_container_that_others_are_removing_is_made_anew(void **state)
     struct world w;
     scoped_err err = {0};
     (void)state;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(wake_ok(svc));
+    struct ctr_service *svc = world_open_ready(&w);
     w.fake.removals_by_others = 2;
     assert_true(ctr_service_restart(svc, true, 0, NULL, NULL, NULL, &err));
     assert_int_equal(w.fake.runs, 2);
@@ -1422,10 +1413,7 @@ static void a_restart_stops_and_starts_and_a_recreation_makes_it_anew(void **sta
     struct world w;
     scoped_err err = {0};
     (void)state;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(wake_ok(svc));
+    struct ctr_service *svc = world_open_ready(&w);
     assert_true(ctr_service_restart(svc, false, 0, NULL, NULL, NULL, &err));
     assert_int_equal(w.fake.runs, 1);
     assert_int_equal(w.fake.starts, 1);
@@ -1468,10 +1456,7 @@ static void after_a_cut_stream_all_are_looked_at(void **state)
 {
     struct world w;
     (void)state;
-    world_open(&w);
-    w.fake.has_image = true;
-    struct ctr_service *svc = service(&w, "clc-a");
-    assert_true(wake_ok(svc));
+    struct ctr_service *svc = world_open_ready(&w);
     wait_for(w.fake.streams == 1);
     fake_set_status(&w.fake, STR("clc-a"), CTR_STATUS_EXITED); /* nobody told */
     pthread_mutex_lock(&w.fake.lock);
